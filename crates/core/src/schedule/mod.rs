@@ -1,0 +1,3 @@
+//! Schedules.
+/// A schedule.
+#[derive(Clone,Debug)] pub enum Schedule {}

@@ -1,0 +1,3 @@
+//! Zones.
+/// A zone.
+#[derive(Clone,Debug)] pub struct Zone;
