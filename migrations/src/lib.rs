@@ -1,1 +1,7 @@
-//! migrations
+//! The SQL migrations of Punctual, as text: one folder a database, the same numbers and names in each.
+//!
+//! This crate only carries the files, so that they are packaged with the crates that run them. The algorithm is in
+//! `punctual_core::migrate`; the rules for writing a migration are in this crate's `README.md`.
+
+/// The migrations of SQLite, as pairs of file name and text, in order.
+pub const SQLITE: &[(&str, &str)] = &[("0001_init.sql", include_str!("../sqlite/0001_init.sql"))];

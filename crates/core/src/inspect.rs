@@ -27,6 +27,8 @@ pub const MAX_PAGE: u32 = 10_000;
 pub trait Inspect: fmt::Debug + Send + Sync {
     /// The job of a key.
     async fn job(&self, key: &JobKey) -> Result<Option<JobRecord>>;
+    /// The job of an id.
+    async fn job_by_id(&self, id: JobId) -> Result<Option<JobRecord>>;
     /// Jobs by key.
     async fn jobs(&self, page: Page<JobKey>) -> Result<Vec<JobRecord>>;
     /// The trigger of a key, or the mark that a deleted one left.

@@ -3,9 +3,10 @@
 //! Two nodes must never disagree about an instant because their machines were upgraded on different days. So the
 //! system's zone files are not looked at: the data comes with the binary, and [`Zone::data_version`] names it.
 //!
-//! A zone is read once into a flat table of spans with one offset each; every conversion is a lookup in it. After the
-//! year 2500 the table repeats with the 400 years of the Gregorian calendar, so each `Timestamp` has an answer.
+//! A zone is read once into a flat table of spans with one offset each; every conversion is a lookup in it.
 //! This module knows nothing of schedules: whether a wall time that does not exist is left out is their affair.
+
+mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
+use self::table::{Resolved, Table};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
@@ -151,131 +153,6 @@ fn database() -> &'static TimeZoneDatabase {
     DATABASE.get_or_init(TimeZoneDatabase::bundled)
 }
 
-/// The end of a table: 2500-01-01T00:00:00Z. The 400 years before it hold only rules that go on for ever.
-const END: i64 = 16_725_225_600;
-/// 400 Gregorian years in seconds: a whole number of weeks, after which every rule falls on the same days again.
-const CYCLE: i64 = 146_097 * 86_400;
-/// No offset is this large, so that `local - DAY` always lies before the instant.
-const DAY: i64 = 86_400;
-/// Spans are found by the upper bits of the instant: about 194 days are one slot.
-const SLOT_BITS: u32 = 24;
-
-/// All changes of one zone's offset. Instants and wall times are in seconds since 1970-01-01T00:00:00.
-pub(crate) struct Table {
-    /// When each span begins; the first began for ever ago.
-    starts: Box<[i64]>,
-    offsets: Box<[i32]>,
-    /// For each slot since 1970 the span that holds its beginning.
-    slots: Box<[u16]>,
-}
-
-/// [`Reading`] in whole seconds.
-enum Resolved {
-    Once(i64),
-    Skipped { gap_end: i64, shifted: i64 },
-    Twice { first: i64, second: i64 },
-}
-
-impl Table {
-    fn new(zone: &TimeZone) -> Self {
-        let mut starts = vec![i64::MIN];
-        let mut offset = zone.to_offset(jiff::Timestamp::MIN).seconds();
-        let mut offsets = vec![offset];
-        for change in zone.following(jiff::Timestamp::MIN) {
-            let start = change.timestamp().as_second();
-            if start >= END {
-                break;
-            }
-            // Some changes concern only the abbreviation.
-            if change.offset().seconds() != offset {
-                offset = change.offset().seconds();
-                starts.push(start);
-                offsets.push(offset);
-            }
-        }
-        let mut span = 0;
-        let slots = (0..=END >> SLOT_BITS)
-            .map(|slot| {
-                while starts.get(span + 1).is_some_and(|&start| start <= slot << SLOT_BITS) {
-                    span += 1;
-                }
-                u16::try_from(span).expect("a zone changes a few times a year")
-            })
-            .collect();
-        Self { starts: starts.into(), offsets: offsets.into(), slots }
-    }
-
-    /// The index of the span that holds an instant. Not folded by the cycle: instants after the table are in its
-    /// last span.
-    #[inline]
-    pub(crate) fn span_at(&self, seconds: i64) -> usize {
-        if self.starts.len() == 1 {
-            return 0;
-        }
-        let slot = usize::try_from(seconds >> SLOT_BITS).ok().and_then(|slot| self.slots.get(slot));
-        if let Some(&span) = slot {
-            let mut span = usize::from(span);
-            while self.starts.get(span + 1).is_some_and(|&start| start <= seconds) {
-                span += 1;
-            }
-            span
-        } else {
-            self.starts.partition_point(|&start| start <= seconds).saturating_sub(1)
-        }
-    }
-
-    /// Seconds east of Greenwich in a span.
-    #[inline]
-    pub(crate) fn offset(&self, span: usize) -> i64 {
-        i64::from(self.offsets[span])
-    }
-
-    /// When a span begins; `i64::MIN` for the first.
-    #[inline]
-    pub(crate) fn start(&self, span: usize) -> i64 {
-        self.starts[span]
-    }
-
-    /// When a span ends and the offset after it; `None` for the last.
-    #[inline]
-    pub(crate) fn end(&self, span: usize) -> Option<(i64, i64)> {
-        Some((*self.starts.get(span + 1)?, self.offset(span + 1)))
-    }
-
-    fn offset_at(&self, seconds: i64) -> i32 {
-        self.offsets[self.span_at(seconds - cycles(seconds))]
-    }
-
-    fn resolve(&self, local: i64) -> Resolved {
-        let folded = cycles(local);
-        let wall = local - folded;
-        let mut span = self.span_at(wall.saturating_sub(DAY));
-        loop {
-            let offset = self.offset(span);
-            let at = local - offset;
-            let Some((end, next_offset)) = self.end(span) else { return Resolved::Once(at) };
-            if wall < end + offset {
-                return if wall >= end + next_offset {
-                    Resolved::Twice { first: at, second: local - next_offset }
-                } else {
-                    Resolved::Once(at)
-                };
-            }
-            if wall < end + next_offset {
-                return Resolved::Skipped { gap_end: end + folded, shifted: at };
-            }
-            span += 1;
-        }
-    }
-}
-
-/// What to take off an instant or wall time to get into the part of the table that repeats.
-fn cycles(seconds: i64) -> i64 {
-    // A day early, so that no conversion at the seam needs a span after the last.
-    let beyond = seconds - (END - DAY);
-    if beyond < 0 { 0 } else { (beyond / CYCLE + 1) * CYCLE }
-}
-
 fn fingerprint() -> String {
     // FNV-1a with 64 bits: stable over releases of Rust, which `DefaultHasher` is not.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -401,117 +278,4 @@ impl<'de> Deserialize<'de> for Zone {
 }
 
 #[cfg(test)]
-mod tests {
-    use chrono::NaiveDate;
-
-    use super::*;
-
-    fn wall(month: u32, day: u32, hour: u32, minute: u32) -> NaiveDateTime {
-        NaiveDate::from_ymd_opt(2026, month, day).unwrap().and_hms_opt(hour, minute, 0).unwrap()
-    }
-
-    fn instant(text: &str) -> Timestamp {
-        Timestamp::from(text.parse::<chrono::DateTime<chrono::Utc>>().unwrap())
-    }
-
-    #[test]
-    fn wall_times_round_a_change_are_told_apart() {
-        let berlin = Zone::get("Europe/Berlin").unwrap();
-        assert_eq!(berlin.resolve(wall(7, 1, 12, 0)), Reading::Once(instant("2026-07-01T10:00:00Z")));
-        assert_eq!(
-            berlin.resolve(wall(3, 29, 2, 30)),
-            Reading::Skipped {
-                gap_end: instant("2026-03-29T01:00:00Z"),
-                shifted: instant("2026-03-29T01:30:00Z")
-            }
-        );
-        assert_eq!(
-            berlin.resolve(wall(10, 25, 2, 30)),
-            Reading::Twice { first: instant("2026-10-25T00:30:00Z"), second: instant("2026-10-25T01:30:00Z") }
-        );
-        assert_eq!(berlin.to_local(instant("2026-10-25T01:30:00Z")), wall(10, 25, 2, 30));
-    }
-
-    #[test]
-    fn an_unknown_name_is_an_error_with_a_near_one() {
-        let message = |name: &str| Zone::get(name).unwrap_err().to_string();
-        assert_eq!(
-            message("Europe/Berln"),
-            "zone: unknown time zone `Europe/Berln`; did you mean `Europe/Berlin`?"
-        );
-        assert!(message("europe/berlin").contains("did you mean `Europe/Berlin`?"));
-        assert!(message("Tokyo").contains("did you mean `Asia/Tokyo`?"));
-        assert!(message("Mars/Olympus_Mons").contains("use a name of the IANA database"));
-        for name in ["", "Etc/Unknown", "+02:00", "utc", "Europe/Berlin ", "Europe/\u{0}\n", &"x".repeat(9999)] {
-            assert!(Zone::get(name).is_err(), "{name:?}");
-            assert!(!message(name).contains('\n'));
-        }
-    }
-
-    #[test]
-    fn every_zone_agrees_with_the_database_at_and_around_its_changes() {
-        for name in Zone::names() {
-            let zone = Zone::get(&name).unwrap();
-            let source = database().get(&name).unwrap();
-            let table = zone.table();
-            for span in 1..table.starts.len() {
-                let start = table.start(span);
-                for seconds in [start - 1, start, start + 1] {
-                    let expected = source.to_offset(jiff::Timestamp::new(seconds, 0).unwrap()).seconds();
-                    assert_eq!(zone.offset_at(Timestamp::from_secs(seconds)), expected, "{name} {seconds}");
-                }
-                // What the search for cron times rests on: a span is longer than the fold or gap at its ends.
-                let shift = (table.offset(span) - table.offset(span - 1)).abs();
-                assert!(shift < DAY + 1, "{name} {start}");
-                if start >= 0 {
-                    assert!(start - table.start(span - 1) > shift, "{name} {start}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_rules_go_on_after_the_table() {
-        for name in ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "UTC"] {
-            let zone = Zone::get(name).unwrap();
-            let source = database().get(name).unwrap();
-            for step in 0..4_000 {
-                let seconds = END - 40 * DAY + step * 7_654_321;
-                let expected = source.to_offset(jiff::Timestamp::new(seconds, 0).unwrap()).seconds();
-                let at = Timestamp::from_secs(seconds);
-                assert_eq!(zone.offset_at(at), expected, "{name} {at}");
-                let local = zone.to_local(at);
-                let back = match zone.resolve(local) {
-                    Reading::Once(one) => one == at,
-                    Reading::Twice { first, second } => first == at || second == at,
-                    Reading::Skipped { .. } => false,
-                };
-                assert!(back, "{name} {at}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_ends_of_time_have_an_offset() {
-        let zone = Zone::get("America/New_York").unwrap();
-        for at in [Timestamp::MIN, Timestamp::MAX] {
-            assert!(zone.offset_at(at).abs() < 86_400);
-            let _ = zone.to_local(at);
-        }
-        let _ = zone.resolve(NaiveDateTime::MAX);
-        let _ = zone.resolve(NaiveDateTime::MIN);
-    }
-
-    #[test]
-    fn a_zone_is_its_name_in_text_and_json() {
-        let zone: Zone = "Asia/Tokyo".parse().unwrap();
-        assert_eq!(zone.to_string(), "Asia/Tokyo");
-        let json = serde_json::to_string(&zone).unwrap();
-        assert_eq!(json, "\"Asia/Tokyo\"");
-        assert_eq!(serde_json::from_str::<Zone>(&json).unwrap(), zone);
-        assert!(serde_json::from_str::<Zone>("\"Asia/Tokio\"").is_err());
-        assert_eq!(Zone::get("UTC").unwrap(), Zone::utc());
-        assert_ne!(Zone::get("Etc/UTC").unwrap(), Zone::utc());
-        assert_eq!(Zone::data_version(), Zone::data_version());
-    }
-}
+mod tests;

@@ -46,7 +46,9 @@ impl Every {
     /// `Invalid` if the interval is not a whole number of microseconds from [`Every::SHORTEST`] to
     /// [`Every::LONGEST`].
     pub fn new(interval: Duration) -> Result<Self> {
-        let micros = i64::try_from(interval.as_micros()).ok().filter(|_| interval.subsec_nanos() % 1_000 == 0);
+        let micros = i64::try_from(interval.as_micros())
+            .ok()
+            .filter(|_| interval.subsec_nanos().is_multiple_of(1_000));
         let micros = micros.ok_or_else(|| out_of_range(&format!("{interval:?}")))?;
         Self::from_parts(micros, Timestamp::EPOCH, None)
     }
@@ -128,7 +130,10 @@ impl Every {
 }
 
 fn out_of_range(interval: &str) -> Error {
-    Error::invalid("every", format!("interval {interval} must be whole microseconds from 1 ms to 365250 days"))
+    Error::invalid(
+        "every",
+        format!("interval {interval} must be whole microseconds from 1 ms to 365250 days"),
+    )
 }
 
 impl TryFrom<Document> for Every {
@@ -149,9 +154,14 @@ impl fmt::Display for Every {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("every ")?;
         let mut rest = self.interval;
-        for (unit, micros) in
-            [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)]
-        {
+        for (unit, micros) in [
+            ("d", 86_400_000_000),
+            ("h", 3_600_000_000),
+            ("m", 60_000_000),
+            ("s", 1_000_000),
+            ("ms", 1_000),
+            ("us", 1),
+        ] {
             if rest >= micros {
                 write!(f, "{}{unit}", rest / micros)?;
                 rest %= micros;

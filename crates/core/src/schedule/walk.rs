@@ -91,7 +91,8 @@ mod tests {
     #[test]
     fn the_cap_ends_the_count() {
         let next_after = |t: Timestamp| Some(Timestamp::from_micros(t.as_micros() + 1));
-        let count = |until, cap| count_within(next_after, Timestamp::EPOCH, Timestamp::from_micros(until), cap);
+        let count =
+            |until, cap| count_within(next_after, Timestamp::EPOCH, Timestamp::from_micros(until), cap);
         assert_eq!(count(7, 7), Some(7));
         assert_eq!(count(8, 7), None);
         assert_eq!(count(0, 0), Some(0));

@@ -9,9 +9,10 @@
 //! * [`Dialect::Unix`]: `minute hour day-of-month month day-of-week`, as Vixie's cron. Sunday is 0 or 7. If neither
 //!   day field begins with `*`, a day need match only one of them.
 //!
-//! Both take `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly` and `@annually`. Letters count in any
-//! case; fields are parted by blanks and tabs. The parser reads all of its text or refuses it: what Quartz takes
-//! although its manual does not have it (`MONDAY`, `5X`, `0/0`, `99` for `*`) is an error here.
+//!   Also `@hourly`, `@daily`, `@midnight`, `@weekly` (Sunday), `@monthly`, `@yearly` and `@annually`.
+//!
+//! Letters count in any case; fields are parted by blanks and tabs. The parser reads all of its text or refuses it:
+//! what Quartz takes although its manual does not have it (`MONDAY`, `5X`, `0/0`, `99` for `*`) is an error here.
 //!
 //! # Years
 //! Local years 1970 to 2299. Nothing fires outside, so "never" is known after at most 3,960 months, which takes some
@@ -20,12 +21,12 @@
 //! # When the clocks change
 //! [`Dst`] says what happens to wall times that do not exist and to those that come twice. If it is not given:
 //!
-//! * An expression of *fixed times*, none of whose second, minute and hour fields is `*` or has a step, is owed once
-//!   each day it names: at the end of the gap ([`Gap::AtEndOfGap`]) if its wall time does not exist, and on the
-//!   first pass ([`Overlap::First`]) if it comes twice.
-//! * A *repeating* one (`0 */15 * * * ?`) follows the clock: the wall times that do not exist are left out
-//!   ([`Gap::Skip`]), and both passes fire ([`Overlap::Both`]), so that it neither stops for an hour nor fires an
-//!   extra time.
+//! * Gap: an expression that fires in every hour of the day leaves the missing wall times out ([`Gap::Skip`]), for the
+//!   next one comes within the hour anyway. Any other fires at the end of the gap ([`Gap::AtEndOfGap`]), so that
+//!   `0 30 2 * * ?` does not lose a day.
+//! * Overlap: if the second, minute or hour field is `*` or has a step, the expression follows the clock and fires on
+//!   both passes ([`Overlap::Both`]), so that it is not silent for an hour. If all three are fixed times, it is owed
+//!   once and fires on the first pass ([`Overlap::First`]).
 //!
 //! [`Dst::quartz`] does what Quartz does. In every mode the instants strictly increase and none comes twice.
 //!
@@ -36,13 +37,14 @@ mod error;
 mod field;
 mod parse;
 mod search;
+mod special;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::error::CronError;
-use self::parse::Fields;
+use self::parse::{Fields, Parsed};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 use crate::zone::Zone;
@@ -78,14 +80,13 @@ pub struct Cron {
 pub enum Dialect {
     /// Six or seven fields, seconds first, as in Quartz.
     Quartz,
-    /// Five fields, minutes first, as in a crontab.
+    /// Five fields, minutes first, or a name such as `@daily`, as in a crontab.
     Unix,
 }
 
 /// What becomes of wall times at which the clocks change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "clocks go forward and back; there is no third thing")]
 pub struct Dst {
     /// For wall times that do not exist.
     pub gap: Gap,
@@ -135,15 +136,19 @@ impl Dst {
         Self { gap: Gap::Skip, overlap: Overlap::Second }
     }
 
-    const FIXED: Self = Self { gap: Gap::AtEndOfGap, overlap: Overlap::First };
-    const REPEATING: Self = Self { gap: Gap::Skip, overlap: Overlap::Both };
+    fn of(parsed: &Parsed) -> Self {
+        Self {
+            gap: if parsed.fields.fires_each_hour() { Gap::Skip } else { Gap::AtEndOfGap },
+            overlap: if parsed.repeating { Overlap::Both } else { Overlap::First },
+        }
+    }
 }
 
 impl Cron {
     /// The longest expression, in bytes.
     pub const MAX_LENGTH: usize = 256;
 
-    /// Reads an expression of the Quartz dialect, or a name such as `@daily`.
+    /// Reads an expression of the Quartz dialect.
     ///
     /// # Errors
     /// If any part of the text cannot be read; the error points at the column.
@@ -165,7 +170,7 @@ impl Cron {
     /// If any part of the text cannot be read; the error points at the column.
     pub fn new(dialect: Dialect, expression: &str, zone: Zone) -> Result<Self, CronError> {
         let parsed = parse::parse(dialect, expression)?;
-        let dst = if parsed.repeating { Dst::REPEATING } else { Dst::FIXED };
+        let dst = Dst::of(&parsed);
         Ok(Self { dialect, expression: parsed.text.into(), zone, dst, fields: parsed.fields })
     }
 
@@ -195,10 +200,13 @@ impl Cron {
         self.dst
     }
 
-    /// Whether it fires within the second that holds `t`.
-    pub fn includes(&self, t: Timestamp) -> bool {
+    /// Whether the wall time at `t`, to the second, matches the expression.
+    ///
+    /// The clock's face alone counts: on the two passes of an overlap the answer is the same, whatever [`Dst`] says.
+    pub fn matches(&self, t: Timestamp) -> bool {
         let second = t.as_micros().div_euclid(1_000_000);
-        self.next_second(second) == Some(second)
+        let table = self.zone.table();
+        self.fields.match_wall(second + table.offset(table.span_at(second)))
     }
 
     pub(super) fn next_after(&self, t: Timestamp) -> Option<Timestamp> {

@@ -47,7 +47,9 @@ impl Cron {
                 if overlap && self.dst.overlap == Overlap::Second { end + next_offset } else { end + offset };
             match found {
                 Some(wall) if wall < limit => return Some(wall - offset),
-                Some(wall) if wall < end + next_offset && self.dst.gap == Gap::AtEndOfGap => return Some(end),
+                Some(wall) if wall < end + next_offset && self.dst.gap == Gap::AtEndOfGap => {
+                    return Some(end);
+                }
                 _ => {}
             }
             if overlap && self.dst.overlap != Overlap::First && wall > end + next_offset {
@@ -55,7 +57,8 @@ impl Cron {
                 wall = end + next_offset;
                 found = self.fields.next_wall(wall);
             }
-            if self.dst.gap == Gap::Skip && found.is_some_and(|wall| end + offset <= wall && wall < end + next_offset)
+            if self.dst.gap == Gap::Skip
+                && found.is_some_and(|wall| end + offset <= wall && wall < end + next_offset)
             {
                 found = self.fields.next_wall(end + next_offset);
             }
@@ -66,6 +69,10 @@ impl Cron {
 }
 
 impl Fields {
+    pub(super) fn match_wall(&self, wall: i64) -> bool {
+        self.next_wall(wall) == Some(wall)
+    }
+
     /// The first wall time at or after `from`.
     fn next_wall(&self, from: i64) -> Option<i64> {
         let from = from.max(0);
@@ -117,7 +124,9 @@ impl Fields {
     }
 
     fn first_time(&self) -> u32 {
-        self.hours.trailing_zeros() * 3_600 + self.minutes.trailing_zeros() * 60 + self.seconds.trailing_zeros()
+        self.hours.trailing_zeros() * 3_600
+            + self.minutes.trailing_zeros() * 60
+            + self.seconds.trailing_zeros()
     }
 
     fn first_day_after_month(&self, year: u32, month: u32) -> Option<u32> {

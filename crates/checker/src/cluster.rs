@@ -1,0 +1,205 @@
+//! Which processes and nodes lived when, and what was done to them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use punctual_core::event::{Event, Stamped};
+use punctual_core::key::{NodeId, TriggerKey};
+use punctual_core::node::NodeRecord;
+use punctual_core::time::{BootInstant, Timestamp};
+
+use crate::record::FaultEvent;
+use crate::spans::{Span, Spans};
+
+/// How long after its thaw a freeze may still be why a node is declared dead.
+const AFTERMATH: Duration = Duration::from_secs(5);
+
+/// What is known of a node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Node {
+    pub(crate) pid: Option<u32>,
+    joined: Option<BootInstant>,
+    /// When it left, or was followed by another node in its process.
+    gone: Option<BootInstant>,
+    before: Option<NodeId>,
+    /// Who declared it dead first, and when.
+    pub(crate) taken: Option<(BootInstant, NodeId)>,
+    /// When the last of its work was offered again.
+    pub(crate) recovered: Option<BootInstant>,
+}
+
+/// What is known of all processes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cluster {
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) kills: Vec<(u32, BootInstant)>,
+    pub(crate) kill_alls: Vec<BootInstant>,
+    pub(crate) freezes: Vec<(u32, BootInstant)>,
+    thaws: Vec<(u32, BootInstant)>,
+    starts: Vec<(u32, BootInstant)>,
+    exits: Vec<(u32, BootInstant)>,
+    pub(crate) disturbances: Vec<Span>,
+    pub(crate) stop: Option<(BootInstant, Timestamp)>,
+    pub(crate) rescheduled: BTreeMap<(TriggerKey, i64), Timestamp>,
+}
+
+fn first_from(list: &[(u32, BootInstant)], pid: u32, from: BootInstant) -> Option<BootInstant> {
+    list.iter().filter(|(of, at)| *of == pid && *at >= from).map(|(_, at)| *at).min()
+}
+
+impl Cluster {
+    /// Takes in an event of a node, if it is about a node.
+    pub(crate) fn node_event(&mut self, stamped: &Stamped) {
+        let at = stamped.boot_us;
+        let node = self.nodes.entry(stamped.node).or_default();
+        match &stamped.event {
+            Event::Joined { pid, .. } => {
+                node.pid = Some(*pid);
+                node.joined = Some(node.joined.map_or(at, |joined| joined.min(at)));
+            }
+            Event::Left => node.gone = Some(at),
+            Event::Rejoined { old } => {
+                node.before = Some(*old);
+                node.joined = Some(node.joined.map_or(at, |joined| joined.min(at)));
+                self.nodes.entry(*old).or_default().gone = Some(at);
+            }
+            Event::TookOver { dead, .. } => {
+                let taken = &mut self.nodes.entry(*dead).or_default().taken;
+                *taken = Some(taken.map_or((at, stamped.node), |first| first.min((at, stamped.node))));
+            }
+            Event::Recovered { from, .. } => {
+                let recovered = &mut self.nodes.entry(*from).or_default().recovered;
+                *recovered = (*recovered).max(Some(at));
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes in a fault.
+    pub(crate) fn fault(&mut self, fault: FaultEvent) {
+        match fault {
+            FaultEvent::Start { pid, boot_us } | FaultEvent::Restart { pid, boot_us } => {
+                self.starts.push((pid, boot_us));
+            }
+            FaultEvent::Kill { pid, node, boot_us } => {
+                self.hint(node, pid);
+                self.kills.push((pid, boot_us));
+            }
+            FaultEvent::KillAll { boot_us } => self.kill_alls.push(boot_us),
+            FaultEvent::Freeze { pid, node, boot_us } => {
+                self.hint(node, pid);
+                self.freezes.push((pid, boot_us));
+            }
+            FaultEvent::Thaw { pid, boot_us } => self.thaws.push((pid, boot_us)),
+            FaultEvent::Exit { pid, boot_us } => self.exits.push((pid, boot_us)),
+            FaultEvent::Disturbance { boot_us, until_us, .. } => {
+                self.disturbances.push(Span { from: boot_us, to: until_us });
+            }
+            FaultEvent::Rescheduled { trigger, generation, at, .. } => {
+                self.rescheduled.insert((trigger, generation), at);
+            }
+            FaultEvent::StopRequested { boot_us, at } => {
+                let first = self.stop.map_or((boot_us, at), |stop| stop.min((boot_us, at)));
+                self.stop = Some(first);
+            }
+        }
+    }
+
+    /// Fills in from the table of nodes what the journals did not say.
+    pub(crate) fn table(&mut self, records: &[NodeRecord]) {
+        for record in records {
+            let node = self.nodes.entry(record.info.id).or_default();
+            node.pid = node.pid.or(Some(record.info.pid));
+        }
+    }
+
+    fn hint(&mut self, node: Option<NodeId>, pid: u32) {
+        if let Some(node) = node {
+            let node = self.nodes.entry(node).or_default();
+            node.pid = node.pid.or(Some(pid));
+        }
+    }
+
+    /// The process of a node.
+    pub(crate) fn pid(&self, node: NodeId) -> Option<u32> {
+        let mut node = self.nodes.get(&node)?;
+        for _ in 0..self.nodes.len() {
+            if node.pid.is_some() {
+                break;
+            }
+            node = node.before.and_then(|before| self.nodes.get(&before))?;
+        }
+        node.pid
+    }
+
+    /// The first kill that hit the process `pid`, of those who lived at `from`.
+    pub(crate) fn killed(&self, pid: u32, from: BootInstant) -> Option<BootInstant> {
+        let all = self.kill_alls.iter().filter(|at| **at >= from).min().copied();
+        first_from(&self.kills, pid, from).into_iter().chain(all).min()
+    }
+
+    /// When the process that lived at `from` is known to have been gone, other than by a kill.
+    pub(crate) fn known_gone(&self, pid: u32, from: BootInstant) -> Option<BootInstant> {
+        let reused = first_from(&self.starts, pid, BootInstant::from_micros(from.as_micros().saturating_add(1)));
+        first_from(&self.exits, pid, from).into_iter().chain(reused).min()
+    }
+
+    /// The stretches in which the process `pid` was frozen.
+    pub(crate) fn frozen(&self, pid: u32, horizon: BootInstant) -> Spans {
+        let of_pid = self.freezes.iter().filter(|(of, _)| *of == pid);
+        Spans::union(
+            of_pid
+                .map(|(_, from)| {
+                    let thaw = first_from(&self.thaws, pid, *from);
+                    let end = thaw.into_iter().chain(self.killed(pid, *from)).min();
+                    Span { from: *from, to: end.unwrap_or(horizon) }
+                })
+                .collect(),
+        )
+    }
+
+    /// When the node ended, and whether a kill was the reason.
+    pub(crate) fn ended(&self, id: NodeId) -> Option<(BootInstant, bool)> {
+        let node = self.nodes.get(&id)?;
+        let from = node.joined.unwrap_or_default();
+        let pid = self.pid(id);
+        let killed = pid.and_then(|pid| self.killed(pid, from));
+        let exited = pid.and_then(|pid| self.known_gone(pid, from)).into_iter().chain(node.gone).min();
+        match (killed, exited) {
+            (Some(killed), exited) if exited.is_none_or(|exited| killed <= exited) => Some((killed, true)),
+            (_, exited) => exited.map(|at| (at, false)),
+        }
+    }
+
+    /// When the fault began that made others declare the node dead at `taken`; none if nothing was done to it.
+    pub(crate) fn cause_of_death(&self, id: NodeId, taken: BootInstant, horizon: BootInstant) -> Option<BootInstant> {
+        let killed = self.ended(id).filter(|(at, killed)| *killed && *at <= taken).map(|(at, _)| at);
+        let until = killed.unwrap_or(taken);
+        let joined = self.nodes.get(&id).and_then(|node| node.joined).unwrap_or_default();
+        let frozen = self.pid(id).map(|pid| self.frozen(pid, horizon)).unwrap_or_default();
+        let freeze = frozen.iter().rfind(|freeze| freeze.from <= until && freeze.to >= joined);
+        match (killed, freeze) {
+            // Killed while it was frozen: its beats had stopped before.
+            (Some(_), Some(freeze)) if freeze.to >= until => Some(freeze.from),
+            (Some(killed), _) => Some(killed),
+            (None, Some(freeze)) if freeze.to.plus(AFTERMATH) >= taken => Some(freeze.from),
+            (None, _) => None,
+        }
+    }
+
+    /// The stretches in which some node lived and was not frozen, `but` and its process left out.
+    pub(crate) fn covered(&self, but: Option<NodeId>, horizon: BootInstant) -> Spans {
+        let but_pid = but.and_then(|but| self.pid(but));
+        let mut covered = Vec::new();
+        for (id, node) in &self.nodes {
+            let (Some(joined), pid) = (node.joined, self.pid(*id)) else { continue };
+            if but == Some(*id) || (but_pid.is_some() && pid == but_pid) {
+                continue;
+            }
+            let end = self.ended(*id).map_or(horizon, |(at, _)| at);
+            let frozen = pid.map(|pid| self.frozen(pid, horizon)).unwrap_or_default();
+            covered.extend(frozen.cut_from(Span { from: joined, to: end.max(joined) }).iter());
+        }
+        Spans::union(covered)
+    }
+}

@@ -1,0 +1,157 @@
+//! What bodies write about themselves, and what a driver writes about the faults it causes.
+
+use punctual_core::key::{ExecutionId, Fence, NodeId, TriggerKey};
+use punctual_core::time::{BootInstant, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// One line of a body's own log, appended in one write to a file opened with `O_APPEND`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "body", rename_all = "snake_case")]
+pub enum BodyEvent {
+    /// The first thing that a body does.
+    Begin(BodyStart),
+    /// The last thing that a body does.
+    End(BodyStart),
+    /// The last thing that a body does when it stops because it was told to.
+    Cancelled(BodyStart),
+}
+
+/// Which start of which execution a body is, where, and when the line was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodyStart {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// The try.
+    pub attempt: u32,
+    /// The fence that it was claimed under.
+    pub fence: Fence,
+    /// The trigger, if it has one, as `group/name`.
+    #[serde(default)]
+    pub trigger: Option<TriggerKey>,
+    /// The generation of the trigger's definition.
+    #[serde(default)]
+    pub generation: Option<i64>,
+    /// The scheduled instant, in microseconds since the epoch.
+    pub scheduled: Timestamp,
+    /// The key that lets one body run at a time; none if its limit is more than one.
+    #[serde(default)]
+    pub slot: Option<Box<str>>,
+    /// The process that the body runs in: its node's, or a child of its own.
+    pub pid: u32,
+    /// When this line was written, on the host's boot-time clock.
+    pub boot_us: BootInstant,
+}
+
+/// Something that the driver of a run did to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FaultEvent {
+    /// A process was started for the first time.
+    Start {
+        /// The process.
+        pid: u32,
+        /// When.
+        boot_us: BootInstant,
+    },
+    /// A process was started in the place of one that had been killed.
+    Restart {
+        /// The new process.
+        pid: u32,
+        /// When.
+        boot_us: BootInstant,
+    },
+    /// SIGKILL was sent. The stamp is taken just before.
+    Kill {
+        /// The process.
+        pid: u32,
+        /// The node in it, if the driver knows it; otherwise the journals say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
+        /// When.
+        boot_us: BootInstant,
+    },
+    /// SIGKILL was sent to all processes of the run.
+    KillAll {
+        /// When.
+        boot_us: BootInstant,
+    },
+    /// SIGSTOP was sent.
+    Freeze {
+        /// The process.
+        pid: u32,
+        /// The node in it, if the driver knows it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
+        /// When.
+        boot_us: BootInstant,
+    },
+    /// SIGCONT was sent.
+    Thaw {
+        /// The process.
+        pid: u32,
+        /// When.
+        boot_us: BootInstant,
+    },
+    /// A process was seen to have ended, for whatever reason.
+    Exit {
+        /// The process.
+        pid: u32,
+        /// When that was seen.
+        boot_us: BootInstant,
+    },
+    /// Something else was wrong for a while: a restarting database, a cut network, a held lock.
+    Disturbance {
+        /// What, for people.
+        what: String,
+        /// When it began.
+        boot_us: BootInstant,
+        /// When it was over.
+        until_us: BootInstant,
+    },
+    /// A trigger's instants were changed, and the command had returned by `at`.
+    Rescheduled {
+        /// The trigger.
+        trigger: TriggerKey,
+        /// The generation that began.
+        generation: i64,
+        /// When, on the store's clock.
+        at: Timestamp,
+        /// When, on the boot-time clock.
+        boot_us: BootInstant,
+    },
+    /// The nodes were asked to stop. Instants up to `at` are owed, so leave time between the two.
+    StopRequested {
+        /// When.
+        boot_us: BootInstant,
+        /// The last instant that the nodes had time to decide about, on the store's clock.
+        at: Timestamp,
+    },
+}
+
+impl FaultEvent {
+    /// When it happened.
+    pub const fn boot(&self) -> BootInstant {
+        match self {
+            Self::Start { boot_us, .. }
+            | Self::Restart { boot_us, .. }
+            | Self::Kill { boot_us, .. }
+            | Self::KillAll { boot_us }
+            | Self::Freeze { boot_us, .. }
+            | Self::Thaw { boot_us, .. }
+            | Self::Exit { boot_us, .. }
+            | Self::Disturbance { boot_us, .. }
+            | Self::Rescheduled { boot_us, .. }
+            | Self::StopRequested { boot_us, .. } => *boot_us,
+        }
+    }
+}
+
+impl BodyEvent {
+    /// What all three say.
+    pub const fn start(&self) -> &BodyStart {
+        match self {
+            Self::Begin(start) | Self::End(start) | Self::Cancelled(start) => start,
+        }
+    }
+}

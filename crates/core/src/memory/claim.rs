@@ -1,0 +1,236 @@
+//! Reading what is due, and claiming it: triggers by plans, ready rows by order.
+
+use std::cmp::Reverse;
+
+use super::state::{Instant, Live, State};
+use super::work::claimed_row;
+use crate::execution::{ExecutionState, HistoryRecord, JobRef, NewExecution, Occurrence, Outcome, Skip};
+use crate::key::{ExecutionId, Fence, Kind, NodeId};
+use crate::store::{
+    Claim, ClaimOutcome, ClaimReady, Claimed, ClaimedReady, Due, DueTrigger, FirePlan, ReadDue, Readable,
+    SLICE_GRACE, TriggerPatch,
+};
+use crate::time::Timestamp;
+use crate::trigger::{TriggerRecord, TriggerState};
+
+impl State {
+    pub(super) fn read_due(&self, now: Timestamp, request: &ReadDue) -> Due {
+        let ReadDue { node, kinds, limit, slice } = request;
+        let known = |kind: &Kind| kinds.contains(kind);
+        let gate = self.nodes.get(node).map_or(0, |member| member.record.gate);
+
+        let active = self.definitions.triggers.values().filter_map(|stored| {
+            let trigger = &stored.record;
+            let job = self.definitions.jobs.get(&trigger.job_id).filter(|job| known(&job.kind))?;
+            let wake = trigger.wake.filter(|_| trigger.state == TriggerState::Active)?;
+            Some((wake, trigger, job))
+        });
+        let (due, later): (Vec<_>, Vec<_>) = active.partition(|(wake, ..)| *wake <= now);
+        let ready = self.live.values().filter(|live| is_ready(live, kinds));
+        let (ready, waiting): (Vec<_>, Vec<_>) = ready.partition(|live| live.row.wake <= now);
+
+        let in_reach = |wake: Timestamp, trigger: &TriggerRecord| {
+            slice.is_none_or(|slice| (slice.from..slice.to).contains(&trigger.slice))
+                || now.since(wake) > SLICE_GRACE
+        };
+        let mut mine: Vec<_> =
+            due.into_iter().filter(|(wake, trigger, _)| in_reach(*wake, trigger)).collect();
+        mine.sort_by_key(|(wake, trigger, job)| {
+            (*wake, Reverse(job.priority.saturating_add(trigger.priority)), trigger.id)
+        });
+        let row = |(_, trigger, job): (_, &TriggerRecord, &_)| {
+            Readable::Row(DueTrigger { trigger: trigger.clone(), job: Clone::clone(job) })
+        };
+        Due {
+            now,
+            gate,
+            triggers: mine.into_iter().take(at_most(*limit)).map(row).collect(),
+            next_wake: later
+                .into_iter()
+                .map(|(wake, ..)| wake)
+                .chain(waiting.into_iter().map(|live| live.row.wake))
+                .min(),
+            ready: !ready.is_empty(),
+        }
+    }
+
+    pub(super) fn claim(&mut self, now: Timestamp, request: Claim) -> Claimed {
+        let Claim { node, gate, plans } = request;
+        let gate_open = self.may_claim(node, gate);
+        let mut outcomes = vec![ClaimOutcome::Lost; plans.len()];
+        if gate_open {
+            let mut in_order: Vec<_> = plans.into_iter().zip(&mut outcomes).collect();
+            in_order.sort_by_key(|(plan, _)| plan.trigger);
+            for (plan, outcome) in in_order {
+                *outcome = self.fire(now, node, plan);
+            }
+        }
+        Claimed { now, gate_open, outcomes }
+    }
+
+    fn fire(&mut self, now: Timestamp, node: NodeId, plan: FirePlan) -> ClaimOutcome {
+        let FirePlan { trigger, rev, fire_seq, executions, slot, then, busy } = plan;
+        let Some(stored) = self.definitions.triggers.get(&trigger) else { return ClaimOutcome::Lost };
+        let record = &stored.record;
+        if (record.rev, record.fire_seq, record.state) != (rev, fire_seq, TriggerState::Active) {
+            return ClaimOutcome::Lost;
+        }
+        let record = record.clone();
+        if let Some(why) = self.repeated(&record, &executions, &then.skips) {
+            self.set_aside(now, &record, &why);
+            return ClaimOutcome::Lost;
+        }
+
+        let mut slot_fence = None;
+        let holder =
+            executions.iter().find(|execution| execution.slot.is_some()).or_else(|| executions.first());
+        let holder = holder.map(|execution| execution.id);
+        if let (Some(slot), Some(holder)) = (&slot, holder) {
+            slot_fence = self.slots.take(slot, holder, Fence::NONE);
+            if slot_fence.is_none() {
+                if let Some(why) = self.repeated(&record, &[], &busy.skips) {
+                    self.set_aside(now, &record, &why);
+                    return ClaimOutcome::Lost;
+                }
+                self.patch(now, &record, busy);
+                return ClaimOutcome::Busy;
+            }
+        }
+
+        let mut fences = Vec::with_capacity(executions.len());
+        for execution in executions {
+            let fence = slot_fence.filter(|_| holder == Some(execution.id)).unwrap_or(Fence::NONE.next());
+            fences.push(fence);
+            self.insert(claimed_row(execution, now, node, fence));
+        }
+        self.patch(now, &record, then);
+        ClaimOutcome::Fired(fences)
+    }
+
+    /// What a plan would store a second time, if anything.
+    fn repeated(&self, trigger: &TriggerRecord, new: &[NewExecution], skips: &[Skip]) -> Option<String> {
+        let ids = new.iter().map(|execution| execution.id).chain(skips.iter().map(|skip| skip.id));
+        if let Some(id) = ids.into_iter().find(|id| self.knows(*id)) {
+            return Some(format!("execution {id} is there already"));
+        }
+        let fired = new.iter().filter_map(|execution| {
+            execution.occurrence.as_ref().map(|of| Instant::of(of, execution.scheduled))
+        });
+        let (id, generation) = (trigger.id, trigger.generation);
+        let skipped = skips.iter().map(|skip| Instant { trigger: id, generation, scheduled: skip.first });
+        let mut instants = fired.chain(skipped);
+        let twice = instants.find(|instant| self.occurrences.contains(instant))?;
+        Some(format!("{} of generation {} has an execution already", twice.scheduled, twice.generation))
+    }
+
+    /// A breach of a unique key stops the trigger that would make it, and nothing else.
+    fn set_aside(&mut self, now: Timestamp, trigger: &TriggerRecord, why: &str) {
+        let patch = TriggerPatch {
+            state: TriggerState::Error,
+            next_fire: trigger.next_fire,
+            wake: None,
+            last: trigger.last,
+            fires: 0,
+            error: Some(why.into()),
+            skips: Vec::new(),
+        };
+        self.patch(now, trigger, patch);
+    }
+
+    fn patch(&mut self, now: Timestamp, before: &TriggerRecord, patch: TriggerPatch) {
+        let TriggerPatch { state, next_fire, wake, last, fires, error, skips } = patch;
+        if let Some(stored) = self.definitions.triggers.get_mut(&before.id) {
+            let trigger = &mut stored.record;
+            trigger.state = state;
+            trigger.next_fire = next_fire;
+            trigger.wake = wake;
+            // A row that could not be read is set aside without its last instant; the mark of its key must survive.
+            trigger.last = last.or(trigger.last);
+            trigger.fires += fires;
+            trigger.error = error;
+            trigger.fire_seq += 1;
+            trigger.rev += 1;
+            stored.note_end(now);
+        }
+        let Some(job) = self.definitions.jobs.get(&before.job_id) else { return };
+        let occurrence =
+            Occurrence { trigger_id: before.id, generation: before.generation, key: before.key.clone() };
+        let (job, kind) = (JobRef { id: job.id, key: job.key.clone() }, job.kind.clone());
+        for skip in skips {
+            self.record(skipped(skip, occurrence.clone(), job.clone(), kind.clone(), now));
+        }
+    }
+
+    pub(super) fn claim_ready(&mut self, now: Timestamp, request: &ClaimReady) -> ClaimedReady {
+        let ClaimReady { node, gate, kinds, limit, park } = request;
+        let gate_open = self.may_claim(*node, *gate);
+        if !gate_open {
+            return ClaimedReady { now, gate_open, work: Vec::new() };
+        }
+        let candidates = self.live.values().filter(|live| is_ready(live, kinds) && live.row.wake <= now);
+        let mut order: Vec<_> =
+            candidates.map(|live| (Reverse(live.row.priority), live.row.wake, live.row.id)).collect();
+        order.sort_unstable();
+
+        let mut work = Vec::new();
+        for (_, _, id) in order {
+            if work.len() >= at_most(*limit) {
+                break;
+            }
+            let fence = self.next_fence(id);
+            let Some(live) = self.live.get_mut(&id) else { continue };
+            match fence {
+                Some(fence) => {
+                    live.row.state = ExecutionState::Claimed;
+                    live.row.owner = Some(*node);
+                    live.row.fence = fence;
+                    let row = live.row.clone();
+                    work.push(Readable::Row(self.with_job(&row)));
+                }
+                // Only `wake` moves, so that whoever frees the slot knows that the row waits for it.
+                None => live.row.wake = now.plus(*park),
+            }
+        }
+        ClaimedReady { now, gate_open, work }
+    }
+
+    /// The fence of the next claim of a ready row; `None` if it needs a slot and there is none.
+    fn next_fence(&mut self, id: ExecutionId) -> Option<Fence> {
+        let own = self.fence_of(id);
+        match self.live.get(&id)?.row.slot.as_ref() {
+            Some(slot) => self.slots.take(slot, id, own),
+            None => Some(own.next()),
+        }
+    }
+}
+
+fn is_ready(live: &Live, kinds: &[Kind]) -> bool {
+    live.row.state == ExecutionState::Ready && kinds.contains(&live.row.kind)
+}
+
+fn at_most(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+fn skipped(skip: Skip, occurrence: Occurrence, job: JobRef, kind: Kind, now: Timestamp) -> HistoryRecord {
+    let Skip { id, first, last, count, reason } = skip;
+    HistoryRecord {
+        id,
+        occurrence: Some(occurrence),
+        job: Some(job),
+        kind,
+        scheduled: first,
+        until: Some(last),
+        count,
+        outcome: Outcome::Skipped,
+        reason: Some(reason),
+        attempt: 0,
+        node: None,
+        fence: Fence::NONE,
+        started: None,
+        ended: now,
+        error: None,
+        output: None,
+        attempts: Vec::new(),
+    }
+}

@@ -1,0 +1,256 @@
+//! Jobs, triggers, marks and sets, and the step that changes them: all of a batch, or nothing.
+
+use std::collections::BTreeMap;
+
+use super::state::State;
+use crate::execution::ExecutionState;
+use crate::job::JobRecord;
+use crate::key::{ExecutionId, JobId, JobKey, TriggerId, TriggerKey};
+use crate::store::{Applied, Change, Expect, Leave, LiveWork, SetRecord};
+use crate::time::Timestamp;
+use crate::trigger::{TriggerRecord, TriggerState};
+
+/// What a live row is told when its job is deleted.
+const JOB_DELETED: &str = "its job was deleted";
+
+/// The definitions.
+#[derive(Debug, Default)]
+pub(super) struct Definitions {
+    pub(super) jobs: BTreeMap<JobId, JobRecord>,
+    pub(super) job_ids: BTreeMap<JobKey, JobId>,
+    pub(super) triggers: BTreeMap<TriggerId, StoredTrigger>,
+    pub(super) trigger_ids: BTreeMap<TriggerKey, TriggerId>,
+    pub(super) marks: BTreeMap<TriggerKey, Mark>,
+    pub(super) sets: BTreeMap<Box<str>, SetRecord>,
+}
+
+/// A trigger's row with what only upkeep needs.
+#[derive(Clone, Debug)]
+pub(super) struct StoredTrigger {
+    pub(super) record: TriggerRecord,
+    /// When it became complete.
+    pub(super) completed: Option<Timestamp>,
+}
+
+impl StoredTrigger {
+    /// Notes the time at which the trigger became complete.
+    pub(super) fn note_end(&mut self, now: Timestamp) {
+        self.completed = match self.record.state {
+            TriggerState::Complete => self.completed.or(Some(now)),
+            TriggerState::Active | TriggerState::Error => None,
+        };
+    }
+}
+
+/// What a deleted trigger left under its key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    pub(super) last: Timestamp,
+    pub(super) written: Timestamp,
+}
+
+/// What was there before a change, so that a batch that loses leaves nothing.
+enum Before {
+    Job(JobId, Option<JobRecord>),
+    Trigger(TriggerId, Option<Box<StoredTrigger>>),
+    Mark(TriggerKey, Option<Mark>),
+    Set(Box<str>, Option<SetRecord>),
+}
+
+/// What a change does to live rows, once it is known that the batch applies.
+enum Effect {
+    /// Rows of a trigger keep what they inherited.
+    LeaveTrigger(TriggerId, Leave),
+    /// Rows of a job keep what they inherited, and end if they were told to.
+    LeaveJob(JobId, LiveWork, Leave),
+}
+
+/// A change that did not fit.
+struct Lost;
+
+impl Definitions {
+    fn set_job(&mut self, id: JobId, job: Option<JobRecord>) -> Before {
+        let before = self.jobs.remove(&id);
+        if let Some(old) = &before {
+            self.job_ids.remove(&old.key);
+        }
+        if let Some(job) = job {
+            self.job_ids.insert(job.key.clone(), id);
+            self.jobs.insert(id, job);
+        }
+        Before::Job(id, before)
+    }
+
+    fn set_trigger(&mut self, id: TriggerId, trigger: Option<StoredTrigger>) -> Before {
+        let before = self.triggers.remove(&id);
+        if let Some(old) = &before {
+            self.trigger_ids.remove(&old.record.key);
+        }
+        if let Some(stored) = trigger {
+            self.trigger_ids.insert(stored.record.key.clone(), id);
+            self.triggers.insert(id, stored);
+        }
+        Before::Trigger(id, before.map(Box::new))
+    }
+
+    fn set_mark(&mut self, key: &TriggerKey, mark: Option<Mark>) -> Before {
+        let before = match mark {
+            Some(mark) => self.marks.insert(key.clone(), mark),
+            None => self.marks.remove(key),
+        };
+        Before::Mark(key.clone(), before)
+    }
+
+    fn set_set(&mut self, name: &str, set: Option<SetRecord>) -> Before {
+        let before = match set {
+            Some(set) => self.sets.insert(name.into(), set),
+            None => self.sets.remove(name),
+        };
+        Before::Set(name.into(), before)
+    }
+
+    fn restore(&mut self, before: Before) {
+        let _undone = match before {
+            Before::Job(id, job) => self.set_job(id, job),
+            Before::Trigger(id, trigger) => self.set_trigger(id, trigger.map(|trigger| *trigger)),
+            Before::Mark(key, mark) => self.set_mark(&key, mark),
+            Before::Set(name, set) => self.set_set(&name, set),
+        };
+    }
+
+    /// Deletes a trigger and remembers its last instant under its key.
+    pub(super) fn remove_trigger(&mut self, id: TriggerId, now: Timestamp) {
+        if let Some(stored) = self.triggers.get(&id) {
+            let (key, last) = (stored.record.key.clone(), stored.record.last);
+            self.set_trigger(id, None);
+            self.set_mark(&key, last.map(|last| Mark { last, written: now }));
+        }
+    }
+
+    /// Deletes a job that nothing refers to.
+    pub(super) fn remove_job(&mut self, id: JobId) {
+        self.set_job(id, None);
+    }
+
+    /// Whether a trigger refers to the job.
+    pub(super) fn is_used(&self, job: JobId) -> bool {
+        self.triggers.values().any(|stored| stored.record.job_id == job)
+    }
+}
+
+/// The next `rev` of a record, if what is stored under its key is what was expected.
+fn next_rev(stored: Option<(bool, i64)>, expect: Expect, mark: Option<Timestamp>) -> Result<i64, Lost> {
+    match (stored, expect) {
+        (None, Expect::Absent { mark: expected }) if expected == mark => Ok(1),
+        (Some((true, rev)), Expect::Rev(expected)) if expected == rev => Ok(rev + 1),
+        _ => Err(Lost),
+    }
+}
+
+impl State {
+    pub(super) fn apply(&mut self, now: Timestamp, changes: Vec<Change>) -> Applied {
+        let mut undo = Vec::new();
+        let mut effects = Vec::new();
+        for (at, change) in changes.into_iter().enumerate() {
+            if let Err(Lost) = self.change(now, change, &mut undo, &mut effects) {
+                undo.into_iter().rev().for_each(|before| self.definitions.restore(before));
+                return Applied::Lost { at };
+            }
+        }
+        for effect in effects {
+            self.take_effect(now, effect);
+        }
+        self.news = true;
+        Applied::All
+    }
+
+    fn change(
+        &mut self,
+        now: Timestamp,
+        change: Change,
+        undo: &mut Vec<Before>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Lost> {
+        let here = &mut self.definitions;
+        match change {
+            Change::PutJob { expect, mut job } => {
+                let stored = here.job_ids.get(&job.key).and_then(|id| here.jobs.get(id));
+                job.rev = next_rev(stored.map(|old| (old.id == job.id, old.rev)), expect, None)?;
+                if stored.is_none() && here.jobs.contains_key(&job.id) {
+                    return Err(Lost);
+                }
+                undo.push(here.set_job(job.id, Some(job)));
+            }
+            Change::PutTrigger { expect, mut trigger } => {
+                let stored = here.trigger_ids.get(&trigger.key).and_then(|id| here.triggers.get(id));
+                let mark = here.marks.get(&trigger.key).map(|mark| mark.last);
+                let found = stored.map(|old| (old.record.id == trigger.id, old.record.rev));
+                trigger.rev = next_rev(found, expect, mark)?;
+                let id_is_taken = stored.is_none() && here.triggers.contains_key(&trigger.id);
+                if id_is_taken || !here.jobs.contains_key(&trigger.job_id) {
+                    return Err(Lost);
+                }
+                let completed = stored.and_then(|old| old.completed);
+                let mut stored = StoredTrigger { record: trigger, completed };
+                stored.note_end(now);
+                undo.push(here.set_mark(&stored.record.key, None));
+                undo.push(here.set_trigger(stored.record.id, Some(stored)));
+            }
+            Change::DeleteTrigger { id, rev, leave } => {
+                let stored = here.triggers.get(&id).filter(|stored| stored.record.rev == rev).ok_or(Lost)?;
+                let (key, last) = (stored.record.key.clone(), stored.record.last);
+                undo.push(here.set_trigger(id, None));
+                undo.push(here.set_mark(&key, last.map(|last| Mark { last, written: now })));
+                effects.push(Effect::LeaveTrigger(id, leave));
+            }
+            Change::DeleteJob { id, rev, live, leave } => {
+                here.jobs.get(&id).filter(|job| job.rev == rev).ok_or(Lost)?;
+                let has_rows =
+                    || self.live.values().any(|live| live.row.job.as_ref().is_some_and(|of| of.id == id));
+                if here.is_used(id) || (live == LiveWork::MustBeNone && has_rows()) {
+                    return Err(Lost);
+                }
+                undo.push(here.set_job(id, None));
+                effects.push(Effect::LeaveJob(id, live, leave));
+            }
+            Change::PutSet { expect, mut set } => {
+                let stored = here.sets.get(&set.name);
+                set.rev = next_rev(stored.map(|old| (true, old.rev)), expect, None)?;
+                set.written = now;
+                undo.push(here.set_set(&set.name.clone(), Some(set)));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_effect(&mut self, now: Timestamp, effect: Effect) {
+        let (leave, live) = match &effect {
+            Effect::LeaveTrigger(_, leave) => (leave, LiveWork::Detach),
+            Effect::LeaveJob(_, live, leave) => (leave, *live),
+        };
+        let mut to_end: Vec<ExecutionId> = Vec::new();
+        for live_row in self.live.values_mut() {
+            let row = &mut live_row.row;
+            let inherits = match &effect {
+                Effect::LeaveTrigger(id, _) => row.occurrence.as_ref().is_some_and(|of| of.trigger_id == *id),
+                Effect::LeaveJob(id, ..) => row.job.as_ref().is_some_and(|of| of.id == *id),
+            };
+            if !inherits {
+                continue;
+            }
+            row.spec.get_or_insert_with(|| leave.spec.clone());
+            row.payload.get_or_insert_with(|| leave.payload.clone());
+            if live == LiveWork::Cancel {
+                match row.state {
+                    ExecutionState::Ready | ExecutionState::Held => to_end.push(row.id),
+                    ExecutionState::Claimed | ExecutionState::Running => {
+                        row.cancel.get_or_insert_with(|| JOB_DELETED.into());
+                    }
+                }
+            }
+        }
+        for id in to_end {
+            self.end_cancelled(now, id, JOB_DELETED);
+        }
+    }
+}

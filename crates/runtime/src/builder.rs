@@ -1,0 +1,178 @@
+//! Puts a scheduler together: a store, handlers, what they share, and the values it is tuned by.
+
+use std::any::TypeId;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use punctual_core::event::Listener;
+use punctual_core::node::NodeInfo;
+use punctual_core::{Clock, Entropy, Error, JobStore, NodeId, Profile, Result, Zone};
+
+use crate::context::States;
+use crate::handler::{Handler, Job};
+use crate::journal::Journal;
+use crate::node::Node;
+use crate::registry::Registry;
+use crate::scheduler::Scheduler;
+use crate::settings::Settings;
+use crate::system::{SystemClock, SystemEntropy};
+
+/// Puts a [`Scheduler`] together; see [`Scheduler::builder`].
+pub struct Builder {
+    store: Arc<dyn JobStore>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    listeners: Vec<Arc<dyn Listener>>,
+    registry: Registry,
+    states: States,
+    settings: Settings,
+    trouble: Option<Error>,
+}
+
+impl Builder {
+    pub(crate) fn new(store: Arc<dyn JobStore>) -> Self {
+        Self {
+            store,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy::new()),
+            listeners: Vec::new(),
+            registry: Registry::default(),
+            states: States::new(),
+            settings: Settings::default(),
+            trouble: None,
+        }
+    }
+
+    /// Registers the handler of a kind. A second one for the same kind makes [`Builder::build`] fail.
+    #[must_use]
+    pub fn job<H, J, Args>(mut self, handler: H) -> Self
+    where
+        H: Handler<J, Args>,
+        J: Job,
+        Args: 'static,
+    {
+        if let Err(error) = self.registry.add(handler) {
+            self.trouble.get_or_insert(error);
+        }
+        self
+    }
+
+    /// Gives handlers a value that they ask for by `State<T>`.
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.states.insert(TypeId::of::<T>(), Arc::new(value));
+        self
+    }
+
+    /// Lets somebody hear what happens in the node.
+    #[must_use]
+    pub fn listener(mut self, listener: impl Listener) -> Self {
+        self.listeners.push(Arc::new(listener));
+        self
+    }
+
+    /// The name of the node, for people.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.settings.name = name.into();
+        self
+    }
+
+    /// How many executions run at once.
+    #[must_use]
+    pub const fn capacity(mut self, capacity: u32) -> Self {
+        self.settings.capacity = capacity;
+        self
+    }
+
+    /// The figures of failure detection.
+    #[must_use]
+    pub const fn profile(mut self, profile: Profile) -> Self {
+        self.settings.profile = profile;
+        self
+    }
+
+    /// How long history is kept; `None` keeps it for ever.
+    #[must_use]
+    pub const fn keep_history(mut self, span: Option<Duration>) -> Self {
+        self.settings.keep_history = span;
+        self
+    }
+
+    /// How long a graceful shutdown waits for running bodies.
+    #[must_use]
+    pub const fn grace(mut self, span: Duration) -> Self {
+        self.settings.grace = span;
+        self
+    }
+
+    /// Changes any of the values that have no method of their own.
+    #[must_use]
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Replaces the clocks of the machine, for tests and simulation.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Replaces the randomness of the machine, for tests and simulation.
+    #[must_use]
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Checks everything and makes the scheduler. It reaches for the store once, to see that it answers.
+    ///
+    /// # Errors
+    /// `Invalid` for a value out of bounds or a handler that asks for a state nobody gave, `AlreadyExists` for two
+    /// handlers of one kind, `Unavailable` if the store does not answer.
+    pub async fn build(self) -> Result<Scheduler> {
+        let Self { store, clock, entropy, listeners, registry, states, mut settings, trouble } = self;
+        if let Some(error) = trouble {
+            return Err(error);
+        }
+        settings.check()?;
+        registry.check(&states)?;
+        store.now().await?;
+        let host = hostname();
+        let pid = std::process::id();
+        if settings.name.is_empty() {
+            settings.name = format!("{host}-{pid}");
+        }
+        let info = NodeInfo {
+            id: NodeId::draw(&*entropy),
+            name: settings.name.as_str().into(),
+            host: host.into(),
+            pid,
+            version: env!("CARGO_PKG_VERSION").into(),
+            zone_data: Zone::data_version().into(),
+            profile: settings.profile,
+            capacity: settings.capacity,
+            kinds: registry.kinds().to_vec(),
+        };
+        let journal = Journal::new(listeners, Arc::clone(&clock));
+        let node = Node::new(store, clock, entropy, journal, registry, states, settings, info);
+        Ok(Scheduler::new(Arc::new(node)))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("store", &self.store)
+            .field("registry", &self.registry)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,180 @@
+//! What a handler can know of the attempt that it runs, and how it learns that it should stop.
+
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use punctual_core::execution::{JobRef, Occurrence};
+use punctual_core::{ExecutionId, Fence, JobKey, Kind, NodeId, Timestamp, TriggerKey};
+use tokio::sync::watch;
+
+/// Why a body should stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// It took longer than its timeout.
+    TimedOut,
+    /// Somebody cancelled it, for this reason.
+    Cancelled(Box<str>),
+    /// Its node can no longer be sure that nobody else runs the same work.
+    LeaseLost,
+    /// Its node is shutting down and will hand the work back.
+    ShuttingDown,
+}
+
+/// Values that handlers share, by type.
+pub(crate) type States = BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>;
+
+/// An attempt, as its handler sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) id: ExecutionId,
+    pub(crate) kind: Kind,
+    pub(crate) job: Option<JobRef>,
+    pub(crate) occurrence: Option<Occurrence>,
+    pub(crate) node: NodeId,
+    pub(crate) attempt: u32,
+    pub(crate) losses: u32,
+    pub(crate) fence: Fence,
+    pub(crate) epoch: u32,
+    pub(crate) scheduled: Timestamp,
+    pub(crate) started: Timestamp,
+    pub(crate) slot: Option<Box<str>>,
+    pub(crate) states: Arc<States>,
+    pub(crate) stop: watch::Receiver<Option<StopReason>>,
+    pub(crate) lease: watch::Receiver<punctual_core::BootInstant>,
+}
+
+impl Context {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The execution; the same over all attempts, so it serves as an idempotency key.
+    pub fn execution_id(&self) -> ExecutionId {
+        self.inner.id
+    }
+
+    /// The kind under which the handler is registered.
+    pub fn kind(&self) -> &Kind {
+        &self.inner.kind
+    }
+
+    /// The stored job, if the execution belongs to one.
+    pub fn job(&self) -> Option<&JobKey> {
+        self.inner.job.as_ref().map(|job| &job.key)
+    }
+
+    /// The trigger, if the execution is a firing.
+    pub fn trigger(&self) -> Option<&TriggerKey> {
+        self.inner.occurrence.as_ref().map(|occurrence| &occurrence.key)
+    }
+
+    /// The generation of the trigger's definition, if the execution is a firing.
+    pub fn generation(&self) -> Option<i64> {
+        self.inner.occurrence.as_ref().map(|occurrence| occurrence.generation)
+    }
+
+    /// The node that runs the attempt.
+    pub fn node(&self) -> NodeId {
+        self.inner.node
+    }
+
+    /// The number of the attempt, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.inner.attempt
+    }
+
+    /// Whether an earlier attempt was lost with its node, so that its effects may be there in part.
+    pub fn recovering(&self) -> bool {
+        self.inner.losses > 0
+    }
+
+    /// The fence of this attempt within the database.
+    pub fn fence(&self) -> Fence {
+        self.inner.fence
+    }
+
+    /// The fence to hand to a resource outside the database, which should refuse any smaller one. It grows with every
+    /// hand-over of the execution and, for exclusive work, over all executions of its key.
+    pub fn fencing_token(&self) -> u64 {
+        self.inner.fence.token(self.inner.epoch)
+    }
+
+    /// The key of the concurrency limit that the attempt is under.
+    pub fn concurrency_key(&self) -> Option<&str> {
+        self.inner.slot.as_deref()
+    }
+
+    /// The instant that the schedule names; for enqueued work, when it was asked to run.
+    pub fn scheduled_at(&self) -> DateTime<Utc> {
+        self.inner.scheduled.into()
+    }
+
+    /// When the attempt began, on the store's clock as the node knows it.
+    pub fn started_at(&self) -> DateTime<Utc> {
+        self.inner.started.into()
+    }
+
+    /// How much later than scheduled the attempt began.
+    pub fn lateness(&self) -> std::time::Duration {
+        self.inner.started.since(self.inner.scheduled)
+    }
+
+    /// Why the body should stop, if it should.
+    pub fn stop_reason(&self) -> Option<StopReason> {
+        self.inner.stop.borrow().clone()
+    }
+
+    /// The boot-time instant until which the node holds its lease, as it is now; the work must have stopped by then
+    /// plus the profile's wind-down. For bodies that run outside this process and must stop even if it is frozen.
+    pub fn lease_until(&self) -> punctual_core::BootInstant {
+        *self.inner.lease.borrow()
+    }
+
+    /// Waits until the lease was renewed, and answers how long it now lasts. Cancel safe.
+    pub async fn lease_renewed(&self) -> punctual_core::BootInstant {
+        let mut lease = self.inner.lease.clone();
+        if lease.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        let until = *lease.borrow();
+        until
+    }
+
+    /// Waits until the body should stop, and answers why. Cancel safe.
+    ///
+    /// A body that does not watch this is dropped at its next `.await` when its time to wind down is over.
+    pub async fn stopped(&self) -> StopReason {
+        let mut stop = self.inner.stop.clone();
+        loop {
+            if let Some(reason) = stop.borrow_and_update().clone() {
+                return reason;
+            }
+            if stop.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    pub(crate) fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.inner.states.get(&TypeId::of::<T>()).cloned()?.downcast().ok()
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("execution_id", &self.inner.id)
+            .field("kind", &self.inner.kind)
+            .field("attempt", &self.inner.attempt)
+            .field("fence", &self.inner.fence)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,225 @@
+//! The loop that looks for work: ready rows first, then due triggers, up to the free capacity; then it waits for the
+//! next instant, a hint, room, or the poll interval, whichever comes first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use punctual_core::event::Event;
+use punctual_core::execution::{Execution, ExecutionState, merged};
+use punctual_core::protocol::{finish, fire};
+use punctual_core::store::{
+    Claim, ClaimOutcome, ClaimReady, ClaimRef, Due, DueTrigger, FirePlan, PARK, PoisonRow, ReadDue, Readable,
+    SLICE_GRACE,
+};
+use punctual_core::{Result, Timestamp};
+use tokio::sync::mpsc;
+
+use super::settle::Results;
+use super::{Node, Phase, body};
+
+/// What a round of looking found out about when to look again.
+enum Next {
+    /// At once: there may be more than one round could take.
+    Now,
+    /// At this instant of the store's clock, or when something wakes the node.
+    At(Option<Timestamp>),
+}
+
+pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
+    let mut failures = 0_u32;
+    let mut expected = None;
+    while node.phase() == Phase::Running {
+        let running = node.running().len();
+        let free = node.settings.capacity.saturating_sub(u32::try_from(running).unwrap_or(u32::MAX));
+        let wait = if free == 0 || !node.may_start() {
+            // A settled result, a good check-in or the end of standby gives the hint.
+            node.settings.poll
+        } else {
+            node.begin_claim();
+            let round = round(&node, free, expected, &results).await;
+            node.end_claim();
+            match round {
+                Ok(Next::Now) => {
+                    (failures, expected) = (0, None);
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Ok(Next::At(instant)) => {
+                    (failures, expected) = (0, instant);
+                    let until = instant.map(|instant| instant.since(node.store_time()));
+                    until.unwrap_or(Duration::MAX).min(node.jittered(node.settings.poll))
+                }
+                Err(error) => {
+                    node.trouble(&error);
+                    failures = failures.saturating_add(1);
+                    node.jittered(Duration::from_millis(50) * 2_u32.pow(failures.min(5)))
+                }
+            }
+        };
+        let woken = async {
+            match node.store.wake() {
+                Some(wake) => wake.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = node.reached(Phase::Draining) => {}
+            () = node.hint.notified() => {}
+            () = woken => {}
+            () = node.clock.sleep(wait) => {}
+        }
+    }
+}
+
+async fn round(
+    node: &Arc<Node>,
+    free: u32,
+    expected: Option<Timestamp>,
+    results: &mpsc::Sender<Results>,
+) -> Result<Next> {
+    let (id, slice) = {
+        let member = node.member();
+        (member.info.id, member.slice)
+    };
+    let kinds = node.registry.kinds();
+    let limit = free.min(node.store.features().max_batch);
+    let due = node.store.read_due(ReadDue { node: id, kinds: Arc::clone(&kinds), limit, slice }).await?;
+    node.sync(due.now);
+    let full = due.triggers.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut again = full;
+
+    // Ready rows go before new occurrences: retries and recovered work of a key come before its next firing.
+    let mut room = usize::try_from(free).unwrap_or(usize::MAX);
+    if due.ready {
+        let request = ClaimReady { node: id, gate: due.gate, kinds, limit, park: PARK };
+        let ready = node.store.claim_ready(request).await?;
+        node.sync(ready.now);
+        if !ready.gate_open {
+            return Ok(Next::At(None));
+        }
+        again |= ready.work.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        room = room.saturating_sub(ready.work.len());
+        for work in ready.work {
+            match work {
+                Readable::Row(row) => {
+                    let (spec, payload) = (row.spec(), row.payload());
+                    body::start(node, row.execution, spec, payload, ready.now, results);
+                }
+                Readable::Poison(poison) => {
+                    node.tell(Event::SetAside { reason: poison.reason.clone() });
+                    if let PoisonRow::Execution(claim) = poison.row {
+                        let _ = node.store.settle(vec![finish::hold(claim, &poison.reason)]).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    // What was expected now and is not here is in the slice of another node; if that leaves it lying, it belongs to
+    // everybody after a grace.
+    let missed = slice.is_some() && due.triggers.is_empty() && expected.is_some_and(|at| at <= due.now);
+    let leftovers = missed.then(|| due.now.plus(SLICE_GRACE + Duration::from_millis(1)));
+    let next_wake = fire_due(node, due, room, &mut again, results).await?;
+    if again {
+        return Ok(Next::Now);
+    }
+    Ok(Next::At(match (next_wake, leftovers) {
+        (Some(next), Some(leftovers)) => Some(next.min(leftovers)),
+        (next, leftovers) => next.or(leftovers),
+    }))
+}
+
+async fn fire_due(
+    node: &Arc<Node>,
+    due: Due,
+    room: usize,
+    again: &mut bool,
+    results: &mpsc::Sender<Results>,
+) -> Result<Option<Timestamp>> {
+    let mut next_wake = due.next_wake;
+    let mut sooner = |wake: Option<Timestamp>| {
+        next_wake = match (next_wake, wake) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    };
+    let mut planned: Vec<(FirePlan, Option<DueTrigger>)> = Vec::new();
+    for readable in due.triggers.into_iter().take(room) {
+        match readable {
+            Readable::Row(trigger) => {
+                planned.push((fire::plan(&trigger, due.now, &*node.entropy), Some(trigger)));
+            }
+            Readable::Poison(poison) => {
+                node.tell(Event::SetAside { reason: poison.reason.clone() });
+                planned.extend(fire::set_aside(&poison).map(|plan| (plan, None)));
+            }
+        }
+    }
+    if planned.is_empty() {
+        return Ok(next_wake);
+    }
+
+    let id = node.id();
+    let plans: Vec<FirePlan> = planned.iter().map(|(plan, _)| plan.clone()).collect();
+    let claimed = node.store.claim(Claim { node: id, gate: due.gate, plans }).await?;
+    node.sync(claimed.now);
+    if !claimed.gate_open {
+        return Ok(next_wake);
+    }
+    for ((plan, trigger), outcome) in planned.into_iter().zip(claimed.outcomes) {
+        let patch = match &outcome {
+            ClaimOutcome::Fired(_) => &plan.then,
+            ClaimOutcome::Busy => &plan.busy,
+            ClaimOutcome::Lost => {
+                // Somebody else fired or edited it: what it is due for now is to be read again.
+                *again = true;
+                continue;
+            }
+        };
+        *again |= patch.wake.is_some_and(|wake| wake <= claimed.now);
+        sooner(patch.wake);
+        let Some(DueTrigger { trigger, job }) = trigger else { continue };
+        for skip in &patch.skips {
+            node.tell(Event::Skipped {
+                trigger: trigger.key.clone(),
+                first: skip.first,
+                last: skip.last,
+                count: skip.count,
+                reason: skip.reason,
+            });
+        }
+        let ClaimOutcome::Fired(fences) = outcome else { continue };
+        for (new, fence) in plan.executions.into_iter().zip(fences) {
+            let payload = merged(Some(&job), trigger.payload.as_ref());
+            let row = Execution {
+                id: new.id,
+                occurrence: new.occurrence,
+                job: new.job,
+                kind: new.kind,
+                scheduled: new.scheduled,
+                priority: new.priority,
+                state: ExecutionState::Claimed,
+                owner: Some(id),
+                fence,
+                attempt: 1,
+                losses: 0,
+                wake: claimed.now,
+                slot: new.slot,
+                spec: None,
+                payload: None,
+                attempts: Vec::new(),
+                cancel: None,
+                error: None,
+                created: claimed.now,
+            };
+            body::start(node, row, job.spec.clone(), payload, claimed.now, results);
+        }
+    }
+    Ok(next_wake)
+}
+
+/// The claim of a row that this node owns.
+pub(crate) fn claim_of(row: &Execution, node: &Node) -> ClaimRef {
+    ClaimRef { id: row.id, owner: row.owner.unwrap_or_else(|| node.id()), fence: row.fence }
+}

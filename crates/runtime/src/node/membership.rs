@@ -1,0 +1,248 @@
+//! The loop of check-ins: it keeps the lease, watches the others, takes over from the dead, and hands back rows that
+//! name this node though it does not run them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use punctual_core::event::Event;
+use punctual_core::protocol::membership::{Lease, Observer};
+use punctual_core::protocol::{finish, recover};
+use punctual_core::store::{
+    CheckedIn, ClaimRef, PoisonRow, Readable, SettleOutcome, Settlement, Slice, Standby, Standing,
+};
+use punctual_core::trigger::SLICES;
+use punctual_core::{BootInstant, NodeId, Result};
+use tokio::sync::oneshot;
+
+use super::{Node, Phase, Strangers};
+use crate::context::StopReason;
+
+/// How many rows of a dead node one step takes over.
+const RECOVERY_BATCH: u32 = 500;
+
+/// Adds the node to the cluster.
+pub(crate) async fn join(node: &Node) -> Result<()> {
+    let sent = node.clock.boot();
+    let info = node.member().info.clone();
+    let reply = node.store.join(info.clone()).await?;
+    node.sync(reply.now);
+    let lease = Lease::begin(info.profile, sent, reply.beat);
+    {
+        let mut member = node.member();
+        member.lease = Some(lease);
+        member.epoch = reply.epoch;
+        member.fenced = false;
+        member.slice = slice(node, &reply, info.id);
+        member.standby = reply.standby;
+    }
+    node.lease_until.send_replace(lease.fence_at());
+    if node.standby_wanted.load(Ordering::SeqCst) {
+        node.store.set_standby(info.id, Standby::On).await?;
+        node.member().standby = Standby::On;
+    }
+    node.tell(Event::Joined { name: info.name.into(), pid: info.pid });
+    Ok(())
+}
+
+/// Checks in until `end`, then leaves.
+pub(crate) async fn run(node: Arc<Node>, mut end: oneshot::Receiver<()>) {
+    let mut observer = Observer::new(node.id(), node.settings.profile);
+    let mut strangers = Strangers::new();
+    let mut late = false;
+    loop {
+        let interval = node.settings.profile.interval;
+        // A failed check-in is repeated soon: the lease allows for at least one lost beat.
+        let wait = if late { interval / 4 } else { node.jittered(interval) };
+        tokio::select! {
+            biased;
+            _ = &mut end => break,
+            () = node.clock.sleep(wait) => {}
+        }
+        late = match check_in(&node, &mut observer, &mut strangers).await {
+            Ok(()) => false,
+            Err(error) => {
+                node.trouble(&error);
+                true
+            }
+        };
+    }
+    if let Err(error) = node.store.leave(node.id()).await {
+        // The others will find out by themselves.
+        node.trouble(&error);
+    }
+    node.tell(Event::Left);
+}
+
+async fn check_in(node: &Arc<Node>, observer: &mut Observer, strangers: &mut Strangers) -> Result<()> {
+    let id = node.id();
+    let sent = node.clock.boot();
+    let reply = node.store.check_in(id).await?;
+    let read = node.clock.boot();
+    if reply.standing == Standing::Gone {
+        return rejoin(node, observer, strangers).await;
+    }
+    if let Err(error) = renew(node, sent, &reply) {
+        node.halt(error);
+        return Ok(());
+    }
+    for owned in &reply.owned {
+        if let (Some(why), Some(running)) = (&owned.cancel, node.running().get(&owned.id)) {
+            super::stop(&running.stop, &StopReason::Cancelled(why.clone()));
+        }
+    }
+    reconcile(node, &reply, strangers).await?;
+    for suspect in observer.observe(read, &reply.nodes) {
+        if node.store.take_over(suspect.node, suspect.beat).await? {
+            let name = reply.nodes.iter().find(|other| other.info.id == suspect.node);
+            let name = name.map(|other| other.info.name.to_string()).unwrap_or_default();
+            node.tell(Event::TookOver { dead: suspect.node, name });
+            recover_all(node, suspect.node).await?;
+        }
+    }
+    for owner in &reply.gone_owners {
+        recover_all(node, *owner).await?;
+    }
+    Ok(())
+}
+
+/// Takes in a good check-in.
+fn renew(node: &Node, sent: BootInstant, reply: &CheckedIn) -> Result<()> {
+    node.sync(reply.now);
+    let mut member = node.member();
+    let id = member.info.id;
+    let Some(mut lease) = member.lease else { return Ok(()) };
+    lease.renew(sent, reply.beat)?;
+    member.lease = Some(lease);
+    member.epoch = reply.epoch;
+    member.standby = reply.standby;
+    member.slice = slice(node, reply, id);
+    let regained = member.fenced && lease.may_start(node.clock.boot());
+    member.fenced &= !regained;
+    drop(member);
+    node.lease_until.send_replace(lease.fence_at());
+    if regained {
+        node.tell(Event::LeaseRegained);
+        node.hint.notify_one();
+    }
+    Ok(())
+}
+
+/// The node was declared dead: what it ran belongs to others. It goes on as a new member, and its old bodies are
+/// stopped; whatever they still report is refused by their fences.
+async fn rejoin(node: &Arc<Node>, observer: &mut Observer, strangers: &mut Strangers) -> Result<()> {
+    let old = node.id();
+    node.stop_bodies(&StopReason::LeaseLost, |running| running.claim.owner == old);
+    if node.phase() > Phase::Running {
+        // On its way out it needs no new life; the lease stays lost.
+        node.member().fenced = true;
+        return Ok(());
+    }
+    {
+        let mut member = node.member();
+        member.fenced = true;
+        member.info.id = NodeId::draw(&*node.entropy);
+    }
+    *observer = Observer::new(node.id(), node.settings.profile);
+    strangers.clear();
+    join(node).await?;
+    node.tell(Event::Rejoined { old });
+    node.hint.notify_one();
+    Ok(())
+}
+
+/// Hands back rows that name this node though it does not run them: a claim whose answer was lost.
+///
+/// A row counts as forgotten when two check-ins in a row have shown it, and every claim that had begun before the
+/// first of their answers has been answered since: a claim that has committed but not yet returned is not forgotten.
+async fn reconcile(node: &Node, reply: &CheckedIn, strangers: &mut Strangers) -> Result<()> {
+    let (begun, answered) = node.claims();
+    let mut unknown = Strangers::new();
+    let mut forgotten = Vec::new();
+    {
+        let running = node.running();
+        for owned in reply.owned.iter().filter(|owned| !running.contains_key(&owned.id)) {
+            let claim = (owned.id, owned.fence);
+            match strangers.get(&claim) {
+                Some(begun) if answered >= *begun => forgotten.push(owned.clone()),
+                Some(begun) => drop(unknown.insert(claim, *begun)),
+                // Whichever claim made this row had begun before the answer that shows it arrived.
+                None => drop(unknown.insert(claim, begun)),
+            }
+        }
+    }
+    *strangers = unknown;
+    let owner = node.id();
+    for owned in forgotten {
+        let Some(row) = node.store.inspect().execution(owned.id).await? else { continue };
+        let claim = ClaimRef { id: owned.id, owner, fence: owned.fence };
+        if row.fence != owned.fence {
+            continue;
+        }
+        if node.store.settle(vec![finish::hand_back(claim, &row)]).await?.first() == Some(&SettleOutcome::Done) {
+            node.tell(Event::Recovered { from: owner, id: owned.id, outcome: None });
+            node.hint.notify_one();
+        }
+    }
+    Ok(())
+}
+
+/// Settles everything that a node which is not up has left behind.
+async fn recover_all(node: &Node, owner: NodeId) -> Result<()> {
+    loop {
+        let rows = node.store.orphans(owner, RECOVERY_BATCH).await?;
+        let now = node.store_time();
+        let plans: Vec<_> = rows
+            .iter()
+            .filter_map(|row| match row {
+                Readable::Row(row) => Some(recover::settle(&row.execution, &row.spec(), owner, now)),
+                Readable::Poison(poison) => {
+                    node.tell(Event::SetAside { reason: poison.reason.clone() });
+                    match poison.row {
+                        PoisonRow::Execution(claim) => Some(finish::hold(claim, &poison.reason)),
+                        PoisonRow::Trigger { .. } => None,
+                    }
+                }
+            })
+            .collect();
+        let full = rows.len() >= usize::try_from(RECOVERY_BATCH).unwrap_or(usize::MAX);
+        if plans.is_empty() {
+            return Ok(());
+        }
+        let outcomes = node.store.settle(plans.clone()).await?;
+        let mut settled = false;
+        for (plan, outcome) in plans.iter().zip(outcomes) {
+            // Another node may have been faster; then this one changed nothing.
+            if outcome == SettleOutcome::Done {
+                settled = true;
+                let outcome = match &plan.then {
+                    Settlement::End(record) => Some(record.outcome),
+                    Settlement::Back(_) => None,
+                };
+                node.tell(Event::Recovered { from: owner, id: plan.claim.id, outcome });
+            }
+        }
+        node.hint.notify_one();
+        if !full || !settled {
+            return Ok(());
+        }
+    }
+}
+
+/// This node's share of the due set: nodes that are up and fire, in the order of their ids, share it evenly.
+fn slice(node: &Node, reply: &CheckedIn, me: NodeId) -> Option<Slice> {
+    if !node.store.features().shared {
+        return None;
+    }
+    let mut firing: Vec<NodeId> =
+        reply.nodes.iter().filter(|other| !other.standby).map(|other| other.info.id).collect();
+    firing.sort_unstable();
+    let share = i64::try_from(firing.len()).ok().filter(|count| *count > 1)?;
+    let index = i64::try_from(firing.iter().position(|id| *id == me)?).ok()?;
+    Some(Slice { from: SLICES * index / share, to: SLICES * (index + 1) / share })
+}
+
+/// How long bodies that were asked to stop may take.
+pub(crate) fn patience(node: &Node) -> Duration {
+    node.settings.profile.wind_down + Duration::from_millis(500)
+}

@@ -1,0 +1,64 @@
+//! The values that a node is tuned by, apart from the parts that it is made of.
+
+use std::time::Duration;
+
+use punctual_core::{Error, Profile, Result};
+
+/// The values of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// For people; the host's name and the process id by default.
+    pub name: String,
+    /// How many executions run at once; 64 by default.
+    pub capacity: u32,
+    /// The figures of failure detection.
+    pub profile: Profile,
+    /// The longest time between two looks for work, if nothing wakes the node before; 1 s by default. It adds to the
+    /// time within which a dead node's work is run again.
+    pub poll: Duration,
+    /// How long a graceful shutdown waits for running bodies before it stops them; 30 s by default.
+    pub grace: Duration,
+    /// How long history is kept; 7 days by default. `None` keeps it for ever.
+    pub keep_history: Option<Duration>,
+    /// The time between two rounds of upkeep; 60 s by default.
+    pub upkeep: Duration,
+    /// The most rows that one statement of upkeep deletes; 1,000 by default.
+    pub upkeep_rows: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            capacity: 64,
+            profile: Profile::DEFAULT,
+            poll: Duration::from_secs(1),
+            grace: Duration::from_secs(30),
+            keep_history: Some(Duration::from_secs(7 * 24 * 3600)),
+            upkeep: Duration::from_secs(60),
+            upkeep_rows: 1_000,
+        }
+    }
+}
+
+impl Settings {
+    /// Checks the bounds that the types do not.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the value.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |why: &str| Err(Error::invalid("settings", why));
+        self.profile.check()?;
+        if self.capacity == 0 {
+            return wrong("capacity is 0: the node could run nothing; use 1 or more, or standby");
+        }
+        if self.poll.is_zero() {
+            return wrong("poll is zero: the node would never rest; use 10 ms or more");
+        }
+        if self.upkeep.is_zero() || self.upkeep_rows == 0 {
+            return wrong("upkeep needs a time between rounds and a number of rows, both above zero");
+        }
+        Ok(())
+    }
+}

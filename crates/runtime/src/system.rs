@@ -1,0 +1,71 @@
+//! The seams to the machine: its clocks and its randomness. The only module of the runtime that reads either.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use punctual_core::entropy::SeededEntropy;
+use punctual_core::{BootInstant, BoxFuture, Clock, Entropy, Timestamp};
+
+/// The longest single sleep: timers of the executor stand still in suspend, the boot-time clock does not.
+const NAP: Duration = Duration::from_secs(1);
+
+/// The clocks of this machine, with sleep by tokio's timers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
+    fn boot(&self) -> BootInstant {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let id = rustix::time::ClockId::Boottime;
+        // Elsewhere the monotonic clock is the nearest thing; on macOS it stops in suspend.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let id = rustix::time::ClockId::Monotonic;
+        let reading = rustix::time::clock_gettime(id);
+        let micros = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000);
+        BootInstant::from_micros(u64::try_from(micros(reading.tv_sec, reading.tv_nsec)).unwrap_or(0))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
+    fn wall(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::EPOCH.plus(since)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
+    fn sleep(&self, span: Duration) -> BoxFuture<'_, ()> {
+        let until = self.boot().plus(span);
+        Box::pin(async move {
+            loop {
+                let left = until.since(self.boot());
+                if left.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(left.min(NAP)).await;
+            }
+        })
+    }
+}
+
+/// Randomness for ids and jitter, seeded by the operating system at process start. Not for secrets.
+#[derive(Debug)]
+pub struct SystemEntropy(SeededEntropy);
+
+impl SystemEntropy {
+    /// Draws a seed from the operating system, by way of the keys that the standard library draws for its hashers.
+    pub fn new() -> Self {
+        Self(SeededEntropy::new(RandomState::new().hash_one(std::process::id())))
+    }
+}
+
+impl Default for SystemEntropy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Entropy for SystemEntropy {
+    fn draw(&self) -> u64 {
+        self.0.draw()
+    }
+}
