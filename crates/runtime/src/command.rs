@@ -54,7 +54,14 @@ impl Scheduler {
             };
             let Some(job_id) = job_id else { return Ok(None) };
             let set = found_trigger.trigger.as_ref().and_then(|trigger| trigger.set.clone());
-            changes.extend(define::put_trigger(&found_trigger, trigger, job_id, set.as_deref(), now, entropy)?);
+            changes.extend(define::put_trigger(
+                &found_trigger,
+                trigger,
+                job_id,
+                set.as_deref(),
+                now,
+                entropy,
+            )?);
             if changes.is_empty() {
                 return Ok(Some(false));
             }
@@ -82,7 +89,8 @@ impl Scheduler {
             let set = found.set.clone();
             let found = punctual_core::inspect::FoundTrigger { trigger: Some(found), mark: None };
             let now = self.node.store.now().await?;
-            let change = define::put_trigger(&found, &wanted, job.id, set.as_deref(), now, &*self.node.entropy)?;
+            let change =
+                define::put_trigger(&found, &wanted, job.id, set.as_deref(), now, &*self.node.entropy)?;
             match change {
                 None => Ok(found.trigger),
                 Some(change) => {
@@ -190,7 +198,8 @@ impl Scheduler {
             let inspect = self.inspect();
             let found = inspect.set(&wanted.name).await?;
             let mut elsewhere = Elsewhere { jobs: BTreeMap::new(), triggers: BTreeMap::new() };
-            for job in wanted.jobs.iter().filter(|job| !found.jobs.iter().any(|stored| stored.key == job.key)) {
+            for job in wanted.jobs.iter().filter(|job| !found.jobs.iter().any(|stored| stored.key == job.key))
+            {
                 elsewhere.jobs.extend(inspect.job(&job.key).await?.map(|stored| (job.key.clone(), stored)));
             }
             let listed = |key: &TriggerKey| found.triggers.iter().any(|stored| stored.key == *key);
@@ -214,7 +223,11 @@ impl Scheduler {
         Ok(applied == Applied::All)
     }
 
-    async fn trigger_and_job(&self, operation: &'static str, key: &TriggerKey) -> Result<(TriggerRecord, JobRecord)> {
+    async fn trigger_and_job(
+        &self,
+        operation: &'static str,
+        key: &TriggerKey,
+    ) -> Result<(TriggerRecord, JobRecord)> {
         let missing = || Error::not_found(operation, format!("there is no trigger {key}"));
         let trigger = self.trigger(key).await?.ok_or_else(missing)?;
         let job = self.job_of(&trigger).await?.ok_or_else(missing)?;

@@ -189,7 +189,9 @@ impl Argument for Context {
 impl<T: Send + Sync + 'static> Argument for State<T> {
     fn take(ctx: &Context) -> Result<Self, Failure> {
         let name = std::any::type_name::<T>();
-        ctx.state().map(Self).ok_or_else(|| Failure::dead(format!("no state of type {name} was given to the builder")))
+        ctx.state()
+            .map(Self)
+            .ok_or_else(|| Failure::dead(format!("no state of type {name} was given to the builder")))
     }
 
     fn need() -> Option<Need> {
@@ -270,7 +272,9 @@ where
     Args: 'static,
 {
     fn run(&self, payload: &Payload, ctx: &Context) -> BoxFuture<'static, End> {
-        let dead = |why: String| -> BoxFuture<'static, End> { Box::pin(std::future::ready((BodyEnd::Dead(why), None))) };
+        let dead = |why: String| -> BoxFuture<'static, End> {
+            Box::pin(std::future::ready((BodyEnd::Dead(why), None)))
+        };
         if &*payload.codec != JSON {
             return dead(format!("payload: the codec {:?} is not known here; only `json` is", payload.codec));
         }

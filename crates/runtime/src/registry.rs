@@ -40,7 +40,10 @@ impl Registry {
             None => Ok(()),
             Some((kind, need)) => Err(Error::invalid(
                 "build",
-                format!("the handler of `{kind}` asks for State<{}>; give it to the builder with `.state(…)`", need.name),
+                format!(
+                    "the handler of `{kind}` asks for State<{}>; give it to the builder with `.state(…)`",
+                    need.name
+                ),
             )),
         }
     }

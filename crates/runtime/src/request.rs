@@ -11,7 +11,9 @@ use punctual_core::protocol::define::{JobDefinition, TriggerDefinition};
 use punctual_core::schedule::{Cron, Every, Once};
 use punctual_core::store::{Applied, Enqueue};
 use punctual_core::trigger::TriggerSpec;
-use punctual_core::{Error, ExecutionId, JobKey, Kind, MisfirePolicy, Result, Schedule, Timestamp, TriggerKey, Zone};
+use punctual_core::{
+    Error, ExecutionId, JobKey, Kind, MisfirePolicy, Result, Schedule, Timestamp, TriggerKey, Zone,
+};
 
 use crate::handler::{self, Job};
 use crate::scheduler::Scheduler;
@@ -29,7 +31,12 @@ struct Work {
 
 impl Work {
     fn of<J: Job>(job: &J) -> Result<Self> {
-        Ok(Self { kind: Kind::new(J::KIND)?, payload: handler::payload(job)?, rules: J::rules(), priority: 0 })
+        Ok(Self {
+            kind: Kind::new(J::KIND)?,
+            payload: handler::payload(job)?,
+            rules: J::rules(),
+            priority: 0,
+        })
     }
 }
 
@@ -199,7 +206,12 @@ impl<'a> ScheduleRequest<'a> {
         if let Some(when_busy) = self.exclusive {
             work.rules.concurrency = Some(Concurrency::exclusive(&job_key, when_busy));
         }
-        let missing = || Error::invalid("schedule", format!("{key} says nothing about when; add `.cron(…)`, `.every(…)` or `.at(…)`"));
+        let missing = || {
+            Error::invalid(
+                "schedule",
+                format!("{key} says nothing about when; add `.cron(…)`, `.every(…)` or `.at(…)`"),
+            )
+        };
         let schedule = match self.when.ok_or_else(missing)? {
             When::Schedule(schedule) => match (schedule?, self.spec.start) {
                 (Schedule::Every(every), Some(start)) => Schedule::Every(every.anchored_at(start)),
@@ -412,7 +424,9 @@ impl Scheduler {
                 self.node.hint.notify_one();
                 Ok(())
             }
-            Applied::Lost { at } => Err(Error::not_found("enqueue", format!("the job of element {at} is gone"))),
+            Applied::Lost { at } => {
+                Err(Error::not_found("enqueue", format!("the job of element {at} is gone")))
+            }
         }
     }
 }

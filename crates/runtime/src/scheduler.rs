@@ -71,7 +71,11 @@ impl Scheduler {
     pub async fn run_until(&self, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
         let node = &self.node;
         if node.member().lease.is_some() {
-            return Err(Error::new(ErrorKind::AlreadyExists, "run", "this scheduler is running, or has run; build another"));
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                "run",
+                "this scheduler is running, or has run; build another",
+            ));
         }
         membership::join(node).await?;
         let (results, receiver) = mpsc::channel(4_096);
@@ -250,7 +254,11 @@ const TRIES: u32 = 200;
 
 impl Scheduler {
     /// Repeats `step` until it is not lost. Each try reads anew, so it decides on what is there then.
-    pub(crate) async fn until_applied<T, F>(&self, operation: &'static str, mut step: impl FnMut() -> F) -> Result<T>
+    pub(crate) async fn until_applied<T, F>(
+        &self,
+        operation: &'static str,
+        mut step: impl FnMut() -> F,
+    ) -> Result<T>
     where
         F: Future<Output = Result<Option<T>>>,
     {
@@ -259,9 +267,15 @@ impl Scheduler {
                 return Ok(done);
             }
             if attempt > 2 {
-                self.node.clock.sleep(self.node.entropy.below(Duration::from_millis(u64::from(attempt) * 2))).await;
+                self.node
+                    .clock
+                    .sleep(self.node.entropy.below(Duration::from_millis(u64::from(attempt) * 2)))
+                    .await;
             }
         }
-        Err(Error::unavailable(operation, format!("lost the race {TRIES} times against other writers; try again later")))
+        Err(Error::unavailable(
+            operation,
+            format!("lost the race {TRIES} times against other writers; try again later"),
+        ))
     }
 }

@@ -22,7 +22,8 @@ impl Clock for SystemClock {
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         let id = rustix::time::ClockId::Monotonic;
         let reading = rustix::time::clock_gettime(id);
-        let micros = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000);
+        let micros =
+            |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000);
         BootInstant::from_micros(u64::try_from(micros(reading.tv_sec, reading.tv_nsec)).unwrap_or(0))
     }
 

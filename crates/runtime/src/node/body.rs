@@ -149,7 +149,13 @@ async fn run(
         () = timeout => Err(StopReason::TimedOut),
     };
     let (end, output) = match first {
-        Ok(result) => finished(result),
+        Ok(result) => match (finished(result), stop_watch.borrow().clone()) {
+            // It was asked to stop, and its error is how it did.
+            ((end, output), Some(reason)) if end != BodyEnd::Succeeded => {
+                (stopped_end(reason, limit), output)
+            }
+            (end, _) => end,
+        },
         Err(reason) => {
             stop_one(node, row, &reason);
             let wind_down = time_to_wind_down(node, &reason);
@@ -216,7 +222,9 @@ fn describe(end: &BodyEnd) -> (AttemptOutcome, Option<String>) {
     let short = |text: &str| Some(clip(text, 500).into_string());
     match end {
         BodyEnd::Succeeded => (AttemptOutcome::Succeeded, None),
-        BodyEnd::Failed(why) | BodyEnd::RetryAfter(why, _) | BodyEnd::Dead(why) => (AttemptOutcome::Failed, short(why)),
+        BodyEnd::Failed(why) | BodyEnd::RetryAfter(why, _) | BodyEnd::Dead(why) => {
+            (AttemptOutcome::Failed, short(why))
+        }
         BodyEnd::Panicked(why) => (AttemptOutcome::Panicked, short(why)),
         BodyEnd::TimedOut(limit) => (AttemptOutcome::TimedOut, Some(format!("after {limit:?}"))),
         BodyEnd::Cancelled(why) => (AttemptOutcome::Cancelled, short(why)),

@@ -179,7 +179,9 @@ async fn reconcile(node: &Node, reply: &CheckedIn, strangers: &mut Strangers) ->
         if row.fence != owned.fence {
             continue;
         }
-        if node.store.settle(vec![finish::hand_back(claim, &row)]).await?.first() == Some(&SettleOutcome::Done) {
+        if node.store.settle(vec![finish::hand_back(claim, &row)]).await?.first()
+            == Some(&SettleOutcome::Done)
+        {
             node.tell(Event::Recovered { from: owner, id: owned.id, outcome: None });
             node.hint.notify_one();
         }
