@@ -34,12 +34,16 @@ impl Payload {
     /// # Errors
     /// `Invalid` if the value cannot be written as JSON or takes more than 1 MiB.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        let data = serde_json::to_vec(value)
-            .map_err(|error| Error::invalid("payload", "the value cannot be written as JSON").with_source(error))?;
+        let data = serde_json::to_vec(value).map_err(|error| {
+            Error::invalid("payload", "the value cannot be written as JSON").with_source(error)
+        })?;
         if data.len() > MAX_PAYLOAD_BYTES {
             return Err(Error::invalid(
                 "payload",
-                format!("{} bytes are more than the limit of 1 MiB; store the data elsewhere and pass its name", data.len()),
+                format!(
+                    "{} bytes are more than the limit of 1 MiB; store the data elsewhere and pass its name",
+                    data.len()
+                ),
             ));
         }
         Ok(Self { codec: JSON.into(), version: 1, data })
@@ -94,14 +98,19 @@ pub(crate) mod duration_us {
     pub(crate) mod option {
         use super::{Deserialize, Deserializer, Duration, Serializer};
 
-        pub(crate) fn serialize<S: Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        pub(crate) fn serialize<S: Serializer>(
+            span: &Option<Duration>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
             match span {
                 Some(span) => super::serialize(span, serializer),
                 None => serializer.serialize_none(),
             }
         }
 
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Duration>, D::Error> {
             Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_micros))
         }
     }
@@ -278,7 +287,10 @@ impl ExecutionSpec {
                 return wrong("concurrency: the key must have 1 to 410 bytes".to_owned());
             }
             if !(1..=10_000).contains(&concurrency.limit) {
-                return wrong(format!("concurrency: a limit of {} is not between 1 and 10,000", concurrency.limit));
+                return wrong(format!(
+                    "concurrency: a limit of {} is not between 1 and 10,000",
+                    concurrency.limit
+                ));
             }
         }
         if self.timeout.is_some_and(|timeout| timeout.is_zero()) {

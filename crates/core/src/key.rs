@@ -52,7 +52,10 @@ impl Key {
     pub fn new(group: &str, name: &str) -> Result<Self> {
         let group = checked("group", group)?;
         if group.contains('/') {
-            return Err(Error::invalid("key", format!("group {group:?} has a slash; only a name may have one")));
+            return Err(Error::invalid(
+                "key",
+                format!("group {group:?} has a slash; only a name may have one"),
+            ));
         }
         Ok(Self { group, name: checked("name", name)? })
     }
@@ -320,7 +323,12 @@ impl FromStr for ExecutionId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::invalid("execution id", format!("{text:?} is not an id like 0190a6f2-7c1e-7b54-9d0e-1f2a3b4c5d6e"));
+        let wrong = || {
+            Error::invalid(
+                "execution id",
+                format!("{text:?} is not an id like 0190a6f2-7c1e-7b54-9d0e-1f2a3b4c5d6e"),
+            )
+        };
         let groups: Vec<&str> = text.split('-').collect();
         let lengths = groups.iter().map(|group| group.len());
         if !lengths.eq([8, 4, 4, 4, 12]) || !text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()) {
@@ -400,7 +408,9 @@ mod tests {
 
     #[test]
     fn bad_keys_are_refused_with_the_part_named() {
-        for (text, part) in [("", "name"), ("/x", "group"), ("a/", "name"), ("a\u{7}", "name"), (" a", "name")] {
+        for (text, part) in
+            [("", "name"), ("/x", "group"), ("a/", "name"), ("a\u{7}", "name"), (" a", "name")]
+        {
             let error = text.parse::<Key>().unwrap_err();
             assert!(error.message().starts_with(part), "{text:?}: {error}");
         }
@@ -421,7 +431,13 @@ mod tests {
 
     #[test]
     fn text_that_is_no_id_is_refused() {
-        for text in ["", "x", "0190a6f2-7c1e-7b54-9d0e-1f2a3b4c5d6", "0190a6f27c1e7b549d0e1f2a3b4c5d6e", "+190a6f2-7c1e-7b54-9d0e-1f2a3b4c5d6e"] {
+        for text in [
+            "",
+            "x",
+            "0190a6f2-7c1e-7b54-9d0e-1f2a3b4c5d6",
+            "0190a6f27c1e7b549d0e1f2a3b4c5d6e",
+            "+190a6f2-7c1e-7b54-9d0e-1f2a3b4c5d6e",
+        ] {
             assert!(text.parse::<ExecutionId>().is_err(), "{text}");
         }
     }

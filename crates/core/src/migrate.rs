@@ -149,7 +149,9 @@ fn parse_file(version: i64, file: &str, text: &str) -> Result<Migration> {
     let wrong = |why: String| Error::internal(OPERATION, format!("file {file}: {why}"));
     let name = file.strip_suffix(".sql").and_then(|stem| stem.split_once('_'));
     let name = match name {
-        Some((number, name)) if number.len() == 4 && number.parse() == Ok(version) && !name.is_empty() => name,
+        Some((number, name)) if number.len() == 4 && number.parse() == Ok(version) && !name.is_empty() => {
+            name
+        }
         _ => return Err(wrong(format!("its name is not {version:04}_name.sql"))),
     };
     let lines: Vec<&str> = text.trim_start_matches('\u{feff}').lines().map(str::trim_end).collect();
@@ -162,7 +164,9 @@ fn parse_file(version: i64, file: &str, text: &str) -> Result<Migration> {
         steps: Vec::new(),
     };
 
-    let header = |line: &str, word: &str| line.strip_prefix("-- ")?.strip_prefix(word).map(|rest| rest.trim().to_owned());
+    let header = |line: &str, word: &str| {
+        line.strip_prefix("-- ")?.strip_prefix(word).map(|rest| rest.trim().to_owned())
+    };
     let number = |text: String| text.parse().map_err(|_| wrong(format!("{text:?} is not a version")));
     let mut body: Option<(Box<str>, Vec<&str>, Option<Vec<&str>>)> = None;
     for line in lines {
@@ -241,7 +245,10 @@ pub fn pending<'a>(known: &'a [Migration], history: &[MigrationRow]) -> Result<&
             ));
         }
         if row.state == MigrationState::Started {
-            return corrupt(format!("migration {version} ({}) was begun and did not end; restore the database", row.name));
+            return corrupt(format!(
+                "migration {version} ({}) was begun and did not end; restore the database",
+                row.name
+            ));
         }
     }
     Ok(known.get(history.len()..).unwrap_or_default())
@@ -393,7 +400,8 @@ mod tests {
     #[test]
     fn files_are_cut_at_their_headers_and_nowhere_else() {
         let known = known();
-        let steps: Vec<_> = known[0].steps.iter().map(|step| (&*step.name, &*step.sql, step.probe.as_deref())).collect();
+        let steps: Vec<_> =
+            known[0].steps.iter().map(|step| (&*step.name, &*step.sql, step.probe.as_deref())).collect();
         assert_eq!(steps, [("a", "-- why\nCREATE TABLE a (x)", None), ("b", "SELECT ';'", Some("SELECT 1"))]);
         assert_eq!((known[0].min_reader, known[0].min_writer, known[1].min_writer), (1, 1, 2));
     }

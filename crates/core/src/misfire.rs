@@ -43,7 +43,9 @@ impl MisfirePolicy {
         match self {
             Self::CatchUp { limit, .. } if !(1..=100).contains(limit) => Err(Error::invalid(
                 "misfire",
-                format!("a catch-up of {limit} instants is not between 1 and 100; use `fire_all` for all of them"),
+                format!(
+                    "a catch-up of {limit} instants is not between 1 and 100; use `fire_all` for all of them"
+                ),
             )),
             _ => Ok(()),
         }
@@ -82,8 +84,11 @@ pub fn decide(spec: &TriggerSpec, due: Timestamp, now: Timestamp) -> Decision {
     match spec.misfire {
         MisfirePolicy::FireAll => fire(due),
         MisfirePolicy::FireOnceNow => fire(latest(spec, due, now)),
-        MisfirePolicy::Skip => Decision { missed: missed_through(spec, due, latest(spec, due, now)), fire: None },
-        MisfirePolicy::CatchUp { limit, max_age } => match oldest_to_catch_up(spec, due, now, limit, max_age) {
+        MisfirePolicy::Skip => {
+            Decision { missed: missed_through(spec, due, latest(spec, due, now)), fire: None }
+        }
+        MisfirePolicy::CatchUp { limit, max_age } => match oldest_to_catch_up(spec, due, now, limit, max_age)
+        {
             Some(oldest) => fire(oldest),
             None => Decision { missed: missed_through(spec, due, latest(spec, due, now)), fire: None },
         },
@@ -115,11 +120,7 @@ fn oldest_to_catch_up(
     let mut oldest = None;
     let mut until = now;
     for _ in 0..limit {
-        let candidate = if until < due {
-            None
-        } else {
-            spec.last_within(due, until).or(Some(due))
-        };
+        let candidate = if until < due { None } else { spec.last_within(due, until).or(Some(due)) };
         let Some(at) = candidate.filter(|at| *at >= youngest_allowed) else { break };
         oldest = Some(at);
         until = at.minus(Duration::from_micros(1));

@@ -130,7 +130,13 @@ fn payload_text(payload: &Payload) -> serde_json::Value {
 impl JobDefinition {
     fn text(&self) -> serde_json::Value {
         serde_json::json!([
-            self.key, self.kind, self.description, self.spec, payload_text(&self.payload), self.priority, self.durable
+            self.key,
+            self.kind,
+            self.description,
+            self.spec,
+            payload_text(&self.payload),
+            self.priority,
+            self.durable
         ])
     }
 
@@ -159,7 +165,8 @@ impl TriggerDefinition {
 impl SetDefinition {
     /// The hash of all definitions, in the order of their keys.
     pub fn hash(&self) -> i64 {
-        let jobs: BTreeMap<&JobKey, serde_json::Value> = self.jobs.iter().map(|job| (&job.key, job.text())).collect();
+        let jobs: BTreeMap<&JobKey, serde_json::Value> =
+            self.jobs.iter().map(|job| (&job.key, job.text())).collect();
         let triggers: BTreeMap<&TriggerKey, serde_json::Value> =
             self.triggers.iter().map(|trigger| (&trigger.key, trigger.text())).collect();
         let all: Vec<_> = jobs.into_values().chain(triggers.into_values()).collect();
@@ -186,7 +193,10 @@ impl SetDefinition {
                 return wrong(format!("trigger {} is defined twice", trigger.key));
             }
             if !jobs.contains(&trigger.job) {
-                return wrong(format!("trigger {} names job {}, which the set does not define", trigger.key, trigger.job));
+                return wrong(format!(
+                    "trigger {} names job {}, which the set does not define",
+                    trigger.key, trigger.job
+                ));
             }
         }
         Ok(())
@@ -263,7 +273,11 @@ pub fn put_trigger(
             let same_instants = old.state != TriggerState::Error
                 && old.spec.schedule == wanted.spec.schedule
                 && (old.spec.start, old.spec.end) == (wanted.spec.start, wanted.spec.end);
-            let next = if same_instants { old.next_fire } else { Some(wanted.spec.first(now, old.last).ok_or_else(never)?) };
+            let next = if same_instants {
+                old.next_fire
+            } else {
+                Some(wanted.spec.first(now, old.last).ok_or_else(never)?)
+            };
             TriggerRecord {
                 job_id,
                 description: wanted.description.clone(),
@@ -411,7 +425,8 @@ pub fn apply_set(
         }
     }
 
-    let current = found.set.as_ref().is_some_and(|stored| stored.revision == wanted.revision && stored.hash == hash);
+    let current =
+        found.set.as_ref().is_some_and(|stored| stored.revision == wanted.revision && stored.hash == hash);
     if current && changes.is_empty() {
         return Ok(SetPlan::Unchanged);
     }

@@ -62,7 +62,9 @@ pub fn settle(
         BodyEnd::Failed(why) => (AttemptOutcome::Failed, Some(why), Wish::Retry(None)),
         BodyEnd::RetryAfter(why, delay) => (AttemptOutcome::Failed, Some(why), Wish::Retry(Some(delay))),
         BodyEnd::Dead(why) => (AttemptOutcome::Failed, Some(why), Wish::End(Outcome::Failed)),
-        BodyEnd::Panicked(why) => (AttemptOutcome::Panicked, Some(format!("panicked: {why}")), Wish::Retry(None)),
+        BodyEnd::Panicked(why) => {
+            (AttemptOutcome::Panicked, Some(format!("panicked: {why}")), Wish::Retry(None))
+        }
         BodyEnd::TimedOut(limit) => {
             (AttemptOutcome::TimedOut, Some(format!("timed out after {limit:?}")), Wish::Retry(None))
         }
@@ -82,7 +84,9 @@ pub fn settle(
     let then = match wish {
         Wish::End(outcome) => end(row, outcome, attempt, body.output),
         // At most once: what has begun may not begin again, whoever's fault it was.
-        Wish::HandBack if begun && spec.on_node_loss == OnNodeLoss::Lose => end(row, Outcome::Lost, attempt, None),
+        Wish::HandBack if begun && spec.on_node_loss == OnNodeLoss::Lose => {
+            end(row, Outcome::Lost, attempt, None)
+        }
         Wish::HandBack => {
             let attempts = if begun { with(row, attempt) } else { row.attempts.clone() };
             back(row, Duration::ZERO, row.attempt, row.losses, attempts, true)

@@ -32,7 +32,8 @@ pub fn plan(due: &DueTrigger, now: Timestamp, entropy: &dyn Entropy) -> FirePlan
     }
 
     let decision = misfire::decide(&trigger.spec, oldest, now);
-    let skip = |first, last, count, reason| Skip { id: ExecutionId::draw(now, entropy), first, last, count, reason };
+    let skip =
+        |first, last, count, reason| Skip { id: ExecutionId::draw(now, entropy), first, last, count, reason };
     let missed: Vec<Skip> =
         decision.missed.iter().map(|m| skip(m.first, m.last, m.count, SkipReason::Misfire)).collect();
     let Some(instant) = decision.fire else {
@@ -81,7 +82,15 @@ pub fn set_aside(poison: &Poison) -> Option<FirePlan> {
         error: Some(crate::execution::clip(&poison.reason, crate::execution::MAX_ERROR_BYTES)),
         skips: Vec::new(),
     };
-    Some(FirePlan { trigger: id, rev, fire_seq, executions: Vec::new(), slot: None, busy: then.clone(), then })
+    Some(FirePlan {
+        trigger: id,
+        rev,
+        fire_seq,
+        executions: Vec::new(),
+        slot: None,
+        busy: then.clone(),
+        then,
+    })
 }
 
 fn unchanged(trigger: &TriggerRecord) -> TriggerPatch {

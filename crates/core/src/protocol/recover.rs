@@ -27,7 +27,9 @@ pub fn settle(row: &Execution, spec: &ExecutionSpec, owner: NodeId, now: Timesta
     let losses = row.losses.saturating_add(1);
     let then = match (spec.on_node_loss, row.state) {
         (OnNodeLoss::Lose, ExecutionState::Running) => end(row, Outcome::Lost, attempt, None),
-        (OnNodeLoss::Lose, _) => back(row, Duration::ZERO, row.attempt, row.losses, row.attempts.clone(), true),
+        (OnNodeLoss::Lose, _) => {
+            back(row, Duration::ZERO, row.attempt, row.losses, row.attempts.clone(), true)
+        }
         (OnNodeLoss::Rerun, _) if losses > MAX_LOSSES => {
             let why = format!("given up after {losses} nodes died while they ran it");
             end(row, Outcome::Failed, Attempt { error: Some(why.into()), ..attempt }, None)

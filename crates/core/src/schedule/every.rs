@@ -94,8 +94,9 @@ impl Every {
         if k < 0 || self.repeat.is_some_and(|repeat| k > i64::from(repeat)) {
             return None;
         }
-        let elapsed = self.interval.checked_mul(k)?;
-        Some(Timestamp::from_micros(self.anchor.as_micros().checked_add(elapsed)?))
+        // The time from the anchor may exceed 64 bits although the instant does not.
+        let micros = i128::from(self.anchor.as_micros()) + i128::from(self.interval) * i128::from(k);
+        Some(Timestamp::from_micros(i64::try_from(micros).ok()?))
     }
 
     /// The number of the last instant at or before `t`, however many there may be; negative if there is none.
@@ -215,10 +216,13 @@ mod tests {
                 let every = Every::new(interval).unwrap().anchored_at(anchor);
                 assert_eq!(every.next_after(Timestamp::MAX), None);
                 assert_eq!(every.first_from(Timestamp::MIN), Some(anchor));
-                let last = every.last_within(Timestamp::MIN, Timestamp::MAX);
-                assert!(anchor == Timestamp::MIN || last.is_some());
-                assert_eq!(every.next_after(last.unwrap_or(Timestamp::MAX)), None);
-                let _ = every.count_within(Timestamp::MIN, Timestamp::MAX);
+                let last = every.last_within(Timestamp::MIN, Timestamp::MAX).unwrap();
+                assert_eq!(last.plus(interval), Timestamp::MAX, "the next one would not fit");
+                assert_eq!(every.next_after(last), None);
+                assert_eq!(every.next_after(last.minus(Duration::from_micros(1))), Some(last));
+                let elapsed = last.as_micros().abs_diff(anchor.as_micros());
+                let count = elapsed / u64::try_from(interval.as_micros()).unwrap();
+                assert_eq!(every.count_within(anchor, Timestamp::MAX), count);
             }
         }
     }

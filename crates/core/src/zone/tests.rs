@@ -149,5 +149,6 @@ fn a_zone_is_its_name_in_text_and_json() {
     assert!(serde_json::from_str::<Zone>("\"Asia/Tokio\"").is_err());
     assert_eq!(Zone::get("UTC").unwrap(), Zone::utc());
     assert_ne!(Zone::get("Etc/UTC").unwrap(), Zone::utc());
-    assert_eq!(Zone::data_version(), Zone::data_version());
+    let version = Zone::data_version();
+    assert!(version.len() == 5 && version.starts_with("20"), "{version}");
 }

@@ -83,7 +83,7 @@ impl Set {
 
     pub(super) fn all(spec: &Spec) -> Self {
         let mut set = Self { bits: [0; 6], open: true };
-        set.insert(spec, spec.min, spec.min + spec.values - 1, 1);
+        set.fill(spec.min - spec.base, spec.last() - spec.base);
         set
     }
 
@@ -94,11 +94,22 @@ impl Set {
 
     /// Adds every `step`-th value from `from` to `to`, round the end if `to` is less.
     fn insert(&mut self, spec: &Spec, from: u32, to: u32, step: u32) {
+        if step == 1 && from <= to && to <= spec.last() {
+            return self.fill(from - spec.base, to - spec.base);
+        }
         let to = if to < from { to + spec.values } else { to };
         for value in (from..=to).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
             let bit = (value - spec.min) % spec.values + spec.min - spec.base;
-            if let Some(word) = usize::try_from(bit / 64).ok().and_then(|word| self.bits.get_mut(word)) {
-                *word |= 1 << (bit % 64);
+            self.fill(bit, bit);
+        }
+    }
+
+    /// Sets the bits from `from` to `to`.
+    fn fill(&mut self, from: u32, to: u32) {
+        for (word, base) in self.bits.iter_mut().zip((0_u32..).step_by(64)) {
+            let (low, high) = (from.max(base), to.min(base + 63));
+            if low <= high {
+                *word |= u64::MAX >> (63 - (high - low)) << (low - base);
             }
         }
     }
@@ -124,7 +135,7 @@ impl Set {
             }
             let step = cursor.step(spec)?.unwrap_or(1);
             self.open = true;
-            self.insert(spec, spec.min, spec.min + spec.values - 1, step);
+            self.insert(spec, spec.min, spec.last(), step);
             return Ok(());
         }
 
@@ -295,6 +306,11 @@ impl<'a> Cursor<'a> {
 }
 
 impl Spec {
+    /// The greatest value that is not another spelling of the least.
+    const fn last(&self) -> u32 {
+        self.min + self.values - 1
+    }
+
     fn named(&self, word: &str) -> Option<u32> {
         let index = self.names.iter().position(|name| *name == word)?;
         Some(self.min + u32::try_from(index).ok()?)

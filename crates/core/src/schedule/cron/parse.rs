@@ -74,7 +74,11 @@ pub(super) fn parse(dialect: Dialect, text: &str) -> Result<Parsed, CronError> {
         Dialect::Quartz => quartz(&tokens, upper.len())?,
         Dialect::Unix => unix(&tokens, upper.len())?,
     };
-    let text = tokens.iter().map(|token| token.text).collect::<Vec<_>>().join(" ");
+    let mut text = String::with_capacity(upper.len());
+    for token in &tokens {
+        text.push_str(if text.is_empty() { "" } else { " " });
+        text.push_str(token.text);
+    }
     Ok(Parsed { text, fields, repeating })
 }
 
@@ -100,7 +104,7 @@ fn check_characters(text: &str) -> Result<(), CronError> {
 }
 
 fn tokens(text: &str) -> Vec<Token<'_>> {
-    let mut tokens = Vec::new();
+    let mut tokens = Vec::with_capacity(8);
     let mut column = 1;
     for part in text.split([' ', '\t']) {
         if !part.is_empty() {
