@@ -89,6 +89,23 @@ impl Zone {
         }
     }
 
+    /// Makes a zone from a compiled file of the IANA database (TZif, RFC 9636), under a name of the caller's choice.
+    ///
+    /// For data that the bundled release does not have: an older release, or rules of one's own. Such a zone lives
+    /// in this process only: a stored definition names its zone, and reading it again finds the bundled one.
+    ///
+    /// # Errors
+    /// `Invalid` if the name is empty or the bytes are no TZif file.
+    pub fn from_tzif(name: &str, data: &[u8]) -> Result<Self> {
+        if name.is_empty() {
+            return Err(Error::invalid("zone", "a time zone needs a name"));
+        }
+        match TimeZone::tzif(name, data) {
+            Ok(zone) => Ok(Self::new(name.to_owned(), &zone)),
+            Err(error) => Err(Error::invalid("zone", "the data are no TZif file").with_source(error)),
+        }
+    }
+
     fn new(name: String, zone: &TimeZone) -> Self {
         Self(Arc::new(Inner { name, table: Table::new(zone) }))
     }
@@ -113,6 +130,12 @@ impl Zone {
     /// Seconds to add to UTC to get the wall time at `at`; positive east of Greenwich.
     pub fn offset_at(&self, at: Timestamp) -> i32 {
         self.0.table.offset_at(at.as_micros().div_euclid(1_000_000))
+    }
+
+    /// When the offset changes next, strictly after `at`; `None` if there is no change before the year 2500.
+    pub fn next_change(&self, at: Timestamp) -> Option<Timestamp> {
+        let seconds = at.as_micros().div_euclid(1_000_000);
+        self.0.table.end(self.0.table.span_at(seconds)).map(|(end, _)| Timestamp::from_secs(end))
     }
 
     /// The wall time at `at`, clamped to the years that chrono can hold.

