@@ -3,6 +3,7 @@
 //! This crate does no I/O. It knows no executor, no SQL and no driver; clocks, randomness and ids come from outside.
 //! A store implements [`JobStore`]; everything that has to be *decided* is decided here, in [`protocol`].
 
+pub mod calendar;
 pub mod entropy;
 pub mod error;
 pub mod event;

@@ -14,7 +14,7 @@ mod custom;
 mod daily;
 mod every;
 mod once;
-mod walk;
+pub(crate) mod walk;
 mod wall;
 mod weekdays;
 

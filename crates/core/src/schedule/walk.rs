@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 
 /// The latest instant in `(after, until]`, with a number of steps that grows with the logarithm of the window, not
 /// with the instants in it: "is there an instant in `(t, until]`?" turns from yes to no once as `t` grows.
-pub(super) fn last_within(
+pub(crate) fn last_within(
     next_after: impl Fn(Timestamp) -> Option<Timestamp>,
     after: Timestamp,
     until: Timestamp,
@@ -49,7 +49,7 @@ fn midpoint(low: Timestamp, high: Timestamp) -> Timestamp {
 }
 
 /// The number of instants in `(after, until]`, or `None` if there are more than `cap`, which bounds the steps.
-pub(super) fn count_within(
+pub(crate) fn count_within(
     next_after: impl Fn(Timestamp) -> Option<Timestamp>,
     after: Timestamp,
     until: Timestamp,

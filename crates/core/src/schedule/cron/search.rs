@@ -6,6 +6,7 @@
 use super::parse::Fields;
 use super::{Cron, Gap, Overlap};
 use crate::schedule::civil::{self, DAY};
+use crate::time::Timestamp;
 
 /// 2300-01-01T00:00:00, which is no wall time any more.
 const END: i64 = 10_413_792_000;
@@ -68,7 +69,48 @@ impl Cron {
     }
 }
 
+impl Cron {
+    /// The end of the run of matching seconds that holds `t`: the first instant, if a later one, at which the wall
+    /// clock does not match or changes. [`Timestamp::MAX`] if it matches to the end of the years that fire.
+    pub(crate) fn next_unmatched(&self, t: Timestamp) -> Timestamp {
+        let second = t.as_micros().div_euclid(1_000_000);
+        let zone = self.zone.table();
+        let span = zone.span_at(second);
+        let offset = zone.offset(span);
+        match self.fields.run_end(second.saturating_add(offset)) {
+            Some(wall) => {
+                let change = zone.end(span).map_or(i64::MAX, |(end, _)| end);
+                Timestamp::from_secs((wall - offset).min(change))
+            }
+            None => Timestamp::MAX,
+        }
+    }
+}
+
 impl Fields {
+    /// The first wall time after `from` that does not match, if `from` does. Whole minutes, hours and days that match
+    /// are passed at once.
+    fn run_end(&self, from: i64) -> Option<i64> {
+        let all = |set: u64, size: u32| set.count_ones() == size;
+        let minutes_full = all(self.seconds, 60);
+        let hours_full = minutes_full && all(self.minutes, 60);
+        let days_full = hours_full && self.hours.count_ones() == 24;
+        let step = match (minutes_full, hours_full, days_full) {
+            (_, _, true) => DAY,
+            (_, true, _) => 3_600,
+            (true, _, _) => 60,
+            _ => 1,
+        };
+        let mut wall = from;
+        while wall < END {
+            if !self.match_wall(wall) {
+                return Some(wall.max(from.saturating_add(1)));
+            }
+            wall = (wall.div_euclid(step) + 1) * step;
+        }
+        None
+    }
+
     pub(super) fn match_wall(&self, wall: i64) -> bool {
         self.next_wall(wall) == Some(wall)
     }
