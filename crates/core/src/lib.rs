@@ -17,6 +17,7 @@ pub mod migrate;
 pub mod misfire;
 pub mod node;
 pub mod protocol;
+pub mod quartz;
 pub mod record;
 pub mod schedule;
 pub mod store;

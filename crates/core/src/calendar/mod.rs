@@ -95,7 +95,7 @@ impl Calendar {
     /// `Invalid` if a day is in no year.
     pub fn annual(days: impl IntoIterator<Item = (u8, u8)>, zone: Zone) -> Result<Self> {
         let days: Result<BTreeSet<_>> =
-            days.into_iter().map(|(month, day)| rule::AnnualDay::new(month, day)).collect();
+            days.into_iter().map(|(month, day)| AnnualDay::new(month, day)).collect();
         Self::new(Excludes::Annual { days: days?, zone })
     }
 
@@ -104,7 +104,7 @@ impl Calendar {
     /// # Errors
     /// `Invalid` if there are too many.
     pub fn holiday(dates: impl IntoIterator<Item = NaiveDate>, zone: Zone) -> Result<Self> {
-        let dates = dates.into_iter().map(rule::Date::from).collect();
+        let dates = dates.into_iter().map(Date::from).collect();
         Self::new(Excludes::Holiday { dates, zone })
     }
 

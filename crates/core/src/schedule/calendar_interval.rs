@@ -184,6 +184,11 @@ impl CalendarInterval {
         }
     }
 
+    /// The first instant strictly after `t`, without the way through [`Schedule`](super::Schedule).
+    pub(crate) fn following(&self, t: Timestamp) -> Option<Timestamp> {
+        self.next_after(t)
+    }
+
     pub(super) fn next_after(&self, t: Timestamp) -> Option<Timestamp> {
         if t < self.start {
             return Some(self.start);

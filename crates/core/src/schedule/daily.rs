@@ -201,6 +201,16 @@ impl Daily {
         self.repeat.map(|repeat| (repeat.count, repeat.from))
     }
 
+    /// The same without a repeat count.
+    pub(crate) fn forever(self) -> Self {
+        Self { repeat: None, last: None, ..self }
+    }
+
+    /// The first instant strictly after `t`, without the way through [`Schedule`](super::Schedule).
+    pub(crate) fn following(&self, t: Timestamp) -> Option<Timestamp> {
+        self.next_after(t)
+    }
+
     pub(super) fn next_after(&self, t: Timestamp) -> Option<Timestamp> {
         let t = self.repeat.map_or(t, |repeat| t.max(wall::just_before(repeat.from)));
         let next = self.unlimited_after(t)?;
@@ -234,7 +244,14 @@ impl Daily {
         }
         let (from, to) = (wall::on(date, self.from.0), wall::on(date, self.to.0));
         let (start, end) = match self.clocks {
-            DailyClocks::Quartz => (wall::shifted(&self.zone, from), wall::shifted(&self.zone, to)),
+            DailyClocks::Quartz => {
+                let start = wall::shifted(&self.zone, from);
+                // A date that a zone left out altogether has no window.
+                if self.zone.to_local(start).date() != date {
+                    return None;
+                }
+                (start, wall::shifted(&self.zone, to))
+            }
             DailyClocks::Widest => {
                 let midnight = wall::earliest(&self.zone, wall::on(date.succ_opt()?, NaiveTime::MIN));
                 let end = wall::latest(&self.zone, to).min(wall::just_before(midnight));

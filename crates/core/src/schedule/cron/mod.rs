@@ -209,6 +209,20 @@ impl Cron {
         self.fields.match_wall(second + table.offset(table.span_at(second)))
     }
 
+    /// The first instant strictly after `t`, without the way through [`Schedule`](super::Schedule).
+    pub(crate) fn following(&self, t: Timestamp) -> Option<Timestamp> {
+        self.next_after(t)
+    }
+
+    /// The last year that the expression itself names: the greatest of its numbers and ranges. `None` if it names
+    /// none, because the year is left out, `*`, or only an open step.
+    pub(crate) fn last_fixed_year(&self) -> Option<i32> {
+        let years = self.expression.split(' ').nth(6).filter(|_| self.dialect == Dialect::Quartz)?;
+        let fixed = years.split(',').filter(|item| item.contains('-') || !item.contains('/'));
+        let ends = fixed.filter_map(|item| item.split('/').next()?.rsplit('-').next()?.parse().ok());
+        ends.max()
+    }
+
     pub(super) fn next_after(&self, t: Timestamp) -> Option<Timestamp> {
         self.next_second(t.as_micros().div_euclid(1_000_000) + 1).map(Timestamp::from_secs)
     }

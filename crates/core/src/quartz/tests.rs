@@ -1,0 +1,104 @@
+use super::*;
+use crate::schedule::Weekdays;
+use crate::zone::Zone;
+
+fn secs(seconds: i64) -> Timestamp {
+    Timestamp::from_secs(seconds)
+}
+
+fn simple(end: Option<i64>, repeat: Option<u32>) -> Trigger {
+    Trigger::simple(secs(100), end.map(secs), Duration::from_secs(10), repeat).unwrap()
+}
+
+fn fires(trigger: &Trigger, calendar: Option<&Calendar>, n: usize) -> Vec<i64> {
+    let first = Some(trigger.first(calendar)).filter(Position::may_fire_again);
+    let next =
+        |position: &Position| Some(trigger.triggered(position, calendar)).filter(Position::may_fire_again);
+    let all = std::iter::successors(first, next).take(n);
+    all.filter_map(|position| position.next).map(|t| t.as_micros() / 1_000_000).collect()
+}
+
+#[test]
+fn ends_are_exclusive_or_not_by_type() {
+    assert_eq!(fires(&simple(Some(120), None), None, 9), [100, 110]);
+    assert_eq!(fires(&simple(Some(100), None), None, 9), [100]);
+    assert_eq!(fires(&simple(None, Some(2)), None, 9), [100, 110, 120]);
+    let cron = Cron::quartz("0/10 * * * * ?", Zone::utc()).unwrap();
+    let cron = Trigger::cron(cron, secs(100), Some(secs(120))).unwrap();
+    assert_eq!(fires(&cron, None, 9), [100, 110, 120]);
+    let daily = Daily::new(10, Zone::utc()).unwrap();
+    let daily = Trigger::daily(daily, secs(100), Some(secs(120)), None).unwrap();
+    assert_eq!(fires(&daily, None, 9), [100, 110, 120]);
+    for trigger in [simple(Some(125), None), simple(None, Some(2)), cron, daily] {
+        let spec = trigger.spec().unwrap();
+        let all = std::iter::successors(spec.next_after(Timestamp::EPOCH), |&t| spec.next_after(t));
+        assert_eq!(all.collect::<Vec<_>>(), [100, 110, 120].map(secs));
+        assert_eq!(trigger.final_fire_time(), Some(secs(120)));
+        let again = Trigger::of(&spec).unwrap();
+        assert_eq!(fires(&again, None, 9), [100, 110, 120]);
+    }
+}
+
+#[test]
+fn instructions_change_the_start_and_the_counters() {
+    let trigger = simple(None, Some(5));
+    let position = trigger.triggered(&trigger.first(None), None);
+    let after = |instruction, now| trigger.after_misfire(instruction, &position, None, secs(now));
+    let parts = |position: Position| {
+        let progress = position.progress;
+        (
+            position.next.map(|t| t.as_micros() / 1_000_000),
+            progress.start,
+            progress.repeat,
+            progress.triggered,
+        )
+    };
+    let now = secs(135);
+    assert_eq!(parts(after(Instruction::Ignore, 135)), (Some(110), None, None, 1));
+    assert_eq!(parts(after(Instruction::NowExisting, 135)), (Some(135), Some(now), Some(4), 0));
+    assert_eq!(parts(after(Instruction::Smart, 135)), (Some(135), Some(now), Some(4), 0));
+    assert_eq!(parts(after(Instruction::NowRemaining, 135)), (Some(135), Some(now), Some(2), 0));
+    assert_eq!(parts(after(Instruction::FireNow, 135)), (Some(135), Some(now), Some(2), 0));
+    assert_eq!(parts(after(Instruction::NextRemaining, 135)), (Some(140), None, None, 4));
+    assert_eq!(parts(after(Instruction::NextExisting, 135)), (Some(140), None, None, 1));
+    assert_eq!(parts(after(Instruction::NextExisting, 155)), (None, None, None, 1));
+    let moved = after(Instruction::NowExisting, 135);
+    let next = trigger.triggered(&moved, None);
+    assert_eq!(next.next, Some(secs(145)));
+    assert_eq!(next.progress.triggered, 1);
+}
+
+#[test]
+fn a_calendar_leaves_fires_out_by_position() {
+    let calendar = Calendar::cron(Cron::quartz("10,20,30 * * * * ?", Zone::utc()).unwrap());
+    // 100 s is second 40 of a minute.
+    let trigger = simple(None, Some(6));
+    assert_eq!(fires(&trigger, Some(&calendar), 9), [100, 110, 120, 160]);
+    let never = Calendar::weekly(Weekdays::ALL, Zone::utc());
+    assert!(fires(&trigger, Some(&never), 9).is_empty());
+    assert!(Trigger::simple(secs(1), Some(secs(0)), Duration::from_secs(1), None).is_err());
+    assert!(Trigger::simple(secs(1), None, Duration::ZERO, None).is_err());
+    assert!(Trigger::simple(secs(1), None, Duration::ZERO, Some(0)).is_ok());
+}
+
+#[test]
+fn every_number_of_quartz_has_its_instruction() {
+    for trigger_type in [
+        TriggerType::Simple,
+        TriggerType::Cron,
+        TriggerType::CalendarInterval,
+        TriggerType::DailyTimeInterval,
+    ] {
+        let known = if trigger_type == TriggerType::Simple { -1..=5 } else { -1..=2 };
+        for code in -3..9 {
+            match Instruction::from_code(trigger_type, code) {
+                Ok(instruction) => {
+                    assert!(known.contains(&code));
+                    assert_eq!(instruction.code(), code);
+                    assert!(instruction.policy(trigger_type, None).check().is_ok());
+                }
+                Err(error) => assert!(!known.contains(&code), "{error}"),
+            }
+        }
+    }
+}
