@@ -129,7 +129,7 @@ CREATE INDEX trigger_due ON trigger (kind, wake_us, rank DESC, id, slice) WHERE 
 
 -- step: trigger_parked
 -- Holds parked triggers only, so that freeing a slot costs nothing where nobody waits.
-CREATE INDEX trigger_parked ON trigger (job_id, next_fire_us) WHERE state = 1 AND wake_us > next_fire_us
+CREATE INDEX trigger_parked ON trigger (job_id, next_fire_us, rank DESC, id) WHERE state = 1 AND wake_us > next_fire_us
 
 -- step: trigger_completed
 CREATE INDEX trigger_completed ON trigger (completed_us) WHERE completed_us IS NOT NULL

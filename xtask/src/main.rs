@@ -1,7 +1,18 @@
-//! Commands of the workspace.
+//! Commands of the workspace: `cargo xtask --help` lists them.
+//!
+//! One file a command. Each prints the commands that it runs, so that anybody can run them without it, and ends with
+//! an exit status that says whether all is well. With `--json` the last line is one JSON object.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what these commands are for")]
 
+mod ci;
+mod conformance;
+mod ends;
 mod oracle;
+mod shell;
+mod tally;
+mod test;
+mod tidy;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -17,12 +28,35 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run every test of the workspace, the conformance kit of every store included.
+    Test(test::Options),
+    /// Run the conformance kit on stores, and show what came out as a table.
+    Conformance(conformance::Options),
+    /// Check the rules of the house that no compiler checks.
+    Tidy(tidy::Options),
+    /// Run everything that a change must pass.
+    Ci(ci::Options),
     /// Compare schedules, calendars and misfires with the answers of Quartz.
     Oracle(oracle::Args),
+    /// Show which tools are used beyond the Rust toolchain, and which of them are here.
+    Tools,
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Oracle(args) => oracle::run(&args),
+    let done = match Arguments::parse().command {
+        Command::Test(options) => test::run(&options),
+        Command::Conformance(options) => conformance::run(&options),
+        Command::Tidy(options) => tidy::run(&options),
+        Command::Ci(options) => ci::run(&options),
+        Command::Oracle(args) => return oracle::run(&args),
+        Command::Tools => tools::run(),
+    };
+    match done {
+        Ok(shell::Verdict::Good) => ExitCode::SUCCESS,
+        Ok(shell::Verdict::Bad) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cargo xtask: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -20,7 +20,9 @@ impl Claims {
         let mut claims = BTreeMap::new();
         for record in &tables.history {
             claims.extend(record.node.map(|node| ((record.id, record.fence), (node, record.attempt))));
-            claims.extend(record.attempts.iter().map(|past| ((record.id, past.fence), (past.node, past.number))));
+            claims.extend(
+                record.attempts.iter().map(|past| ((record.id, past.fence), (past.node, past.number))),
+            );
         }
         for row in &tables.live {
             claims.extend(row.owner.map(|owner| ((row.id, row.fence), (owner, row.attempt))));
@@ -51,7 +53,10 @@ pub(crate) fn judge_firings(history: &History, verdict: &mut Verdict) {
         let mut generations: BTreeMap<Timestamp, (i64, ExecutionId)> = BTreeMap::new();
         for ((generation, at), firing) in instants {
             for other in &firing.others {
-                let text = format!("{trigger} generation {generation} fired {at} twice: {} and {other}", firing.first);
+                let text = format!(
+                    "{trigger} generation {generation} fired {at} twice: {} and {other}",
+                    firing.first
+                );
                 verdict.broke(Rule::DoubleFiring, 1, text, || history.show(&[firing.first, *other]));
             }
             let (first, id) = *generations.entry(*at).or_insert((*generation, firing.first));
@@ -99,7 +104,11 @@ fn starts(id: ExecutionId, trail: &Trail, claims: &Claims, verdict: &mut Verdict
                 }
             }
             What::Began(at) if at < trail.scheduled => {
-                let text = format!("{id} began {:?} before its instant {}", trail.scheduled.since(at), trail.scheduled);
+                let text = format!(
+                    "{id} began {:?} before its instant {}",
+                    trail.scheduled.since(at),
+                    trail.scheduled
+                );
                 verdict.broke(Rule::Early, 1, text, || vec![line(id, fact)]);
             }
             _ => {}
@@ -143,7 +152,10 @@ fn ends(id: ExecutionId, trail: &Trail, verdict: &mut Verdict) {
         }
         let settled = matches!(fact.what, What::Settled(_));
         if let Some(newer) = highest.filter(|newer| settled && newer.fence > fact.fence) {
-            let text = format!("a result of {id} under fence {} was taken, though fence {} exists", fact.fence, newer.fence);
+            let text = format!(
+                "a result of {id} under fence {} was taken, though fence {} exists",
+                fact.fence, newer.fence
+            );
             verdict.broke(Rule::StaleCompletion, 1, text, || vec![line(id, newer), line(id, fact)]);
         }
         if let Some(first) = ended.replace(fact) {
@@ -180,7 +192,8 @@ pub(crate) fn judge_records(history: &History, tables: &Tables, verdict: &mut Ve
         let taken = |fact: &&Fact| fact.fence == record.fence && matches!(fact.what, What::Settled(Some(_)));
         // If the journal tells of the same completion, it has been judged there.
         if let Some(newer) = newer.filter(|_| !trail.facts.iter().any(|fact| taken(&fact))) {
-            let text = format!("{id} is recorded with fence {}, though fence {} exists", record.fence, newer.fence);
+            let text =
+                format!("{id} is recorded with fence {}, though fence {} exists", record.fence, newer.fence);
             verdict.broke(Rule::StaleCompletion, 1, text, || vec![line(*id, newer)]);
         }
     }

@@ -36,7 +36,6 @@ pub(crate) struct Cluster {
     pub(crate) kill_alls: Vec<BootInstant>,
     pub(crate) freezes: Vec<(u32, BootInstant)>,
     thaws: Vec<(u32, BootInstant)>,
-    starts: Vec<(u32, BootInstant)>,
     exits: Vec<(u32, BootInstant)>,
     pub(crate) disturbances: Vec<Span>,
     pub(crate) stop: Option<(BootInstant, Timestamp)>,
@@ -78,9 +77,8 @@ impl Cluster {
     /// Takes in a fault.
     pub(crate) fn fault(&mut self, fault: FaultEvent) {
         match fault {
-            FaultEvent::Start { pid, boot_us } | FaultEvent::Restart { pid, boot_us } => {
-                self.starts.push((pid, boot_us));
-            }
+            // A process counts from the joining of its node on.
+            FaultEvent::Start { .. } | FaultEvent::Restart { .. } => {}
             FaultEvent::Kill { pid, node, boot_us } => {
                 self.hint(node, pid);
                 self.kills.push((pid, boot_us));
@@ -140,8 +138,7 @@ impl Cluster {
 
     /// When the process that lived at `from` is known to have been gone, other than by a kill.
     pub(crate) fn known_gone(&self, pid: u32, from: BootInstant) -> Option<BootInstant> {
-        let reused = first_from(&self.starts, pid, BootInstant::from_micros(from.as_micros().saturating_add(1)));
-        first_from(&self.exits, pid, from).into_iter().chain(reused).min()
+        first_from(&self.exits, pid, from)
     }
 
     /// The stretches in which the process `pid` was frozen.
@@ -172,7 +169,12 @@ impl Cluster {
     }
 
     /// When the fault began that made others declare the node dead at `taken`; none if nothing was done to it.
-    pub(crate) fn cause_of_death(&self, id: NodeId, taken: BootInstant, horizon: BootInstant) -> Option<BootInstant> {
+    pub(crate) fn cause_of_death(
+        &self,
+        id: NodeId,
+        taken: BootInstant,
+        horizon: BootInstant,
+    ) -> Option<BootInstant> {
         let killed = self.ended(id).filter(|(at, killed)| *killed && *at <= taken).map(|(at, _)| at);
         let until = killed.unwrap_or(taken);
         let joined = self.nodes.get(&id).and_then(|node| node.joined).unwrap_or_default();

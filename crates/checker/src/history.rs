@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use punctual_core::event::{Event, Stamped, Work};
 use punctual_core::execution::{AttemptOutcome, Outcome};
+use punctual_core::job::JobRecord;
 use punctual_core::key::{ExecutionId, Fence, NodeId, TriggerKey};
 use punctual_core::time::{BootInstant, Timestamp};
 
@@ -49,7 +50,7 @@ pub(crate) struct Fact {
 pub(crate) struct Trail {
     /// The key of the slot that it needs, if any.
     pub(crate) slot: Option<Arc<str>>,
-    /// Whether a body of it named that slot, so that one may run at a time.
+    /// Whether one may run at a time under that key.
     pub(crate) exclusive: bool,
     /// Whether it is the firing of a trigger.
     pub(crate) fired: bool,
@@ -103,7 +104,7 @@ impl History {
         let trail = self.trails.entry(id).or_default();
         trail.scheduled = scheduled;
         trail.fired |= trigger.is_some();
-        trail.slot = slot.or(trail.slot.take());
+        trail.slot = slot.or_else(|| trail.slot.take());
         trail.facts.push(Fact { boot, by, attempt, fence, what });
     }
 
@@ -124,7 +125,7 @@ impl History {
         trail.scheduled = start.scheduled;
         trail.fired |= start.trigger.is_some();
         trail.exclusive |= slot.is_some();
-        trail.slot = slot.or(trail.slot.take());
+        trail.slot = slot.or_else(|| trail.slot.take());
         let (by, attempt, fence) = (By::Body(start.pid), start.attempt, start.fence);
         trail.facts.push(Fact { boot: start.boot_us, by, attempt, fence, what });
     }
@@ -135,9 +136,24 @@ impl History {
             self.firings.insert(trigger.clone(), BTreeMap::new());
         }
         let Some(instants) = self.firings.get_mut(trigger) else { return };
-        let firing = instants.entry((generation, at)).or_insert_with(|| Firing { first: id, others: Vec::new() });
+        let firing =
+            instants.entry((generation, at)).or_insert_with(|| Firing { first: id, others: Vec::new() });
         if firing.first != id && !firing.others.contains(&id) {
             firing.others.push(id);
+        }
+    }
+
+    /// Takes the limits of keys from the jobs, where they are known; otherwise bodies say what is exclusive.
+    pub(crate) fn limits(&mut self, jobs: &[JobRecord]) {
+        let mut limits: BTreeMap<&str, u32> = BTreeMap::new();
+        for concurrency in jobs.iter().filter_map(|job| job.spec.concurrency.as_ref()) {
+            let limit = limits.entry(&concurrency.key).or_default();
+            *limit = concurrency.limit.max(*limit);
+        }
+        for trail in self.trails.values_mut() {
+            if let Some(limit) = trail.slot.as_deref().and_then(|key| limits.get(key)) {
+                trail.exclusive = *limit == 1;
+            }
         }
     }
 
@@ -149,8 +165,11 @@ impl History {
     /// All facts about some executions in the order of time, as text.
     pub(crate) fn show(&self, ids: &[ExecutionId]) -> Vec<String> {
         let facts = |id: &ExecutionId| self.trails.get(id).map(|trail| (*id, trail.facts.as_slice()));
-        let mut all: Vec<(ExecutionId, Fact)> =
-            ids.iter().filter_map(facts).flat_map(|(id, facts)| facts.iter().map(move |fact| (id, *fact))).collect();
+        let mut all: Vec<(ExecutionId, Fact)> = ids
+            .iter()
+            .filter_map(facts)
+            .flat_map(|(id, facts)| facts.iter().map(move |fact| (id, *fact)))
+            .collect();
         all.sort_by_key(|(_, fact)| fact.boot);
         all.iter().map(|(id, fact)| line(*id, fact)).collect()
     }
@@ -187,7 +206,9 @@ impl fmt::Display for Fact {
             By::Body(pid) => write!(f, "body in process {pid}: ")?,
         }
         let claim = (self.attempt, self.fence);
-        let named = |f: &mut fmt::Formatter<'_>, word: &str| write!(f, "{word} attempt {} fence {}", claim.0, claim.1);
+        let named = |f: &mut fmt::Formatter<'_>, word: &str| {
+            write!(f, "{word} attempt {} fence {}", claim.0, claim.1)
+        };
         match self.what {
             What::Claimed => named(f, "claimed"),
             What::Began(at) => named(f, "began").and_then(|()| write!(f, " at {at}")),
@@ -196,7 +217,9 @@ impl fmt::Display for Fact {
             What::Settled(None) => named(f, "gave back"),
             What::Fenced => named(f, "was refused the result of"),
             What::Recovered { from, outcome: None } => write!(f, "recovered from {from}, to run again"),
-            What::Recovered { from, outcome: Some(outcome) } => write!(f, "recovered from {from} as {outcome:?}"),
+            What::Recovered { from, outcome: Some(outcome) } => {
+                write!(f, "recovered from {from} as {outcome:?}")
+            }
             What::BodyBegan => named(f, "begin of"),
             What::BodyEnded => named(f, "end of"),
             What::BodyCancelled => named(f, "cancelled"),

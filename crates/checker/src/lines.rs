@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::BufRead;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// A source that cannot be read as what it was handed in for.
 #[derive(Debug)]
@@ -61,10 +61,14 @@ pub(crate) fn each<T: DeserializeOwned>(
                 take(value);
                 extent.lines += 1;
             }
-            Err(error) if bytes.last() != Some(&b'\n') && !error.is_data() => extent.torn = true,
+            Err(_) if bytes.last() != Some(&b'\n') && !is_json(&bytes) => extent.torn = true,
             Err(error) => return Err(wrong(line, error.to_string())),
         }
     }
+}
+
+fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
 
 #[cfg(test)]

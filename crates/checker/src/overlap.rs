@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use punctual_core::key::{ExecutionId, Fence, NodeId};
+use punctual_core::key::{ExecutionId, NodeId};
 use punctual_core::time::BootInstant;
 
 use crate::checker::Options;
@@ -54,7 +54,13 @@ pub(crate) fn bodies(history: &History, cluster: &Cluster, claims: &Claims, opti
             let to = end(trail, begin, pid, owner, cluster, options).unwrap_or(history.horizon);
             let whole = Span { from: begin.boot, to };
             let active = frozen.get(&pid).cloned().unwrap_or_default().cut_from(whole);
-            bodies.entry(Arc::clone(slot)).or_default().push(Body { id: *id, begin: *begin, owner, whole, active });
+            bodies.entry(Arc::clone(slot)).or_default().push(Body {
+                id: *id,
+                begin: *begin,
+                owner,
+                whole,
+                active,
+            });
         }
     }
     for of_slot in bodies.values_mut() {
@@ -71,7 +77,8 @@ fn end(
     cluster: &Cluster,
     options: &Options,
 ) -> Option<BootInstant> {
-    let same = |fact: &&Fact| (fact.attempt, fact.fence) == (begin.attempt, begin.fence) && fact.boot >= begin.boot;
+    let same =
+        |fact: &&Fact| (fact.attempt, fact.fence) == (begin.attempt, begin.fence) && fact.boot >= begin.boot;
     let after = || trail.facts.iter().filter(same);
     let by_itself = after()
         .filter(|fact| matches!(fact.what, What::BodyEnded | What::BodyCancelled) && fact.by == begin.by)
@@ -80,7 +87,8 @@ fn end(
     let by_node = || after().filter(|fact| matches!(fact.what, What::Ended(_))).map(|fact| fact.boot).min();
     let by_death = || {
         let owner = owner.and_then(|owner| cluster.pid(owner));
-        let killed = [Some(pid), owner].into_iter().flatten().filter_map(|pid| cluster.killed(pid, begin.boot)).min();
+        let killed =
+            [Some(pid), owner].into_iter().flatten().filter_map(|pid| cluster.killed(pid, begin.boot)).min();
         let killed = killed.map(|at| at.plus(options.kill_grace));
         killed.into_iter().chain(cluster.known_gone(pid, begin.boot)).min()
     };
@@ -113,7 +121,11 @@ pub(crate) fn judge(
                     longest_declared = longest_declared.max(both);
                     continue;
                 }
-                let why = if declared { format!(", more than the {allowed:?} after a false death") } else { String::new() };
+                let why = if declared {
+                    format!(", more than the {allowed:?} after a false death")
+                } else {
+                    String::new()
+                };
                 let text = format!("two bodies of {slot:?} ran at once for {both:?}{why}");
                 verdict.broke(Rule::Overlap, 1, text, || vec![shown(earlier), shown(body)]);
             }
@@ -132,9 +144,9 @@ fn falsely_dead(cluster: &Cluster, body: &Body, allowed: Duration) -> bool {
         return false;
     }
     let frozen = cluster.pid(owner).map(|pid| cluster.frozen(pid, body.whole.to)).unwrap_or_default();
-    let innocent = frozen
-        .iter()
-        .any(|freeze| (freeze.from..=freeze.to).contains(&taken) && body.begin.boot <= freeze.to.plus(allowed));
+    let innocent = frozen.iter().any(|freeze| {
+        (freeze.from..=freeze.to).contains(&taken) && body.begin.boot <= freeze.to.plus(allowed)
+    });
     taken <= body.whole.to && (body.begin.boot <= taken || innocent)
 }
 

@@ -99,7 +99,10 @@ mod tests {
 
     #[test]
     fn what_lies_in_both() {
-        assert_eq!(spans(&[(1, 5), (8, 12)]).both(&spans(&[(4, 9), (11, 20)])), spans(&[(4, 5), (8, 9), (11, 12)]));
+        assert_eq!(
+            spans(&[(1, 5), (8, 12)]).both(&spans(&[(4, 9), (11, 20)])),
+            spans(&[(4, 5), (8, 9), (11, 12)])
+        );
         assert_eq!(spans(&[(1, 5)]).both(&spans(&[(5, 9)])).micros(), 0, "the end is left out");
     }
 

@@ -48,7 +48,8 @@ pub(crate) fn judge(
         let took = offered.since(since);
         longest = longest.max(took);
         if let Some(bound) = bound.filter(|bound| took > *bound) {
-            let text = format!("the work of node {id} was offered again after {took:?}, the bound is {bound:?}");
+            let text =
+                format!("the work of node {id} was offered again after {took:?}, the bound is {bound:?}");
             verdict.broke(Rule::LateTakeover, 1, text, || {
                 vec![
                     format!("{} fault: node {id} killed or frozen", Boot(cause)),
@@ -63,14 +64,21 @@ pub(crate) fn judge(
 }
 
 /// A killed node that nobody took over although there was time and somebody to do it.
-fn never(cluster: &Cluster, id: NodeId, horizon: BootInstant, bound: Option<Duration>, verdict: &mut Verdict) {
+fn never(
+    cluster: &Cluster,
+    id: NodeId,
+    horizon: BootInstant,
+    bound: Option<Duration>,
+    verdict: &mut Verdict,
+) {
     let Some(bound) = bound else { return };
     let Some((killed, true)) = cluster.ended(id) else { return };
     let until = cluster.stop.map_or(horizon, |(stop, _)| stop.min(horizon));
     let since = noticeable(cluster, id, killed, until, horizon);
-    if since.plus(bound) < until && cluster.covered(Some(id), horizon).touch(since, until) {
+    if since.plus(bound) < until {
         let text = format!("node {id} was killed and never taken over in {:?}", until.since(since));
-        verdict.broke(Rule::LateTakeover, 1, text, || vec![format!("{} fault: node {id} killed", Boot(killed))]);
+        verdict
+            .broke(Rule::LateTakeover, 1, text, || vec![format!("{} fault: node {id} killed", Boot(killed))]);
     }
 }
 

@@ -109,7 +109,7 @@ pub struct Violation {
 pub struct Verdict {
     /// Executions of triggers.
     pub fired: u64,
-    /// The same by the length of the window.
+    /// Those of instants within the window, by its length.
     pub firings_per_second: f64,
     /// Executions beyond one for each (trigger, generation, instant), and starts beyond one for each (execution,
     /// attempt, fence).
@@ -180,7 +180,13 @@ impl Verdict {
     }
 
     /// Notes that `rule` was broken `times` times.
-    pub(crate) fn broke(&mut self, rule: Rule, times: u64, text: String, events: impl FnOnce() -> Vec<String>) {
+    pub(crate) fn broke(
+        &mut self,
+        rule: Rule,
+        times: u64,
+        text: String,
+        events: impl FnOnce() -> Vec<String>,
+    ) {
         let shown = self.violations.iter().filter(|violation| violation.rule == rule).count();
         if u64::try_from(shown).is_ok_and(|shown| shown < SHOWN_OF_A_RULE) {
             self.violations.push(Violation { guarantee: rule.guarantee(), rule, text, events: events() });

@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod execution;
 pub mod inspect;
+pub mod instants;
 pub mod job;
 pub mod key;
 pub mod lock;

@@ -168,15 +168,15 @@ fn parse_file(version: i64, file: &str, text: &str) -> Result<Migration> {
         line.strip_prefix("-- ")?.strip_prefix(word).map(|rest| rest.trim().to_owned())
     };
     let number = |text: String| text.parse().map_err(|_| wrong(format!("{text:?} is not a version")));
-    let mut body: Option<(Box<str>, Vec<&str>, Option<Vec<&str>>)> = None;
+    let mut body: Option<StepLines<'_>> = None;
     for line in lines {
         if let Some(step) = header(line, "step:") {
-            migration.steps.extend(body.take().map(finished).transpose().map_err(wrong)?);
+            migration.steps.extend(body.take().map(StepLines::finished).transpose().map_err(wrong)?);
             if step.is_empty() || migration.steps.iter().any(|earlier| *earlier.name == *step) {
                 return Err(wrong(format!("the step name {step:?} is empty or used twice")));
             }
-            body = Some((step.into(), Vec::new(), None));
-        } else if let Some((_, sql, probe)) = &mut body {
+            body = Some(StepLines { name: step.into(), sql: Vec::new(), probe: None });
+        } else if let Some(StepLines { sql, probe, .. }) = &mut body {
             match (header(line, "probe:"), probe) {
                 (Some(_), Some(_)) => return Err(wrong("a step has two probes".to_owned())),
                 (Some(_), probe) => *probe = Some(Vec::new()),
@@ -191,17 +191,27 @@ fn parse_file(version: i64, file: &str, text: &str) -> Result<Migration> {
             return Err(wrong(format!("{line:?} is before the first step")));
         }
     }
-    migration.steps.extend(body.map(finished).transpose().map_err(wrong)?);
+    migration.steps.extend(body.map(StepLines::finished).transpose().map_err(wrong)?);
     Ok(migration)
 }
 
-fn finished((name, sql, probe): (Box<str>, Vec<&str>, Option<Vec<&str>>)) -> Result<MigrationStep, String> {
-    let text = |lines: Vec<&str>| lines.join("\n").trim().trim_end_matches(';').to_owned();
-    let sql = text(sql);
-    if sql.lines().all(|line| line.is_empty() || line.starts_with("--")) {
-        return Err(format!("step {name} has no statement"));
+/// The lines of a step, as far as they were read.
+struct StepLines<'t> {
+    name: Box<str>,
+    sql: Vec<&'t str>,
+    probe: Option<Vec<&'t str>>,
+}
+
+impl StepLines<'_> {
+    fn finished(self) -> Result<MigrationStep, String> {
+        let Self { name, sql, probe } = self;
+        let text = |lines: Vec<&str>| lines.join("\n").trim().trim_end_matches(';').to_owned();
+        let sql = text(sql);
+        if sql.lines().all(|line| line.is_empty() || line.starts_with("--")) {
+            return Err(format!("step {name} has no statement"));
+        }
+        Ok(MigrationStep { name, sql: sql.into(), probe: probe.map(|lines| text(lines).into()) })
     }
-    Ok(MigrationStep { name, sql: sql.into(), probe: probe.map(|lines| text(lines).into()) })
 }
 
 /// Checks that this binary, which knows `known`, may write a database with this history.

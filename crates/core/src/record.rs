@@ -19,7 +19,7 @@ use crate::execution::{ExecutionState, Outcome, SkipReason};
 use crate::job::{JobRecord, Payload};
 use crate::key::{JobId, JobKey, Kind, NodeId, TriggerId, TriggerKey};
 use crate::node::{NodeInfo, NodeRecord, NodeState};
-use crate::store::{DueTrigger, Expect, SetRecord, Standby};
+use crate::store::{ClaimRef, DueTrigger, Expect, SetRecord, Standby};
 use crate::time::Timestamp;
 use crate::trigger::{TriggerRecord, TriggerState};
 
@@ -470,6 +470,19 @@ impl Stored {
                 Some(rev.saturating_add(1))
             }
             _ => None,
+        }
+    }
+}
+
+/// The code of the state in which an execution goes back.
+///
+/// # Errors
+/// `Invalid` if rows of that state have an owner.
+pub fn back_code(claim: ClaimRef, state: ExecutionState) -> Result<i64> {
+    match state {
+        ExecutionState::Ready | ExecutionState::Held => Ok(state.code()),
+        ExecutionState::Claimed | ExecutionState::Running => {
+            Err(Error::invalid("settle", format!("execution {} cannot go back as {state:?}", claim.id)))
         }
     }
 }

@@ -117,8 +117,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// 3. the executions are inserted as `Claimed` by the node, attempt 1, with a fence (the slot's next, else 1);
     /// 4. the `then` patch is written, with its skips.
     ///
-    /// A patch sets the trigger's state, next_fire, wake, last and error, adds `fires`, and raises `fire_seq` and
-    /// `rev` by one.
+    /// A patch sets the trigger's state, next_fire, wake and error, sets last unless it is `None`, adds `fires`, and
+    /// raises `fire_seq` and `rev` by one.
     async fn claim(&self, request: Claim) -> Result<Claimed>;
 
     /// Claims ready rows whose time has come, of one of the kinds: highest priority first, then earliest `wake`, then
@@ -456,7 +456,7 @@ pub struct TriggerPatch {
     pub next_fire: Option<Timestamp>,
     /// When to look again.
     pub wake: Option<Timestamp>,
-    /// The last decided instant.
+    /// The last decided instant; `None` leaves the stored one, which must never be forgotten.
     pub last: Option<Timestamp>,
     /// Firings to add.
     pub fires: i64,

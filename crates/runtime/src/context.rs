@@ -144,8 +144,7 @@ impl Context {
         if lease.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
-        let until = *lease.borrow();
-        until
+        *lease.borrow()
     }
 
     /// Waits until the body should stop, and answers why. Cancel safe.

@@ -77,11 +77,11 @@ impl Scheduler {
                 "this scheduler is running, or has run; build another",
             ));
         }
-        membership::join(node).await?;
+        let observer = membership::join(node).await?;
         let (results, receiver) = mpsc::channel(4_096);
         let (end_membership, ended) = oneshot::channel();
         let mut tasks = Tasks::default();
-        let checking_in = tasks.spawn(membership::run(Arc::clone(node), ended));
+        let checking_in = tasks.spawn(membership::run(Arc::clone(node), observer, ended));
         let watching = tasks.spawn(watchdog::run(Arc::clone(node)));
         let settling = tasks.spawn(settle::run(Arc::clone(node), receiver));
         let acquiring = tasks.spawn(acquire::run(Arc::clone(node), results));

@@ -31,7 +31,7 @@ async fn every_instant_fires_once_with_two_nodes() {
 #[tokio::test]
 async fn a_killed_nodes_work_runs_again_within_the_bound_and_counts_an_attempt() {
     let world = World::new();
-    let mut doomed = world.member(1).await;
+    let doomed = world.member(1).await;
     doomed.scheduler.enqueue(long("work", secs(30))).await.unwrap();
     world.pass(secs(2)).await;
     let _heir = world.member(2).await;
@@ -53,7 +53,7 @@ async fn a_killed_nodes_work_runs_again_within_the_bound_and_counts_an_attempt()
 #[tokio::test]
 async fn triggers_of_a_killed_node_go_on_firing_elsewhere() {
     let world = World::new();
-    let (mut doomed, _heir) = (world.member(1).await, world.member(2).await);
+    let (doomed, _heir) = (world.member(1).await, world.member(2).await);
     for n in 0..10 {
         let key = format!("t{n}");
         doomed.scheduler.schedule(task(&key)).every(secs(1)).key(&key).await.unwrap();
@@ -180,7 +180,7 @@ async fn a_result_whose_answer_was_lost_is_recorded_once() {
 #[tokio::test]
 async fn work_that_runs_at_most_once_is_recorded_as_lost_and_not_run_again() {
     let world = World::new();
-    let mut doomed = world.member(1).await;
+    let doomed = world.member(1).await;
     doomed.scheduler.enqueue(long("once", secs(30))).on_node_loss(OnNodeLoss::Lose).await.unwrap();
     world.pass(secs(2)).await;
     let _heir = world.member(2).await;
@@ -198,7 +198,7 @@ async fn work_that_keeps_killing_its_node_is_given_up() {
     let client = world.client().await;
     client.enqueue(long("poison", secs(3600))).await.unwrap();
     for seed in 1..=7 {
-        let mut victim = world.member(seed).await;
+        let victim = world.member(seed).await;
         world.pass(secs(15)).await;
         victim.kill();
     }

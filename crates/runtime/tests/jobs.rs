@@ -65,7 +65,7 @@ async fn a_failing_job_is_tried_again_with_its_delays_and_then_fails() {
 #[tokio::test]
 async fn a_retry_waits_in_the_row_and_survives_its_node() {
     let world = World::new();
-    let mut first = world.member(1).await;
+    let first = world.member(1).await;
     let work = Task { fails: 1, ..task("work") };
     first.scheduler.enqueue(work).retry(RetryPolicy::fixed(2, secs(30))).await.unwrap();
     world.pass(secs(1)).await;

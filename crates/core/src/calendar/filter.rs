@@ -28,12 +28,12 @@ pub enum WhenExcluded {
 /// Instants seen through a calendar. Instants that meet after a move are one.
 ///
 /// All answers are bounded: [`Filter::MOST_LEFT_OUT`] instants left out in a row are taken for "never".
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Filter<'a> {
     calendar: &'a Calendar,
     when_excluded: WhenExcluded,
     /// The zone in which moved instants keep their time of day.
-    zone: &'a Zone,
+    zone: Zone,
 }
 
 /// How far an instant may be moved.
@@ -44,7 +44,7 @@ impl<'a> Filter<'a> {
     pub const MOST_LEFT_OUT: u32 = 600_000;
 
     /// Leaves out what `calendar` does not include.
-    pub fn new(calendar: &'a Calendar, zone: &'a Zone) -> Self {
+    pub fn new(calendar: &'a Calendar, zone: Zone) -> Self {
         Self { calendar, when_excluded: WhenExcluded::Skip, zone }
     }
 
@@ -64,7 +64,7 @@ impl<'a> Filter<'a> {
 
     /// The first instant strictly after `t`, given the same of the schedule.
     pub fn next_after(
-        self,
+        &self,
         schedule: impl Fn(Timestamp) -> Option<Timestamp>,
         t: Timestamp,
     ) -> Option<Timestamp> {
@@ -76,7 +76,7 @@ impl<'a> Filter<'a> {
 
     /// The latest instant in `(after, until]`.
     pub fn last_within(
-        self,
+        &self,
         schedule: impl Fn(Timestamp) -> Option<Timestamp>,
         after: Timestamp,
         until: Timestamp,
@@ -86,7 +86,7 @@ impl<'a> Filter<'a> {
 
     /// The number of instants in `(after, until]`, or `None` if there are more than `cap`.
     pub fn count_within(
-        self,
+        &self,
         schedule: impl Fn(Timestamp) -> Option<Timestamp>,
         after: Timestamp,
         until: Timestamp,
@@ -95,7 +95,11 @@ impl<'a> Filter<'a> {
         walk::count_within(|t| self.next_after(&schedule, t), after, until, cap)
     }
 
-    fn next_kept(self, schedule: impl Fn(Timestamp) -> Option<Timestamp>, t: Timestamp) -> Option<Timestamp> {
+    fn next_kept(
+        &self,
+        schedule: impl Fn(Timestamp) -> Option<Timestamp>,
+        t: Timestamp,
+    ) -> Option<Timestamp> {
         let mut after = t;
         for _ in 0..Self::MOST_LEFT_OUT {
             let next = schedule(after)?;
@@ -109,7 +113,7 @@ impl<'a> Filter<'a> {
 
     /// Day by day of the schedule: each day's instants go to one day, and no further than [`LONGEST_MOVE`].
     fn next_moved(
-        self,
+        &self,
         schedule: impl Fn(Timestamp) -> Option<Timestamp>,
         t: Timestamp,
     ) -> Option<Timestamp> {
@@ -132,7 +136,7 @@ impl<'a> Filter<'a> {
     }
 
     /// The day that an instant of `day` goes to.
-    fn target(self, day: NaiveDate) -> Option<NaiveDate> {
+    fn target(&self, day: NaiveDate) -> Option<NaiveDate> {
         let included = |date: &NaiveDate| !self.calendar.excludes_date(*date);
         let reach = 0..=LONGEST_MOVE;
         match self.when_excluded {
@@ -148,7 +152,7 @@ impl<'a> Filter<'a> {
 
     /// The first instant of `day` that comes after `t` once it was moved to `target`.
     fn first_moved(
-        self,
+        &self,
         schedule: impl Fn(Timestamp) -> Option<Timestamp>,
         day: NaiveDate,
         target: NaiveDate,
@@ -178,15 +182,15 @@ impl<'a> Filter<'a> {
         None
     }
 
-    fn at(self, date: NaiveDate, time: NaiveTime) -> Timestamp {
+    fn at(&self, date: NaiveDate, time: NaiveTime) -> Timestamp {
         self.resolve(date.and_time(time))
     }
 
-    fn start(self, date: NaiveDate) -> Timestamp {
+    fn start(&self, date: NaiveDate) -> Timestamp {
         self.resolve(midnight(date))
     }
 
-    fn resolve(self, wall: NaiveDateTime) -> Timestamp {
+    fn resolve(&self, wall: NaiveDateTime) -> Timestamp {
         match self.zone.resolve(wall) {
             Reading::Once(at) | Reading::Twice { first: at, .. } | Reading::Skipped { gap_end: at, .. } => at,
         }

@@ -117,7 +117,7 @@ fn excluded_instants_are_left_out_or_moved() {
     let zone = berlin();
     let days = |when, expression: &str| {
         let cron = Schedule::from(Cron::quartz(expression, berlin()).unwrap());
-        let filter = Filter::new(&calendar, &zone).when_excluded(when).unwrap();
+        let filter = Filter::new(&calendar, zone.clone()).when_excluded(when).unwrap();
         let next = |t: &Timestamp| filter.next_after(|t| cron.next_after(t), *t);
         let first = next(&at("2026-04-29T22:00:00Z"));
         let all: Vec<Timestamp> = std::iter::successors(first, next).take(4).collect();
@@ -137,13 +137,13 @@ fn excluded_instants_are_left_out_or_moved() {
     assert_eq!(days(WhenExcluded::Before, weekend), "04-30T12 05-08T12 05-15T12 05-22T12");
 
     let all = Calendar::weekly(Weekdays::ALL, berlin());
-    let filter = Filter::new(&all, &zone);
+    let filter = Filter::new(&all, zone.clone());
     let cron = Schedule::from(Cron::quartz("* * * * * ?", berlin()).unwrap());
     assert_eq!(filter.next_after(|t| cron.next_after(t), Timestamp::EPOCH), None);
     let after = filter.when_excluded(WhenExcluded::After).unwrap();
     assert_eq!(after.next_after(|t| cron.next_after(t), at("2299-11-01T00:00:00Z")), None);
     let seconds = Calendar::cron(Cron::quartz("* * * * * ?", berlin()).unwrap());
-    assert!(Filter::new(&seconds, &zone).when_excluded(WhenExcluded::After).is_err());
+    assert!(Filter::new(&seconds, zone).when_excluded(WhenExcluded::After).is_err());
 }
 
 fn ics(events: &str) -> String {

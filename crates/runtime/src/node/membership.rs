@@ -21,11 +21,13 @@ use crate::context::StopReason;
 /// How many rows of a dead node one step takes over.
 const RECOVERY_BATCH: u32 = 500;
 
-/// Adds the node to the cluster.
-pub(crate) async fn join(node: &Node) -> Result<()> {
+/// Adds the node to the cluster, and begins to watch the others from what the answer shows of them.
+pub(crate) async fn join(node: &Node) -> Result<Observer> {
     let sent = node.clock.boot();
     let info = node.member().info.clone();
     let reply = node.store.join(info.clone()).await?;
+    let mut observer = Observer::new(info.id, info.profile);
+    observer.observe(node.clock.boot(), &reply.nodes);
     node.sync(reply.now);
     let lease = Lease::begin(info.profile, sent, reply.beat);
     {
@@ -42,12 +44,11 @@ pub(crate) async fn join(node: &Node) -> Result<()> {
         node.member().standby = Standby::On;
     }
     node.tell(Event::Joined { name: info.name.into(), pid: info.pid });
-    Ok(())
+    Ok(observer)
 }
 
 /// Checks in until `end`, then leaves.
-pub(crate) async fn run(node: Arc<Node>, mut end: oneshot::Receiver<()>) {
-    let mut observer = Observer::new(node.id(), node.settings.profile);
+pub(crate) async fn run(node: Arc<Node>, mut observer: Observer, mut end: oneshot::Receiver<()>) {
     let mut strangers = Strangers::new();
     let mut late = false;
     loop {
@@ -143,9 +144,8 @@ async fn rejoin(node: &Arc<Node>, observer: &mut Observer, strangers: &mut Stran
         member.fenced = true;
         member.info.id = NodeId::draw(&*node.entropy);
     }
-    *observer = Observer::new(node.id(), node.settings.profile);
     strangers.clear();
-    join(node).await?;
+    *observer = join(node).await?;
     node.tell(Event::Rejoined { old });
     node.hint.notify_one();
     Ok(())

@@ -1,5 +1,7 @@
 //! A cluster in one thread: virtual time, the memory store, and stores that fail on request.
+#![allow(unreachable_pub, reason = "a module of test binaries has no readers outside")]
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "only tests use this; a broken expectation is to be seen")]
 
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -160,7 +162,7 @@ pub struct Member {
 
 impl Member {
     /// Ends the node as `kill -9` does.
-    pub fn kill(&mut self) {
+    pub fn kill(&self) {
         self.run.abort();
         self.line.set(Mode::Cut);
     }

@@ -1,0 +1,257 @@
+//! Forged histories of owners, bodies and nodes that broke the rules. Each must be rejected by the count meant for it.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Go, Run, SECOND, all_but, alone, at, boot, every, go, node};
+use punctual_checker::{BodyEvent, FaultEvent, Rule};
+use punctual_core::event::Event;
+use punctual_core::execution::Outcome;
+use punctual_core::node::NodeState;
+
+#[test]
+fn two_exclusive_bodies_at_once() {
+    let mut run = Run::new();
+    run.trigger("x", every(5 * SECOND));
+    let first = alone(1, "x", 5000, 1);
+    run.done(first, 5005, 10_500).done(first.then(2, 10_000, 2), 10_005, 12_000);
+    let verdict = run.breaks(&[(Rule::Overlap, 1)]);
+    assert_eq!((verdict.overlaps, verdict.overlaps_declared), (1, 0));
+    assert_eq!(verdict.violations[0].events.len(), 2);
+}
+
+#[test]
+fn the_jobs_say_what_is_exclusive_even_if_bodies_do_not() {
+    let mut run = Run::new();
+    run.queue("x").trigger("x", every(5 * SECOND));
+    let first = alone(1, "x", 5000, 1);
+    run.done(first, 5005, 10_500).done(first.then(2, 10_000, 2), 10_005, 12_000);
+    for event in &mut run.bodies {
+        let (BodyEvent::Begin(start) | BodyEvent::End(start) | BodyEvent::Cancelled(start)) = event;
+        start.slot = None;
+    }
+    run.breaks(&[(Rule::Overlap, 1)]);
+    run.tables.jobs[0].spec.concurrency.as_mut().unwrap().limit = 2;
+    run.breaks(&[]);
+}
+
+#[test]
+fn a_body_that_never_ended_overlaps_all_that_follow() {
+    let mut run = Run::new();
+    run.trigger("x", every(5 * SECOND));
+    let first = alone(1, "x", 5000, 1);
+    run.claimed(first, 5005).began(first, 5005).settled(first, 5006, Some(Outcome::Succeeded)).record(first);
+    run.done(first.then(2, 10_000, 2), 10_005, 12_000);
+    run.breaks(&[(Rule::Overlap, 1)]);
+}
+
+/// Node 1 is frozen in a body; node 2 takes over and runs it again from 11 s on; the thawed body runs for `tail` more.
+fn frozen_for(tail: i64, body_pid: Option<u32>) -> Run {
+    let mut run = Run::new();
+    run.trigger("x", every(5 * SECOND));
+    run.until = 9000;
+    let first = Go { pid: body_pid, ..alone(1, "x", 5000, 1) };
+    let next = Go { pid: None, ..first.retry(2) };
+    run.claimed(first, 5005).began(first, 5005).freeze(1, 6000, 14_000).took_over(2, 1, 10_800);
+    run.recovered(2, first, 10_900).done(next, 11_000, 20_000);
+    run.ended(first, 14_000 + tail).fenced(first, 14_000 + tail);
+    run
+}
+
+#[test]
+fn an_overlap_after_a_declared_death_longer_than_allowed() {
+    let verdict = frozen_for(2001, None).breaks(&[(Rule::Overlap, 1)]);
+    assert_eq!((verdict.overlaps, verdict.overlaps_declared), (1, 0));
+    let verdict = frozen_for(2000, None).breaks(&[]);
+    assert_eq!((verdict.overlaps, verdict.overlaps_declared, verdict.fenced_completions), (0, 1, 1));
+}
+
+#[test]
+fn a_child_of_a_frozen_node_was_not_frozen() {
+    frozen_for(10, Some(777)).breaks(&[(Rule::Overlap, 1)]);
+}
+
+#[test]
+fn an_overlap_without_a_declared_death_is_none_of_the_declared() {
+    let mut run = frozen_for(500, None);
+    run.journal.retain(|stamped| !matches!(stamped.event, Event::TookOver { .. }));
+    run.breaks(&[(Rule::Overlap, 1)]);
+}
+
+#[test]
+fn a_dead_node_that_was_not_frozen_may_begin_nothing() {
+    let mut run = Run::new();
+    run.trigger("x", every(5 * SECOND));
+    run.until = 9000;
+    let first = alone(1, "x", 5000, 1);
+    run.claimed(first, 5005).took_over(2, 1, 6000).recovered(2, first, 6001).done(first.retry(2), 6010, 9000);
+    run.began(first, 7000).ended(first, 7100);
+    run.breaks(&[(Rule::Overlap, 1)]);
+    // Frozen between its claim and its beginning, it could not know.
+    run.freeze(1, 5010, 6990);
+    assert_eq!(run.breaks(&[]).overlaps_declared, 1);
+}
+
+#[test]
+fn the_child_of_a_killed_node_that_ran_on() {
+    let mut run = Run::new();
+    run.trigger("x", every(5 * SECOND));
+    run.until = 9000;
+    let first = Go { pid: Some(777), ..alone(1, "x", 5000, 1) };
+    run.claimed(first, 5005)
+        .began(first, 5005)
+        .kill(1, 6000)
+        .took_over(2, 1, 11_000)
+        .recovered(2, first, 11_001);
+    run.done(Go { pid: None, ..first.retry(2) }, 11_010, 15_000).ended(first, 11_020);
+    let verdict = run.breaks(&[(Rule::Overlap, 1)]);
+    assert_eq!(verdict.overlaps_declared, 0);
+}
+
+#[test]
+fn a_body_before_its_instant() {
+    let mut run = all_but(5);
+    run.done(go(5, "a", 5000, 1), 4999, 5010);
+    assert_eq!(run.breaks(&[(Rule::Early, 1)]).early, 1);
+}
+
+#[test]
+fn a_body_that_nobody_claimed() {
+    let mut run = all_but(5);
+    let five = go(5, "a", 5000, 1);
+    run.done(five, 5005, 5010).began(five.again(2), 5020);
+    assert_eq!(run.breaks(&[(Rule::Unclaimed, 1)]).unclaimed, 1);
+    let mut run = all_but(5);
+    run.done(five, 5005, 5010).began(Go { attempt: 2, ..five }, 5020);
+    run.breaks(&[(Rule::Unclaimed, 1)]);
+}
+
+#[test]
+fn a_result_taken_from_a_stale_owner() {
+    let mut run = all_but(5);
+    let five = go(5, "a", 5000, 1);
+    run.ran(five, 5005, 9000).ran(five.retry(2), 8000, 9500);
+    run.settled(five, 9000, Some(Outcome::Succeeded)).fenced(five.retry(2), 9500).record(five);
+    assert_eq!(run.breaks(&[(Rule::StaleCompletion, 1)]).stale_completions, 1);
+}
+
+#[test]
+fn a_stale_result_that_only_the_history_shows() {
+    let mut run = all_but(5);
+    let five = go(5, "a", 5000, 1);
+    run.ran(five, 5005, 9000).ran(five.retry(2), 8000, 9500).record(five);
+    assert_eq!(run.breaks(&[(Rule::StaleCompletion, 1)]).stale_completions, 1);
+}
+
+#[test]
+fn two_results_under_one_fence() {
+    let mut run = all_but(5);
+    let five = go(5, "a", 5000, 1);
+    run.done(five, 5005, 5010).settled(five, 5020, None);
+    run.breaks(&[(Rule::StaleCompletion, 1)]);
+}
+
+#[test]
+fn an_execution_that_ended_twice() {
+    let mut run = all_but(5);
+    let five = go(5, "a", 5000, 1);
+    run.done(five, 5005, 5010).record(five);
+    run.breaks(&[(Rule::EndedTwice, 1)]);
+}
+
+#[test]
+fn an_execution_that_ended_and_lives() {
+    let mut run = all_but(5);
+    let five = go(5, "a", 5000, 1);
+    run.done(five, 5005, 5010).ready(five, 60_000);
+    run.breaks(&[(Rule::EndedTwice, 1)]);
+}
+
+#[test]
+fn an_execution_that_nobody_knows_any_more() {
+    let mut run = all_but(5);
+    run.done(go(5, "a", 5000, 1), 5005, 5010).ran(go(60, "", 3000, 1), 3000, 4000);
+    run.breaks(&[(Rule::Vanished, 1)]);
+}
+
+#[test]
+fn one_fence_for_two_owners() {
+    let mut run = all_but(5);
+    let five = go(5, "a", 5000, 1);
+    run.done(five, 5005, 5010).claimed(Go { node: 2, ..five }, 5006);
+    run.breaks(&[(Rule::SharedFence, 1)]);
+}
+
+#[test]
+fn one_fence_of_a_key_for_two_executions() {
+    let mut run = Run::new();
+    run.trigger("x", every(5 * SECOND));
+    run.done(alone(1, "x", 5000, 1), 5005, 6000).done(alone(2, "x", 10_000, 2), 10_005, 12_000);
+    run.breaks(&[(Rule::SharedFence, 1)]);
+}
+
+#[test]
+fn a_dead_nodes_work_offered_too_late() {
+    let mut run = all_but(5);
+    let five = go(5, "a", 5000, 1);
+    run.claimed(five, 5005)
+        .began(five, 5005)
+        .kill(1, 5010)
+        .took_over(2, 1, 11_000)
+        .recovered(2, five, 15_011);
+    run.done(five.retry(2), 15_020, 15_030);
+    run.options.takeover_bound = Some(Duration::from_secs(10));
+    let verdict = run.breaks(&[(Rule::LateTakeover, 1)]);
+    assert_eq!((verdict.takeovers, verdict.takeovers_late), (1, 1));
+    assert!((verdict.takeover_seconds_max - 10.001).abs() < 1e-9);
+    run.options.takeover_bound = None;
+    run.breaks(&[]);
+}
+
+#[test]
+fn a_dead_node_that_nobody_noticed() {
+    let mut run = all_but(11);
+    run.kill(1, 10_500).event(2, 20_500, Event::Left);
+    run.options.takeover_bound = Some(Duration::from_millis(9900));
+    run.breaks(&[(Rule::LateTakeover, 1)]);
+    run.options.takeover_bound = Some(Duration::from_secs(10));
+    run.breaks(&[]);
+    // Those who were asked to stop need not take over any more.
+    run.options.takeover_bound = Some(Duration::from_secs(5));
+    run.faults.push(FaultEvent::StopRequested { boot_us: boot(15_000), at: at(10_000) });
+    run.breaks(&[]);
+}
+
+#[test]
+fn a_live_row_that_names_a_node_that_is_not_up() {
+    let mut run = all_but(5);
+    let five = go(5, "a", 5000, 1);
+    run.claimed(five, 5005);
+    run.live(five);
+    assert_eq!(run.breaks(&[(Rule::Stuck, 1)]).stuck, 1);
+    run.live(Go { n: 60, node: 77, ..go(60, "", 1000, 77) });
+    assert_eq!(run.breaks(&[(Rule::Stuck, 2)]).stuck, 2);
+    run.tables.live[1].owner = None;
+    run.breaks(&[(Rule::Stuck, 2)]);
+    assert_eq!(run.tables.live[0].owner, Some(node(1)));
+}
+
+#[test]
+fn ready_work_that_nobody_took() {
+    let mut run = all_but(5);
+    run.until = 20_000;
+    run.tables.triggers[0].spec.end = Some(at(10_000));
+    run.ready(go(5, "a", 5000, 1), 5000);
+    assert_eq!(run.breaks(&[(Rule::Stuck, 1)]).stuck, 1);
+}
+
+#[test]
+fn two_owned_live_rows_of_one_exclusive_key() {
+    let mut run = Run::new();
+    for n in [1, 2] {
+        run.live(alone(n, "x", i64::from(n), 1));
+    }
+    run.tables.nodes[0].state = NodeState::Up;
+    run.breaks(&[(Rule::SharedSlot, 1)]);
+}

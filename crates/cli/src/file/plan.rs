@@ -1,0 +1,432 @@
+//! From the shape of a file to a set of definitions: everything that takes more than one key to judge.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::time::Duration;
+
+use punctual::{Backoff, Concurrency, ExecutionSpec, Job as _, JobKey, RetryPolicy, TriggerKey, WhenBusy};
+use punctual_core::Kind;
+use punctual_core::job::Payload;
+use punctual_core::protocol::define::{JobDefinition, SetDefinition, TriggerDefinition};
+use punctual_core::trigger::TriggerSpec;
+use toml::Spanned;
+
+use super::Schedules;
+use super::raw::{Defaults, File, Growth, Http, Job, Overlap, Retry, Trigger};
+use super::source::Source;
+use super::when::{When, instant};
+use crate::job::{CommandJob, Expect, HttpJob, MAX_BODY_BYTES, PREFIX, Program};
+use crate::trouble::Trouble;
+
+/// How long a request may take if its job has no timeout.
+const HTTP_LIMIT: Duration = Duration::from_secs(60);
+
+type Planned<T> = Result<T, Trouble>;
+
+/// Judges a file. The errors are of different jobs; each job has at most one.
+pub(super) fn plan(
+    source: &Source,
+    file: File,
+    stem: &str,
+    modified: i64,
+) -> Result<Schedules, Vec<Trouble>> {
+    let File { revision, set, defaults, node, job: jobs } = file;
+    let mut troubles = Vec::new();
+    let name = set.as_ref().map_or(stem, |set| set.get_ref().as_str());
+    if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
+        let at = set.as_ref().map_or(0..0, Spanned::span);
+        troubles.push(
+            source.trouble(at, "`set`: a name has 1 to 200 bytes and no control characters; choose another"),
+        );
+    }
+    if let Some(retry) = &defaults.retry
+        && let Err(trouble) = retries(source, retry)
+    {
+        troubles.push(trouble);
+    }
+    troubles.extend(variables(source, &defaults.env).err());
+    let mut definitions = SetDefinition {
+        name: name.into(),
+        revision: revision.as_ref().map_or(modified, |revision| revision.0),
+        by: "".into(),
+        jobs: Vec::new(),
+        triggers: Vec::new(),
+    };
+    let mut keys = BTreeSet::new();
+    for (name, job) in &jobs {
+        let planned = Plan { source, defaults: &defaults, name, job }.plan();
+        match planned {
+            Ok((definition, triggers)) => {
+                if !keys.insert(definition.key.clone()) {
+                    let message = format!("job {} is defined twice; rename one of the two", definition.key);
+                    troubles.push(source.trouble(name.span(), &message));
+                }
+                definitions.jobs.push(definition);
+                definitions.triggers.extend(triggers);
+            }
+            Err(trouble) => troubles.push(trouble),
+        }
+    }
+    if troubles.is_empty() {
+        Ok(Schedules { set: definitions, revision_given: revision.is_some(), node })
+    } else {
+        Err(troubles)
+    }
+}
+
+/// One job on its way to its definition.
+struct Plan<'a> {
+    source: &'a Source,
+    defaults: &'a Defaults,
+    name: &'a Spanned<String>,
+    job: &'a Job,
+}
+
+impl Plan<'_> {
+    fn wrong<T>(&self, at: Range<usize>, message: &str) -> Planned<T> {
+        Err(self.source.trouble(at, message))
+    }
+
+    fn plan(&self) -> Planned<(JobDefinition, Vec<TriggerDefinition>)> {
+        let named = |error: punctual::Error| {
+            let hint = "write it like [job.backup] or [job.\"reports/daily\"]";
+            self.source.trouble(self.name.span(), error.message()).hint(hint)
+        };
+        let key: JobKey = self.name.get_ref().parse().map_err(named)?;
+        let spec = self.rules(&key)?;
+        let (kind, payload) = self.work(&spec)?;
+        let triggers = self.triggers(&key)?;
+        let job = JobDefinition {
+            key,
+            kind,
+            description: self.job.description.as_deref().map(Into::into),
+            spec,
+            payload,
+            priority: self.job.priority.or(self.defaults.priority).unwrap_or(0),
+            durable: false,
+        };
+        Ok((job, triggers))
+    }
+
+    // ---- what it runs ----
+
+    fn work(&self, spec: &ExecutionSpec) -> Planned<(Kind, Payload)> {
+        let Job { command, shell, http, cwd, env, stdin, .. } = self.job;
+        let run = match (command, shell, http) {
+            (Some(argv), None, None) => {
+                if argv.get_ref().first().is_none_or(String::is_empty) {
+                    return self.wrong(
+                        argv.span(),
+                        "`command` names no program; write it like [\"rsync\", \"-a\", …]",
+                    );
+                }
+                self.no_nul(argv, argv.get_ref().iter())?;
+                Program::Argv(argv.get_ref().clone())
+            }
+            (None, Some(line), None) => {
+                if line.get_ref().trim().is_empty() {
+                    return self.wrong(line.span(), "`shell` is empty; write the line to run");
+                }
+                self.no_nul(line, std::iter::once(line.get_ref()))?;
+                Program::Shell(line.get_ref().clone())
+            }
+            (None, None, Some(http)) => {
+                let stray = [
+                    cwd.as_ref().map(|cwd| ("cwd", cwd.span())),
+                    stdin.as_ref().map(|stdin| ("stdin", stdin.span())),
+                    env.first_key_value().map(|(name, _)| ("env", name.span())),
+                ];
+                if let Some((key, at)) = stray.into_iter().flatten().next() {
+                    return self.wrong(at, &format!("`{key}` is of no use to `http`; remove it"));
+                }
+                return self.request(http.get_ref(), spec);
+            }
+            (None, None, None) => {
+                let message = format!(
+                    "job `{}` says nothing about what to run; add one of `command`, `shell` or `http`",
+                    self.name.get_ref()
+                );
+                return self.wrong(self.name.span(), &message);
+            }
+            _ => {
+                let message = format!(
+                    "job `{}` says more than once what to run; keep one of `command`, `shell` and `http`",
+                    self.name.get_ref()
+                );
+                return self.wrong(self.name.span(), &message);
+            }
+        };
+        variables(self.source, env)?;
+        let all = |variables: &BTreeMap<Spanned<String>, String>| {
+            let pairs = variables.iter().map(|(name, value)| (name.get_ref().clone(), value.clone()));
+            pairs.collect::<BTreeMap<_, _>>()
+        };
+        let mut variables = all(&self.defaults.env);
+        variables.extend(all(env));
+        let job = CommandJob {
+            run,
+            cwd: cwd.as_ref().map(Spanned::get_ref).or(self.defaults.cwd.as_ref()).cloned(),
+            env: variables,
+            stdin: stdin.as_ref().map(|stdin| stdin.get_ref().clone()),
+            lease_bound: spec.stops_on_lease_loss(),
+        };
+        self.payload(CommandJob::KIND, &job)
+    }
+
+    fn no_nul<'s, T>(&self, at: &Spanned<T>, mut texts: impl Iterator<Item = &'s String>) -> Planned<()> {
+        if texts.any(|text| text.contains('\0')) {
+            return self.wrong(
+                at.span(),
+                "an argument has a NUL character, which no program can be given; remove it",
+            );
+        }
+        Ok(())
+    }
+
+    fn request(&self, http: &Http, spec: &ExecutionSpec) -> Planned<(Kind, Payload)> {
+        let method =
+            http.method.as_ref().map_or_else(|| "GET".to_owned(), |method| method.get_ref().to_uppercase());
+        if ureq::http::Method::from_bytes(method.as_bytes()).is_err() {
+            let at = http.method.as_ref().map_or(0..0, Spanned::span);
+            return self.wrong(at, "`method` is no HTTP method; use GET, POST, PUT, PATCH, DELETE or HEAD");
+        }
+        let url = http.url.get_ref();
+        let address = url.parse::<ureq::http::Uri>().ok();
+        let scheme = address.as_ref().and_then(ureq::http::Uri::scheme_str);
+        let host = address.as_ref().and_then(ureq::http::Uri::host);
+        if !matches!(scheme, Some("http" | "https")) || host.is_none_or(str::is_empty) {
+            return self
+                .wrong(http.url.span(), "`url` is no address; write it like https://example.com/path");
+        }
+        for (name, value) in &http.headers {
+            let valid = ureq::http::HeaderName::from_bytes(name.get_ref().as_bytes()).is_ok();
+            if !valid || ureq::http::HeaderValue::from_str(value).is_err() {
+                let message = format!(
+                    "header `{}` has a name or value that HTTP cannot carry; correct it",
+                    name.get_ref()
+                );
+                return self.wrong(name.span(), &message);
+            }
+        }
+        if let Some(body) = &http.body
+            && body.get_ref().len() > MAX_BODY_BYTES
+        {
+            return self
+                .wrong(body.span(), "`body` is longer than 512 KiB; let a command send it from a file");
+        }
+        let limit = spec.timeout.unwrap_or(HTTP_LIMIT);
+        let job = HttpJob {
+            method,
+            url: url.clone(),
+            headers: http
+                .headers
+                .iter()
+                .map(|(name, value)| (name.get_ref().clone(), value.clone()))
+                .collect(),
+            body: http.body.as_ref().map(|body| body.get_ref().clone()),
+            expect: http.expect.as_ref().map_or(Expect::Class(2), |expect| expect.0.clone()),
+            limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1),
+        };
+        self.payload(HttpJob::KIND, &job)
+    }
+
+    fn payload(&self, kind: &str, job: &impl serde::Serialize) -> Planned<(Kind, Payload)> {
+        let wrong = |error: punctual::Error| self.source.trouble(self.name.span(), error.message());
+        Ok((Kind::new(kind).map_err(wrong)?, Payload::json(job).map_err(wrong)?))
+    }
+
+    // ---- under which rules ----
+
+    fn rules(&self, key: &JobKey) -> Planned<ExecutionSpec> {
+        let Job { overlap, limit, timeout, retry, on_node_loss, .. } = self.job;
+        let chosen = overlap.as_ref().map(|overlap| *overlap.get_ref());
+        let concurrency = match limit {
+            Some(limit) => {
+                if let (Some(Overlap::Allow), Some(overlap)) = (chosen, overlap) {
+                    let message = "`overlap = \"allow\"` contradicts `limit`; use \"queue\" or \"skip\", or leave it out";
+                    return self.wrong(overlap.span(), message);
+                }
+                let when_busy = if chosen == Some(Overlap::Skip) { WhenBusy::Skip } else { WhenBusy::Queue };
+                let given = limit.get_ref();
+                if given.key.is_empty() || given.key.len() > 400 || !(1..=10_000).contains(&given.max) {
+                    let message =
+                        "`limit` needs a `key` of 1 to 400 bytes and a `max` of 1 to 10,000; correct it";
+                    return self.wrong(limit.span(), message);
+                }
+                Some(Concurrency { key: given.key.as_str().into(), limit: given.max, when_busy })
+            }
+            None => match chosen.or(self.defaults.overlap).unwrap_or(Overlap::Allow) {
+                Overlap::Allow => None,
+                Overlap::Queue => Some(Concurrency::exclusive(key, WhenBusy::Queue)),
+                Overlap::Skip => Some(Concurrency::exclusive(key, WhenBusy::Skip)),
+            },
+        };
+        let retry = match retry.as_ref().or(self.defaults.retry.as_ref()) {
+            Some(retry) => retries(self.source, retry)?,
+            None => RetryPolicy::NEVER,
+        };
+        let spec = ExecutionSpec {
+            retry,
+            timeout: timeout.or(self.defaults.timeout).map(|span| span.0),
+            on_node_loss: on_node_loss
+                .or(self.defaults.on_node_loss)
+                .map(|policy| policy.0)
+                .unwrap_or_default(),
+            concurrency,
+            ..ExecutionSpec::default()
+        };
+        spec.check().map_err(|error| self.source.trouble(self.name.span(), error.message()))?;
+        Ok(spec)
+    }
+
+    // ---- when ----
+
+    fn triggers(&self, job: &JobKey) -> Planned<Vec<TriggerDefinition>> {
+        let Job { cron, unix_cron, every, at, zone, dst, start, end, misfire, tolerance, triggers, .. } =
+            self.job;
+        let single = Trigger {
+            name: None,
+            description: self.job.description.clone(),
+            cron: cron.clone(),
+            unix_cron: unix_cron.clone(),
+            every: every.clone(),
+            at: at.clone(),
+            zone: zone.clone(),
+            dst: dst.clone(),
+            start: start.clone(),
+            end: end.clone(),
+            misfire: *misfire,
+            tolerance: *tolerance,
+            priority: None,
+        };
+        let Some(list) = triggers else {
+            let key = TriggerKey::new(job.group(), job.name());
+            let key = key.map_err(|error| self.source.trouble(self.name.span(), error.message()))?;
+            return Ok(vec![self.trigger(job, key, &single, self.name.span())?]);
+        };
+        let own = [cron, unix_cron].into_iter().flatten().map(Spanned::span);
+        let mut own = own.chain(every.as_ref().map(Spanned::span)).chain(at.as_ref().map(Spanned::span));
+        if let Some(at) = own.next() {
+            return self.wrong(at, "there is a list `triggers` too; move this into the list");
+        }
+        if list.get_ref().is_empty() {
+            return self.wrong(
+                list.span(),
+                "`triggers` is empty; add at least one, such as { cron = \"0 0 9 * * ?\" }",
+            );
+        }
+        let mut keys = BTreeSet::new();
+        let mut definitions = Vec::new();
+        for (index, trigger) in list.get_ref().iter().enumerate() {
+            let place = trigger.get_ref().name.as_ref().map_or_else(|| trigger.span(), Spanned::span);
+            let suffix = match &trigger.get_ref().name {
+                Some(name) => format!(":{}", name.get_ref()),
+                None => format!("#{}", index + 1),
+            };
+            let key = TriggerKey::new(job.group(), &format!("{}{suffix}", job.name()));
+            let key = key.map_err(|error| self.source.trouble(place.clone(), error.message()))?;
+            if !keys.insert(key.clone()) {
+                return self.wrong(place, &format!("trigger {key} is defined twice; rename one of the two"));
+            }
+            definitions.push(self.trigger(job, key, trigger.get_ref(), trigger.span())?);
+        }
+        Ok(definitions)
+    }
+
+    fn trigger(
+        &self,
+        job: &JobKey,
+        key: TriggerKey,
+        trigger: &Trigger,
+        place: Range<usize>,
+    ) -> Planned<TriggerDefinition> {
+        let zone = trigger.zone.as_ref().or(self.job.zone.as_ref()).or(self.defaults.zone.as_ref());
+        let zone = zone.map(|zone| zone.0.clone());
+        let moment = |name: &str, own: &Option<Spanned<toml::value::Datetime>>, jobs: &Option<Spanned<_>>| {
+            let value = own.as_ref().or(jobs.as_ref());
+            value.map(|value| instant(self.source, name, value, zone.as_ref())).transpose()
+        };
+        let start = moment("start", &trigger.start, &self.job.start)?;
+        let end = moment("end", &trigger.end, &self.job.end)?;
+        let given = trigger.dst.as_ref().or(self.job.dst.as_ref());
+        let when = When {
+            cron: trigger.cron.as_ref(),
+            unix_cron: trigger.unix_cron.as_ref(),
+            every: trigger.every.as_ref(),
+            at: trigger.at.as_ref(),
+            dst: given.map(|dst| *dst.get_ref()).or(self.defaults.dst),
+            zone,
+            start,
+        };
+        if let (Some(dst), true) =
+            (given, when.cron.is_none() && when.unix_cron.is_none() && when.count() == 1)
+        {
+            return self.wrong(dst.span(), "`dst` concerns cron expressions only; remove it");
+        }
+        let schedule = when.schedule(self.source, place.clone())?;
+        let misfire = trigger.misfire.or(self.job.misfire).or(self.defaults.misfire);
+        let tolerance = trigger.tolerance.or(self.job.tolerance).or(self.defaults.tolerance);
+        let mut spec = TriggerSpec::new(schedule);
+        spec.start = start;
+        spec.end = end;
+        spec.misfire = misfire.map(|misfire| misfire.0).unwrap_or_default();
+        if let Some(tolerance) = tolerance {
+            spec.tolerance = tolerance.0;
+        }
+        spec.check().map_err(|error| self.source.trouble(place.clone(), error.message()))?;
+        if spec.next_after(punctual_core::Timestamp::MIN).is_none() {
+            let message = format!(
+                "trigger {key} would never fire: {} has no instant in its window; correct it",
+                spec.schedule
+            );
+            return self.wrong(place, &message);
+        }
+        Ok(TriggerDefinition {
+            key,
+            job: job.clone(),
+            description: trigger.description.as_deref().map(Into::into),
+            spec,
+            payload: None,
+            priority: trigger.priority.unwrap_or(0),
+        })
+    }
+}
+
+fn retries(source: &Source, retry: &Spanned<Retry>) -> Planned<RetryPolicy> {
+    let Retry { attempts, backoff, delay, max, jitter } = *retry.get_ref();
+    let wrong = |message: &str| Err(source.trouble(retry.span(), &format!("`retry`: {message}")));
+    if attempts == 0 {
+        return wrong("the first attempt counts; `attempts` is 1 or more");
+    }
+    if jitter.is_some_and(|jitter| jitter > 100) {
+        return wrong("`jitter` is a share in percent; use 0 to 100");
+    }
+    let delay = delay.map_or(Duration::from_secs(10), |delay| delay.0);
+    let backoff = match backoff.unwrap_or(Growth::Exponential) {
+        Growth::Fixed if max.is_some() => return wrong("`max` is of no use to a fixed delay; remove it"),
+        Growth::Fixed => Backoff::Fixed { delay },
+        Growth::Exponential => {
+            let max = max.map_or(Duration::from_secs(3600).max(delay), |max| max.0);
+            if max < delay {
+                return wrong("`max` is less than `delay`; raise it");
+            }
+            Backoff::Exponential { first: delay, factor: 2, max }
+        }
+    };
+    Ok(RetryPolicy { max_attempts: attempts, backoff, jitter_percent: jitter.unwrap_or(20) })
+}
+
+fn variables(source: &Source, variables: &BTreeMap<Spanned<String>, String>) -> Planned<()> {
+    for (name, value) in variables {
+        let text = name.get_ref();
+        let why = if text.is_empty() || text.contains(['=', '\0']) || value.contains('\0') {
+            "is no name of a variable, or its value has a NUL character; correct it".to_owned()
+        } else if text.starts_with(PREFIX) {
+            format!("is one of those that punctual sets ({PREFIX}…); rename it")
+        } else {
+            continue;
+        };
+        return Err(source.trouble(name.span(), &format!("`env`: `{text}` {why}")));
+    }
+    Ok(())
+}

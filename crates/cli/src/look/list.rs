@@ -1,0 +1,108 @@
+//! `punctual list`: every trigger with its job, its schedule, and its next and last instant.
+
+use std::collections::BTreeMap;
+
+use punctual_core::inspect::{MAX_PAGE, Page};
+use punctual_core::trigger::{TriggerRecord, TriggerState};
+use punctual_core::{Inspect, JobId, Timestamp};
+use serde_json::json;
+
+use super::{all_jobs, columns, print, print_json, text, what, when};
+use crate::args::ListArgs;
+use crate::db::{self, Access};
+use crate::trouble::{Exit, Trouble};
+
+pub(crate) async fn list(args: ListArgs) -> Result<(), Trouble> {
+    let store = db::open(&args.db.db, Access::AsItIs).await?;
+    let inspect = store.inspect();
+    let now = store.now().await?;
+    let triggers = all_triggers(inspect, args.group.as_deref()).await?;
+    let jobs: BTreeMap<JobId, _> =
+        all_jobs(inspect, None).await?.into_iter().map(|job| (job.id, job)).collect();
+    if args.json {
+        let rows = triggers.iter().map(|trigger| {
+            let job = jobs.get(&trigger.job_id);
+            let mut row = document(trigger);
+            row["job"] = json!(job.map(|job| &job.key));
+            row["runs"] = json!(job.map(what));
+            row
+        });
+        print_json(&rows.collect());
+        return Ok(());
+    }
+    if triggers.is_empty() {
+        return match args.group {
+            Some(group) => {
+                Err(Trouble::new(Exit::NotFound, format!("there are no schedules in the group `{group}`"))
+                    .hint("`punctual list` shows all groups"))
+            }
+            None => {
+                print("there are no schedules in this database yet");
+                Ok(())
+            }
+        };
+    }
+    let rows = triggers.iter().map(|trigger| {
+        let job = jobs.get(&trigger.job_id);
+        vec![
+            trigger.key.to_string(),
+            text::cut(&when(&trigger.spec.schedule), 50),
+            next(trigger, now),
+            trigger.last.map(|last| text::relative(last, now)).unwrap_or_default(),
+            trigger.fires.to_string(),
+            job.map(|job| text::cut(&what(job), 50)).unwrap_or_default(),
+        ]
+    });
+    print(&columns(&["KEY", "SCHEDULE", "NEXT", "LAST", "FIRED", "RUNS"], &[4], rows));
+    Ok(())
+}
+
+/// All triggers, in pages.
+async fn all_triggers(inspect: &dyn Inspect, group: Option<&str>) -> Result<Vec<TriggerRecord>, Trouble> {
+    let mut page = Page { group: group.map(Into::into), after: None, limit: MAX_PAGE };
+    let mut all = Vec::new();
+    loop {
+        let triggers = inspect.triggers(page.clone()).await?;
+        let full = triggers.len() >= usize::try_from(MAX_PAGE).unwrap_or(usize::MAX);
+        page.after = triggers.last().map(|trigger| trigger.key.clone());
+        all.extend(triggers);
+        if !full {
+            return Ok(all);
+        }
+    }
+}
+
+/// When a trigger fires next, or why it does not.
+pub(super) fn next(trigger: &TriggerRecord, now: Timestamp) -> String {
+    match (trigger.state, trigger.next_fire) {
+        (TriggerState::Error, _) => {
+            let why = trigger.error.as_deref().unwrap_or("its row cannot be understood");
+            format!("set aside: {}", text::one_line(why))
+        }
+        (TriggerState::Complete, _) | (TriggerState::Active, None) => "never again".to_owned(),
+        (TriggerState::Active, Some(at)) if at <= now => format!("due for {}", text::span(now.since(at))),
+        (TriggerState::Active, Some(at)) => text::relative(at, now),
+    }
+}
+
+/// A trigger for programs.
+pub(super) fn document(trigger: &TriggerRecord) -> serde_json::Value {
+    json!({
+        "key": trigger.key,
+        "description": trigger.description,
+        "schedule": trigger.spec.schedule,
+        "start": trigger.spec.start.map(text::instant),
+        "end": trigger.spec.end.map(text::instant),
+        "misfire": trigger.spec.misfire,
+        "state": trigger.state,
+        "error": trigger.error,
+        "next": trigger.next_fire.map(text::instant),
+        "last": trigger.last.map(text::instant),
+        "fires": trigger.fires,
+        "priority": trigger.priority,
+        "set": trigger.set,
+        "generation": trigger.generation,
+        "rev": trigger.rev,
+        "created": text::instant(trigger.created),
+    })
+}

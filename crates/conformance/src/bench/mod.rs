@@ -1,0 +1,161 @@
+//! The fixture of a case: an empty store, and short ways to fill it.
+//!
+//! Everything stored begins at `t0`, the store's time when the case began, so that cases that do not move the clock
+//! also run on a store with a clock of its own.
+
+mod definitions;
+mod firing;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use punctual_core::entropy::SeededEntropy;
+use punctual_core::job::Payload;
+use punctual_core::key::{JobKey, Kind, NodeId, TriggerKey};
+use punctual_core::lock::LockProvider;
+use punctual_core::node::{NodeInfo, NodeRecord, Profile};
+use punctual_core::protocol::define::stable_hash;
+use punctual_core::store::{CheckedIn, Readable};
+use punctual_core::{JobStore, Timestamp};
+
+pub(crate) use self::definitions::{
+    create_job, create_trigger, delete_job, delete_trigger, replace_job, replace_trigger,
+};
+pub(crate) use self::firing::fences;
+pub(crate) use self::work::{TheSlot, back, claim_of, ended_attempt, success};
+use crate::harness::{Harness, Space};
+
+/// The kind of all work that does not say otherwise.
+pub(crate) const WORK: &str = "work";
+
+/// The interval of all triggers that do not say otherwise.
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+
+/// Seconds.
+pub(crate) const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// Milliseconds.
+pub(crate) const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A kind by name.
+pub(crate) fn kind(name: &str) -> Kind {
+    Kind::new(name).expect("a kind")
+}
+
+/// A job's key in the default group.
+pub(crate) fn job_key(name: &str) -> JobKey {
+    JobKey::new("default", name).expect("a key")
+}
+
+/// A trigger's key in the default group.
+pub(crate) fn trigger_key(name: &str) -> TriggerKey {
+    TriggerKey::new("default", name).expect("a key")
+}
+
+/// Data.
+pub(crate) fn data(text: &str) -> Payload {
+    Payload::json(text).expect("text is JSON")
+}
+
+/// The row, which must be readable.
+pub(crate) fn readable<T>(row: Readable<T>) -> T {
+    match row {
+        Readable::Row(row) => row,
+        Readable::Poison(poison) => panic!("cannot be read: {}", poison.reason),
+    }
+}
+
+/// A node of the case.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) gate: i64,
+}
+
+/// See the module.
+pub(crate) struct Bench {
+    pub(crate) store: Arc<dyn JobStore>,
+    pub(crate) entropy: SeededEntropy,
+    pub(crate) t0: Timestamp,
+    harness: Arc<dyn Harness>,
+    space: Space,
+}
+
+impl Bench {
+    pub(crate) async fn open(harness: Arc<dyn Harness>, space: Space, seed: &str) -> Self {
+        let store = harness.open(&space).await.expect("the store opens");
+        let t0 = store.now().await.expect("the store has a clock");
+        let entropy = SeededEntropy::new(stable_hash(seed.as_bytes()).unsigned_abs());
+        Self { store, entropy, t0, harness, space }
+    }
+
+    /// Another node's handle on the same data.
+    pub(crate) async fn other(&self) -> Arc<dyn JobStore> {
+        self.harness.open(&self.space).await.expect("the store opens twice")
+    }
+
+    /// The locks; only for cases that need them.
+    pub(crate) async fn locks(&self) -> Arc<dyn LockProvider> {
+        self.harness.locks(&self.space).await.expect("the locks open").expect("the store has locks")
+    }
+
+    /// How often a race is run.
+    pub(crate) fn rounds(&self) -> u32 {
+        self.harness.rounds()
+    }
+
+    /// Lets time pass; only for cases that need the clock.
+    pub(crate) fn advance(&self, span: Duration) {
+        self.space.manual_clock().advance(span);
+    }
+
+    /// The store's time.
+    pub(crate) async fn now(&self) -> Timestamp {
+        self.store.now().await.expect("the store has a clock")
+    }
+
+    /// A node's figures.
+    pub(crate) fn info(&self, name: &str) -> NodeInfo {
+        NodeInfo {
+            id: NodeId::draw(&self.entropy),
+            name: name.into(),
+            host: "host".into(),
+            pid: 7,
+            version: "0.1.0".into(),
+            zone_data: "2025b".into(),
+            profile: Profile::FAST,
+            capacity: 10,
+            kinds: vec![kind(WORK)],
+        }
+    }
+
+    /// Lets a node join.
+    pub(crate) async fn node(&self, name: &str) -> Node {
+        let info = self.info(name);
+        let id = info.id;
+        let joined = self.store.join(info).await.expect("a write");
+        Node { id, gate: joined.gate }
+    }
+
+    /// Lets a node check in.
+    pub(crate) async fn check_in(&self, node: Node) -> CheckedIn {
+        self.store.check_in(node.id).await.expect("a write")
+    }
+
+    /// Declares a node dead.
+    pub(crate) async fn bury(&self, node: Node) {
+        let beat = self.member(node).await.beat;
+        assert!(self.store.take_over(node.id, beat).await.expect("a write"));
+    }
+
+    /// A node's row.
+    pub(crate) async fn member(&self, node: Node) -> NodeRecord {
+        let nodes = self.store.inspect().nodes().await.expect("a read");
+        nodes.into_iter().find(|record| record.info.id == node.id).expect("the node is remembered")
+    }
+}

@@ -1,0 +1,74 @@
+//! How a store is opened: settings with their defaults.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use punctual_core::{Clock, Result};
+
+use crate::open::{Durability, Missing, NetworkFiles, Options, Schema};
+use crate::store::SqliteStore;
+
+/// Settings of a store; made by [`SqliteStore::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is opened"]
+pub struct SqliteBuilder {
+    path: PathBuf,
+    options: Options,
+}
+
+impl SqliteBuilder {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, options: Options::default() }
+    }
+
+    /// How long a step waits for other processes before it answers `Unavailable`; 5 s by default.
+    pub fn busy_timeout(mut self, patience: Duration) -> Self {
+        self.options.patience = patience;
+        self
+    }
+
+    /// Commits without waiting for the disk (`synchronous=NORMAL`): faster, and still consistent after a crash of the
+    /// process, but a power failure may take the last commits with it. By default every commit reaches the disk.
+    pub fn relaxed_durability(mut self) -> Self {
+        self.options.durability = Durability::Normal;
+        self
+    }
+
+    /// Opens only a file that is there already; by default a missing one is made.
+    pub fn existing_only(mut self) -> Self {
+        self.options.missing = Missing::Refuse;
+        self
+    }
+
+    /// Leaves the tables as they are, and refuses a file whose tables are missing or older; by default they are made
+    /// and brought up to date.
+    pub fn without_migrations(mut self) -> Self {
+        self.options.schema = Schema::Validate;
+        self
+    }
+
+    /// Takes a file on a network file system all the same. Only sensible if a single machine uses it and its locks work.
+    pub fn allow_network_file_system(mut self) -> Self {
+        self.options.network = NetworkFiles::Allow;
+        self
+    }
+
+    /// Reads `now` from the wall clock of `clock` instead of SQLite's. For tests: all processes on one file must have
+    /// the same time.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.options.clock = Some(clock);
+        self
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// Each names the file and what to do: `Invalid` if it is no SQLite database or its directory is missing, `NotFound`
+    /// if it is missing and may not be made, `Unsupported` if it or its directory is read-only, on a network file
+    /// system or newer than this binary, `Unavailable` if it stays locked, `Corrupt` if it is damaged.
+    pub async fn open(self) -> Result<SqliteStore> {
+        let Self { path, options } = self;
+        SqliteStore::start(path, options).await
+    }
+}

@@ -1,0 +1,647 @@
+//! Every statement of this store, in the order of the trait.
+//!
+//! Write steps run inside `BEGIN IMMEDIATE`, so each of them holds the one write lock of the file from its first
+//! statement to its commit; "locks" below is said once, here. Reads run in a snapshot of their own and lock nothing.
+//! Codes of states are those of `punctual_core::record`; a test compares them.
+
+/// The columns of a `JobRow`; `$t` is the table's alias.
+macro_rules! job_columns {
+    ($t:literal) => {
+        concat!(
+            $t,
+            ".id, ",
+            $t,
+            ".group_name, ",
+            $t,
+            ".name, ",
+            $t,
+            ".kind, ",
+            $t,
+            ".description, ",
+            $t,
+            ".spec, ",
+            $t,
+            ".payload_codec, ",
+            $t,
+            ".payload_version, ",
+            $t,
+            ".payload_data, ",
+            $t,
+            ".priority, ",
+            $t,
+            ".durable, ",
+            $t,
+            ".set_name, ",
+            $t,
+            ".rev, ",
+            $t,
+            ".created_us"
+        )
+    };
+}
+
+/// The columns of a `TriggerRow`.
+macro_rules! trigger_columns {
+    () => {
+        "t.id, t.group_name, t.name, t.job_id, t.description, t.spec, t.payload_codec, t.payload_version, \
+         t.payload_data, t.priority, t.state, t.next_fire_us, t.wake_us, t.last_us, t.fires, t.fire_seq, t.generation, \
+         t.rev, t.slice, t.error, t.set_name, t.hash, t.created_us"
+    };
+}
+
+/// The columns of an `ExecutionRow`.
+macro_rules! execution_columns {
+    () => {
+        "e.id, e.trigger_id, e.generation, e.trigger_key, e.job_id, e.job_key, e.kind, e.scheduled_us, e.priority, \
+         e.state, e.owner, e.fence, e.attempt, e.losses, e.wake_us, e.slot_key, e.slot_limit, e.spec, e.payload_codec, \
+         e.payload_version, e.payload_data, e.attempts, e.cancel, e.error, e.created_us"
+    };
+}
+
+/// The columns of a `HistoryRow`.
+macro_rules! history_columns {
+    () => {
+        "id, trigger_id, generation, trigger_key, job_id, job_key, kind, scheduled_us, until_us, instants, outcome, \
+         reason, attempt, node_id, fence, started_us, ended_us, error, output, attempts"
+    };
+}
+
+/// The columns of a `NodeRow`.
+macro_rules! node_columns {
+    () => {
+        "n.id, n.name, n.host, n.pid, n.version, n.zone_data, n.profile, n.capacity, n.kinds, n.state, n.standby, \
+         n.gate, n.joined_us, b.beat, b.seen_us"
+    };
+}
+
+/// The columns of a `WorkRow`.
+macro_rules! work_columns {
+    () => {
+        concat!(
+            execution_columns!(),
+            ", ",
+            job_columns!("j"),
+            ", t.payload_codec, t.payload_version, t.payload_data"
+        )
+    };
+}
+
+macro_rules! work_tables {
+    () => {
+        " FROM execution e LEFT JOIN job j ON j.id = e.job_id LEFT JOIN trigger t ON t.id = e.trigger_id "
+    };
+}
+
+// ---- transactions and the clock ----
+
+pub(crate) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+pub(crate) const BEGIN_READ: &str = "BEGIN DEFERRED";
+pub(crate) const COMMIT: &str = "COMMIT";
+pub(crate) const ROLLBACK: &str = "ROLLBACK";
+pub(crate) const SAVEPOINT: &str = "SAVEPOINT plan";
+pub(crate) const SAVEPOINT_KEEP: &str = "RELEASE plan";
+pub(crate) const SAVEPOINT_UNDO: &str = "ROLLBACK TO plan";
+
+/// The clock, in whole milliseconds, and the epoch. Reading the table is what opens the snapshot of a read step, and
+/// happens before the clock is read. Zero rows: the file is damaged.
+pub(crate) const NOW: &str =
+    "SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000, value FROM meta WHERE name = 'epoch'";
+
+// ---- definitions ----
+
+/// What is stored under a job's key or id, by job_key and the primary key: how many rows, whether there is just the one
+/// that has both, and its rev.
+pub(crate) const FIND_JOB: &str = "
+SELECT count(*), ifnull(min(id = ?3 AND group_name = ?1 AND name = ?2), 0), ifnull(max(rev), 0)
+FROM job WHERE (group_name = ?1 AND name = ?2) OR id = ?3";
+
+/// Creates or replaces a job, by its primary key.
+pub(crate) const PUT_JOB: &str = "
+INSERT INTO job (id, group_name, name, kind, description, spec, payload_codec, payload_version, payload_data,
+  priority, durable, set_name, rev, created_us, slot_key)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, description = excluded.description, spec = excluded.spec,
+  payload_codec = excluded.payload_codec, payload_version = excluded.payload_version,
+  payload_data = excluded.payload_data, priority = excluded.priority, durable = excluded.durable,
+  set_name = excluded.set_name, rev = excluded.rev, created_us = excluded.created_us, slot_key = excluded.slot_key";
+
+/// Brings the copies that triggers keep of their job up to date, by trigger_job. Not a write in the sense of `rev`: no
+/// decision about the trigger has changed.
+pub(crate) const SPREAD_JOB: &str = "
+UPDATE trigger SET kind = ?2, rank = priority + ?3 WHERE job_id = ?1 AND (kind <> ?2 OR rank <> priority + ?3)";
+
+/// As FIND_JOB, by trigger_key and the primary key.
+pub(crate) const FIND_TRIGGER: &str = "
+SELECT count(*), ifnull(min(id = ?3 AND group_name = ?1 AND name = ?2), 0), ifnull(max(rev), 0)
+FROM trigger WHERE (group_name = ?1 AND name = ?2) OR id = ?3";
+
+/// The mark of a key, by primary key. Zero rows: there is none.
+pub(crate) const FIND_MARK: &str = "SELECT last_us FROM mark WHERE group_name = ?1 AND name = ?2";
+
+/// Creates or replaces a trigger, by its primary key. Zero rows: its job is not there.
+pub(crate) const PUT_TRIGGER: &str = "
+INSERT INTO trigger (id, group_name, name, job_id, description, spec, payload_codec, payload_version, payload_data,
+  priority, state, next_fire_us, wake_us, last_us, fires, fire_seq, generation, rev, slice, error, set_name, hash,
+  created_us, kind, rank, completed_us)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
+  ?23, j.kind, j.priority + ?10, CASE WHEN ?11 = 2 THEN ?24 END
+FROM job j WHERE j.id = ?4
+ON CONFLICT (id) DO UPDATE SET job_id = excluded.job_id, description = excluded.description, spec = excluded.spec,
+  payload_codec = excluded.payload_codec, payload_version = excluded.payload_version,
+  payload_data = excluded.payload_data, priority = excluded.priority, state = excluded.state,
+  next_fire_us = excluded.next_fire_us, wake_us = excluded.wake_us, last_us = excluded.last_us, fires = excluded.fires,
+  fire_seq = excluded.fire_seq, generation = excluded.generation, rev = excluded.rev, slice = excluded.slice,
+  error = excluded.error, set_name = excluded.set_name, hash = excluded.hash, created_us = excluded.created_us,
+  kind = excluded.kind, rank = excluded.rank,
+  completed_us = CASE WHEN excluded.state = 2 THEN ifnull(completed_us, excluded.completed_us) END";
+
+/// Deletes a trigger of a revision, by primary key. Zero rows: it is gone or was changed.
+pub(crate) const DELETE_TRIGGER: &str =
+    "DELETE FROM trigger WHERE id = ?1 AND rev = ?2 RETURNING group_name, name, last_us";
+
+/// Remembers the last instant of a deleted trigger, by primary key.
+pub(crate) const PUT_MARK: &str = "
+INSERT INTO mark (group_name, name, last_us, written_us) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (group_name, name) DO UPDATE SET last_us = excluded.last_us, written_us = excluded.written_us";
+
+/// Forgets a mark. Zero rows: there was none.
+pub(crate) const DELETE_MARK: &str = "DELETE FROM mark WHERE group_name = ?1 AND name = ?2";
+
+/// Writes down what live rows of a trigger inherited, by execution_occurrence.
+pub(crate) const LEAVE_TRIGGER: &str = "
+UPDATE execution SET spec = ifnull(spec, ?2), payload_codec = ifnull(payload_codec, ?3),
+  payload_version = ifnull(payload_version, ?4), payload_data = ifnull(payload_data, ?5)
+WHERE trigger_id = ?1 AND (spec IS NULL OR payload_data IS NULL)";
+
+/// The same for a job. Scans the live rows: jobs are deleted seldom, and an index more would cost each firing.
+pub(crate) const LEAVE_JOB: &str = "
+UPDATE execution SET spec = ifnull(spec, ?2), payload_codec = ifnull(payload_codec, ?3),
+  payload_version = ifnull(payload_version, ?4), payload_data = ifnull(payload_data, ?5)
+WHERE job_id = ?1 AND (spec IS NULL OR payload_data IS NULL)";
+
+/// Whether a job has live rows. Scans them, as LEAVE_JOB.
+pub(crate) const LIVE_OF_JOB: &str = "SELECT EXISTS (SELECT 1 FROM execution WHERE job_id = ?1)";
+
+/// Deletes a job of a revision that no trigger refers to. Zero rows: it is gone, was changed, or is in use.
+pub(crate) const DELETE_JOB: &str =
+    "DELETE FROM job WHERE id = ?1 AND rev = ?2 AND NOT EXISTS (SELECT 1 FROM trigger WHERE job_id = ?1)";
+
+/// Live rows of a job that nobody owns. Scans, as LEAVE_JOB.
+pub(crate) const UNOWNED_OF_JOB: &str =
+    "SELECT id FROM execution WHERE job_id = ?1 AND owner IS NULL ORDER BY id";
+
+/// Asks the owners of a job's live rows to stop them. Scans, as LEAVE_JOB.
+pub(crate) const CANCEL_OWNED_OF_JOB: &str =
+    "UPDATE execution SET cancel = ifnull(cancel, ?2) WHERE job_id = ?1 AND owner IS NOT NULL";
+
+/// A set's row, by primary key. Zero rows: it was never written.
+pub(crate) const SET: &str =
+    "SELECT name, revision, hash, written_by, rev, written_us FROM definition_set WHERE name = ?1";
+
+/// Creates or replaces a set's row, by primary key.
+pub(crate) const PUT_SET: &str = "
+INSERT INTO definition_set (name, revision, hash, written_by, rev, written_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, hash = excluded.hash,
+  written_by = excluded.written_by, rev = excluded.rev, written_us = excluded.written_us";
+
+// ---- enqueue and cancel ----
+
+/// Whether an id was ever used and is still remembered, by two primary keys.
+pub(crate) const KNOWS_EXECUTION: &str =
+    "SELECT EXISTS (SELECT 1 FROM execution WHERE id = ?1) OR EXISTS (SELECT 1 FROM history WHERE id = ?1)";
+
+/// Whether an occurrence is there already, by execution_occurrence and history_occurrence.
+pub(crate) const KNOWS_OCCURRENCE: &str = "
+SELECT EXISTS (SELECT 1 FROM execution WHERE trigger_id = ?1 AND generation = ?2 AND scheduled_us = ?3)
+    OR EXISTS (SELECT 1 FROM history WHERE trigger_id = ?1 AND generation = ?2 AND scheduled_us = ?3)";
+
+/// Whether a job is there, by primary key.
+pub(crate) const KNOWS_JOB: &str = "SELECT EXISTS (SELECT 1 FROM job WHERE id = ?1)";
+
+/// Inserts a live row that is not parked. A breach of the primary key or of execution_occurrence is an error.
+pub(crate) const INSERT_EXECUTION: &str = "
+INSERT INTO execution (id, trigger_id, generation, trigger_key, job_id, job_key, kind, scheduled_us, priority, state,
+  owner, fence, attempt, losses, wake_us, slot_key, slot_limit, spec, payload_codec, payload_version, payload_data,
+  attempts, cancel, error, created_us, due_us)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+  ?24, ?25, ?15)";
+
+/// Copies a row that nobody owns into the history as cancelled, by primary key. Zero rows: it is owned or gone.
+pub(crate) const RECORD_CANCELLED: &str = concat!(
+    "INSERT INTO history (",
+    history_columns!(),
+    ") SELECT id, trigger_id, generation, trigger_key, job_id, job_key, kind, scheduled_us, NULL, 1, 3, NULL, attempt,
+  NULL, fence, NULL, ?2, ?3, NULL, attempts FROM execution WHERE id = ?1 AND owner IS NULL"
+);
+
+/// Deletes a row that nobody owns, by primary key. Zero rows: it is owned or gone.
+pub(crate) const DELETE_UNOWNED: &str =
+    "DELETE FROM execution WHERE id = ?1 AND owner IS NULL RETURNING slot_key";
+
+/// Asks the owner of a row to stop it, by primary key. Zero rows: nobody owns it, or it is gone.
+pub(crate) const CANCEL_OWNED: &str =
+    "UPDATE execution SET cancel = ifnull(cancel, ?2) WHERE id = ?1 AND owner IS NOT NULL";
+
+// ---- membership ----
+
+/// Adds a node. Zero rows: it is there already.
+pub(crate) const INSERT_NODE: &str = "
+INSERT INTO node (id, name, host, pid, version, zone_data, profile, capacity, kinds, state, standby, gate, joined_us)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id) DO NOTHING";
+
+/// Adds a node's first beat.
+pub(crate) const INSERT_BEAT: &str = "INSERT INTO beat (node_id, beat, seen_us) VALUES (?1, ?2, ?3)";
+
+/// Raises a node's beat, by primary keys. Zero rows: the node is not up, or its beat is gone.
+pub(crate) const CHECK_IN: &str = "
+UPDATE beat SET beat = beat + 1, seen_us = ?2
+WHERE node_id = ?1 AND EXISTS (SELECT 1 FROM node WHERE id = ?1 AND state = 1)";
+
+/// A node's own row, by primary keys. Zero rows: it never joined, or was pruned.
+pub(crate) const STANDING: &str = "
+SELECT n.state = 1 AND b.beat IS NOT NULL, ifnull(b.beat, 0), n.gate, n.standby
+FROM node n LEFT JOIN beat b ON b.node_id = n.id WHERE n.id = ?1";
+
+/// Nodes that are up, by node_state.
+pub(crate) const NODES_UP: &str = concat!(
+    "SELECT ",
+    node_columns!(),
+    " FROM node n LEFT JOIN beat b ON b.node_id = n.id WHERE n.state = 1 ORDER BY n.joined_us, n.id"
+);
+
+/// A node's live rows, by execution_owner.
+pub(crate) const OWNED: &str =
+    "SELECT id, fence, attempt, cancel FROM execution WHERE owner = ?1 ORDER BY id";
+
+/// Owners of live rows that are not up, by execution_owner.
+pub(crate) const GONE_OWNERS: &str = "
+SELECT DISTINCT owner FROM execution
+WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM node WHERE state = 1) ORDER BY owner";
+
+/// Marks an up node dead if its beat is still the one that was seen, by primary keys. Zero rows: it is not up, or it
+/// has beaten since. A missing beat counts as 0, as observers see it.
+pub(crate) const TAKE_OVER: &str = "
+UPDATE node SET state = 3, ended_us = ?3
+WHERE id = ?1 AND state = 1 AND ifnull((SELECT beat FROM beat WHERE node_id = ?1), 0) = ?2";
+
+/// Whether a node is up, by primary key.
+pub(crate) const IS_UP: &str = "SELECT EXISTS (SELECT 1 FROM node WHERE id = ?1 AND state = 1)";
+
+/// Marks an up node as left, by primary key. Zero rows: it is not up.
+pub(crate) const LEAVE: &str = "UPDATE node SET state = 2, ended_us = ?2 WHERE id = ?1 AND state = 1";
+
+/// Deletes a beat, by primary key.
+pub(crate) const DELETE_BEAT: &str = "DELETE FROM beat WHERE node_id = ?1";
+
+/// Puts a node in or out of standby and raises its gate, by primary key. Zero rows: it is not up.
+pub(crate) const SET_STANDBY: &str =
+    "UPDATE node SET standby = ?2, gate = gate + 1 WHERE id = ?1 AND state = 1 RETURNING gate";
+
+/// Live rows of an owner with what they inherit, by execution_owner.
+pub(crate) const ORPHANS: &str =
+    concat!("SELECT ", work_columns!(), work_tables!(), "WHERE e.owner = ?1 ORDER BY e.id LIMIT ?2");
+
+// ---- the life of a firing ----
+
+/// A node's gate, by primary key. Zero rows: it never joined, or was pruned.
+pub(crate) const GATE: &str = "SELECT gate FROM node WHERE id = ?1";
+
+/// Due triggers with their jobs. For each kind at most `limit` entries of trigger_due in its order; then the best of
+/// all kinds. So triggers of other kinds and parked ones cost nothing, however many there are.
+pub(crate) const READ_DUE: &str = concat!(
+    "WITH due (id) AS MATERIALIZED (SELECT t.id FROM json_each(?1) k CROSS JOIN trigger t ON t.id IN (
+   SELECT d.id FROM trigger d WHERE d.kind = k.value AND d.state = 1 AND d.wake_us <= ?2
+     AND (d.wake_us < ?3 OR d.slice BETWEEN ?4 AND ?5)
+   ORDER BY d.wake_us, d.rank DESC, d.id LIMIT ?6)
+ ORDER BY t.wake_us, t.rank DESC, t.id LIMIT ?6) SELECT ",
+    trigger_columns!(),
+    ", ",
+    job_columns!("j"),
+    " FROM due CROSS JOIN trigger t ON t.id = due.id CROSS JOIN job j ON j.id = t.job_id
+ ORDER BY t.wake_us, t.rank DESC, t.id"
+);
+
+/// The earliest wake after now of active triggers, one probe of trigger_due a kind. Null: there is none.
+pub(crate) const NEXT_WAKE_OF_TRIGGERS: &str = "
+SELECT min((SELECT d.wake_us FROM trigger d WHERE d.kind = k.value AND d.state = 1 AND d.wake_us > ?2
+  ORDER BY d.wake_us LIMIT 1)) FROM json_each(?1) k";
+
+/// For each kind and priority of ready rows one probe of execution_ready for what is due, and one for what comes next.
+/// Rows of one priority are thus skipped in one step, however many of them wait for their time.
+pub(crate) const NEXT_WAKE_OF_READY: &str = "
+WITH RECURSIVE level (kind, priority) AS (
+  SELECT k.value, (SELECT max(e.priority) FROM execution e WHERE e.state = 1 AND e.kind = k.value) FROM json_each(?1) k
+  UNION ALL
+  SELECT l.kind, (SELECT max(e.priority) FROM execution e
+    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority)
+  FROM level l WHERE l.priority IS NOT NULL)
+SELECT min((SELECT e.wake_us FROM execution e WHERE e.state = 1 AND e.kind = l.kind AND e.priority = l.priority
+    AND e.wake_us > ?2 ORDER BY e.wake_us LIMIT 1)),
+  ifnull(max(EXISTS (SELECT 1 FROM execution e WHERE e.state = 1 AND e.kind = l.kind AND e.priority = l.priority
+    AND e.wake_us <= ?2)), 0)
+FROM level l WHERE l.priority IS NOT NULL";
+
+/// Whether a node may claim what it planned when it saw this gate, by primary key.
+pub(crate) const GATE_OPEN: &str =
+    "SELECT EXISTS (SELECT 1 FROM node WHERE id = ?1 AND state = 1 AND standby = 0 AND gate = ?2)";
+
+/// The trigger of a plan, if it is still as it was read, by primary key. Zero rows: the plan is lost.
+pub(crate) const COMPARE_TRIGGER: &str =
+    "SELECT generation FROM trigger WHERE id = ?1 AND rev = ?2 AND fire_seq = ?3 AND state = 1";
+
+/// Moves a trigger on, by primary key. A row that could not be read is set aside without its last instant; the mark of
+/// its key must survive.
+pub(crate) const PATCH_TRIGGER: &str = "
+UPDATE trigger SET state = ?2, next_fire_us = ?3, wake_us = ?4, last_us = ifnull(?5, last_us), fires = fires + ?6,
+  error = ?7, fire_seq = fire_seq + 1, rev = rev + 1,
+  completed_us = CASE WHEN ?2 = 2 THEN ifnull(completed_us, ?8) END
+WHERE id = ?1";
+
+/// Records instants that are left out, with what the trigger and its job say, by primary keys.
+pub(crate) const RECORD_SKIP: &str = concat!(
+    "INSERT INTO history (",
+    history_columns!(),
+    ") SELECT ?2, t.id, t.generation, t.group_name || '/' || t.name, j.id, j.group_name || '/' || j.name, j.kind, ?3, ?4,
+  ?5, 5, ?6, 0, NULL, 0, NULL, ?7, NULL, NULL, '[]' FROM trigger t JOIN job j ON j.id = t.job_id WHERE t.id = ?1"
+);
+
+/// Sets a trigger aside that would fire something twice, by primary key.
+pub(crate) const SET_ASIDE: &str = "
+UPDATE trigger SET state = 3, wake_us = NULL, error = ?2, completed_us = NULL, fire_seq = fire_seq + 1, rev = rev + 1
+WHERE id = ?1";
+
+/// The slot of a key that an execution holds, by slot_holder. Zero rows: it holds none.
+pub(crate) const HELD_SLOT: &str = "SELECT n FROM slot WHERE exec_id = ?2 AND slot_key = ?1";
+
+/// The first slot of a key that is free or not made yet, by primary key. Null: as many as the limit says are held.
+pub(crate) const FREE_SLOT: &str = "
+SELECT min(c.n) FROM (
+  SELECT 0 AS n UNION ALL SELECT n FROM slot WHERE slot_key = ?1 AND exec_id IS NULL
+  UNION ALL SELECT n + 1 FROM slot WHERE slot_key = ?1) c
+WHERE c.n < ?2
+  AND NOT EXISTS (SELECT 1 FROM slot s WHERE s.slot_key = ?1 AND s.n = c.n AND s.exec_id IS NOT NULL)
+  AND (SELECT count(*) FROM slot s WHERE s.slot_key = ?1 AND s.exec_id IS NOT NULL) < ?2";
+
+/// Makes or takes a slot, by primary key; its fence grows, and is above that of the execution's last claim.
+pub(crate) const TAKE_SLOT: &str = "
+INSERT INTO slot (slot_key, n, exec_id, fence_seq)
+VALUES (?1, ?2, ?3, max((SELECT value FROM meta WHERE name = 'slot_floor'), ?4) + 1)
+ON CONFLICT (slot_key, n) DO UPDATE SET exec_id = excluded.exec_id, fence_seq = max(fence_seq, ?4) + 1
+RETURNING fence_seq";
+
+/// Ready rows whose time has come: for each kind and priority, as in NEXT_WAKE_OF_READY, at most `limit` entries of
+/// execution_ready in its order; then the best of all kinds. Zero rows: nothing is ready.
+pub(crate) const READY: &str = "
+WITH RECURSIVE level (kind, priority) AS (
+  SELECT k.value, (SELECT max(e.priority) FROM execution e WHERE e.state = 1 AND e.kind = k.value) FROM json_each(?1) k
+  UNION ALL
+  SELECT l.kind, (SELECT max(e.priority) FROM execution e
+    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority)
+  FROM level l WHERE l.priority IS NOT NULL)
+SELECT e.id, e.slot_key, e.slot_limit, e.fence FROM level l CROSS JOIN execution e ON e.id IN (
+  SELECT r.id FROM execution r WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= ?2
+  ORDER BY r.wake_us, r.id LIMIT ?3)
+WHERE l.priority IS NOT NULL ORDER BY e.priority DESC, e.wake_us, e.id LIMIT ?3";
+
+/// Gives a ready row to a node, by primary key.
+pub(crate) const CLAIM_READY: &str =
+    "UPDATE execution SET state = 2, owner = ?2, fence = ?3 WHERE id = ?1 AND state = 1";
+
+/// Moves a row that found its slot taken out of the way, by primary key. Only `wake_us` moves: that makes it parked.
+pub(crate) const PARK_READY: &str = "UPDATE execution SET wake_us = ?2 WHERE id = ?1";
+
+/// A live row with what it inherits, by primary keys.
+pub(crate) const WORK: &str = concat!("SELECT ", work_columns!(), work_tables!(), "WHERE e.id = ?1");
+
+/// Marks a claimed row as begun, by primary key. Zero rows: it has moved on.
+pub(crate) const BEGIN: &str =
+    "UPDATE execution SET state = 3 WHERE id = ?1 AND owner = ?2 AND fence = ?3 AND state IN (2, 3)";
+
+/// Deletes a row whose execution has ended, by primary key. Zero rows: it has moved on, or is gone.
+pub(crate) const SETTLE_END: &str =
+    "DELETE FROM execution WHERE id = ?1 AND owner = ?2 AND fence = ?3 RETURNING slot_key";
+
+/// Appends to the history. Zero rows: the id or the occurrence is there already.
+pub(crate) const INSERT_HISTORY: &str = concat!(
+    "INSERT INTO history (",
+    history_columns!(),
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+ON CONFLICT DO NOTHING"
+);
+
+/// Puts a row back, by primary key. Zero rows: it has moved on, or is gone.
+pub(crate) const SETTLE_BACK: &str = "
+UPDATE execution SET state = ?4, owner = NULL, wake_us = ?5, due_us = ?5, attempt = ?6, losses = ?7, attempts = ?8,
+  error = ?9 WHERE id = ?1 AND owner = ?2 AND fence = ?3 RETURNING slot_key";
+
+/// Whether the history has this execution with this fence, by primary key.
+pub(crate) const KNOWS_END: &str = "SELECT EXISTS (SELECT 1 FROM history WHERE id = ?1 AND fence = ?2)";
+
+/// Frees the slot that an execution holds, by slot_holder. Zero rows: it holds none.
+pub(crate) const FREE_HELD_SLOT: &str =
+    "UPDATE slot SET exec_id = NULL WHERE exec_id = ?1 RETURNING slot_key";
+
+/// Wakes the best parked row of a key, by execution_parked. Zero rows: none is parked.
+pub(crate) const WAKE_READY: &str = "
+UPDATE execution SET wake_us = due_us WHERE id = (
+  SELECT e.id FROM execution e WHERE e.slot_key = ?1 AND e.state = 1 AND e.wake_us > e.due_us
+  ORDER BY e.priority DESC, e.due_us, e.id LIMIT 1)";
+
+/// Wakes the first parked trigger of a key, by job_slot and one probe of trigger_parked a job. Zero rows: none is
+/// parked.
+pub(crate) const WAKE_TRIGGER: &str = "
+UPDATE trigger SET wake_us = next_fire_us, rev = rev + 1 WHERE id = (
+  SELECT t.id FROM job j CROSS JOIN trigger t ON t.id = (
+    SELECT p.id FROM trigger p WHERE p.job_id = j.id AND p.state = 1 AND p.wake_us > p.next_fire_us
+    ORDER BY p.next_fire_us, p.rank DESC, p.id LIMIT 1)
+  WHERE j.slot_key = ?1 ORDER BY t.next_fire_us, t.rank DESC, t.id LIMIT 1)";
+
+// ---- upkeep ----
+
+/// Deletes old history, by history_ended.
+pub(crate) const PRUNE_HISTORY: &str = "
+DELETE FROM history WHERE id IN (SELECT id FROM history WHERE ended_us < ?1 ORDER BY ended_us, id LIMIT ?2)";
+
+/// Deletes nodes that are long gone and own nothing, by execution_owner.
+pub(crate) const PRUNE_NODES: &str = "
+DELETE FROM node WHERE id IN (SELECT n.id FROM node n WHERE n.state <> 1 AND n.ended_us < ?1
+  AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.owner = n.id) ORDER BY n.id LIMIT ?2)";
+
+/// Completed triggers that belong to no set and have no live rows, by trigger_completed.
+pub(crate) const COMPLETED: &str = "
+SELECT t.id, t.rev, t.job_id FROM trigger t
+WHERE t.completed_us IS NOT NULL AND t.completed_us < ?1 AND t.set_name IS NULL
+  AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.trigger_id = t.id) ORDER BY t.id LIMIT ?2";
+
+/// Deletes a job that nothing needs. Zero rows: something does, or it is to be kept.
+pub(crate) const PRUNE_JOB: &str = "
+DELETE FROM job WHERE id = ?1 AND durable = 0 AND set_name IS NULL
+  AND NOT EXISTS (SELECT 1 FROM trigger WHERE job_id = ?1) AND NOT EXISTS (SELECT 1 FROM execution WHERE job_id = ?1)";
+
+/// Deletes old marks. Scans them: they are few, and this is not hot.
+pub(crate) const PRUNE_MARKS: &str = "
+DELETE FROM mark WHERE (group_name, name) IN (
+  SELECT group_name, name FROM mark WHERE written_us < ?1 ORDER BY group_name, name LIMIT ?2)";
+
+/// Deletes slots that nobody holds or waits for. Scans slots and live rows once.
+pub(crate) const PRUNE_SLOTS: &str = "
+DELETE FROM slot WHERE (slot_key, n) IN (
+  SELECT s.slot_key, s.n FROM slot s WHERE s.exec_id IS NULL
+    AND s.slot_key NOT IN (SELECT e.slot_key FROM execution e WHERE e.slot_key IS NOT NULL)
+    AND s.slot_key NOT IN (SELECT j.slot_key FROM trigger t JOIN job j ON j.id = t.job_id
+      WHERE t.state = 1 AND t.wake_us > t.next_fire_us AND j.slot_key IS NOT NULL)
+  ORDER BY s.slot_key, s.n LIMIT ?1) RETURNING fence_seq";
+
+/// Raises the floor under the fences of all slots that are made from now on.
+pub(crate) const RAISE_FLOOR: &str = "UPDATE meta SET value = max(value, ?1) WHERE name = 'slot_floor'";
+
+// ---- wake ----
+
+/// Says that something became available.
+pub(crate) const RAISE_WAKE: &str =
+    "UPDATE meta SET value = value + 1 WHERE name = 'wake_seq' RETURNING value";
+
+/// How often something became available.
+pub(crate) const WAKE_SEQ: &str = "SELECT value FROM meta WHERE name = 'wake_seq'";
+
+/// Changes when another connection has committed; cheap.
+pub(crate) const DATA_VERSION: &str = "PRAGMA data_version";
+
+// ---- locks ----
+
+/// Takes a lock that nobody holds, by primary key. Zero rows: somebody holds it.
+pub(crate) const ACQUIRE_LOCK: &str = "
+INSERT INTO lock (name, owner, fence, until_us) VALUES (?1, ?2, 1, ?4)
+ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, fence = fence + 1, until_us = excluded.until_us
+WHERE until_us <= ?3 RETURNING fence";
+
+/// Extends a lease that is still in force, by primary key. Zero rows: it has passed on or ended.
+pub(crate) const RENEW_LOCK: &str =
+    "UPDATE lock SET until_us = ?5 WHERE name = ?1 AND owner = ?2 AND fence = ?3 AND until_us > ?4";
+
+// RELEASE_LOCK: not needed, a release is a RENEW_LOCK to the beginning of time; the row stays for its fence.
+
+// ---- listings ----
+
+/// A job by key, by job_key.
+pub(crate) const JOB: &str =
+    concat!("SELECT ", job_columns!("j"), " FROM job j WHERE j.group_name = ?1 AND j.name = ?2");
+
+/// A job by id, by primary key.
+pub(crate) const JOB_BY_ID: &str = concat!("SELECT ", job_columns!("j"), " FROM job j WHERE j.id = ?1");
+
+/// Jobs after a key and up to a group, by job_key.
+pub(crate) const JOBS: &str = concat!(
+    "SELECT ",
+    job_columns!("j"),
+    " FROM job j WHERE (j.group_name, j.name) > (?1, ?2) AND j.group_name <= ?3
+ORDER BY j.group_name, j.name LIMIT ?4"
+);
+
+/// A trigger by key, by trigger_key.
+pub(crate) const TRIGGER: &str =
+    concat!("SELECT ", trigger_columns!(), " FROM trigger t WHERE t.group_name = ?1 AND t.name = ?2");
+
+/// Triggers after a key and up to a group, by trigger_key.
+pub(crate) const TRIGGERS: &str = concat!(
+    "SELECT ",
+    trigger_columns!(),
+    " FROM trigger t WHERE (t.group_name, t.name) > (?1, ?2) AND t.group_name <= ?3
+ORDER BY t.group_name, t.name LIMIT ?4"
+);
+
+/// Triggers of a job, by trigger_job.
+pub(crate) const TRIGGERS_OF: &str = concat!(
+    "SELECT ",
+    trigger_columns!(),
+    " FROM trigger t WHERE t.job_id = ?1 ORDER BY t.group_name, t.name"
+);
+
+/// A live row, by primary key.
+pub(crate) const EXECUTION: &str =
+    concat!("SELECT ", execution_columns!(), " FROM execution e WHERE e.id = ?1");
+
+/// Live rows after an id that fit a filter, by primary key.
+pub(crate) const EXECUTIONS: &str = concat!(
+    "SELECT ",
+    execution_columns!(),
+    " FROM execution e WHERE e.id > ?1 AND (?2 IS NULL OR e.job_id = ?2) AND (?3 IS NULL OR e.state = ?3)
+AND (?4 IS NULL OR e.owner = ?4) ORDER BY e.id LIMIT ?5"
+);
+
+/// A history record, by primary key.
+pub(crate) const RECORD: &str = concat!("SELECT ", history_columns!(), " FROM history WHERE id = ?1");
+
+/// History before an id that fits a filter, by primary key.
+pub(crate) const HISTORY: &str =
+    concat!("SELECT ", history_columns!(), " FROM history WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
+
+/// The same of one trigger, by history_trigger, and of one job, if that is asked for too.
+pub(crate) const HISTORY_OF_TRIGGER: &str = concat!(
+    "SELECT ",
+    history_columns!(),
+    " FROM history WHERE trigger_key = ?3 AND id < ?1 AND (?4 IS NULL OR job_key = ?4)
+ORDER BY id DESC LIMIT ?2"
+);
+
+/// The same of one job, by history_job.
+pub(crate) const HISTORY_OF_JOB: &str = concat!(
+    "SELECT ",
+    history_columns!(),
+    " FROM history WHERE job_key = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2"
+);
+
+/// All nodes that are remembered.
+pub(crate) const NODES: &str = concat!(
+    "SELECT ",
+    node_columns!(),
+    " FROM node n LEFT JOIN beat b ON b.node_id = n.id ORDER BY n.joined_us, n.id"
+);
+
+/// Jobs of a set, by job_set.
+pub(crate) const JOBS_OF_SET: &str =
+    concat!("SELECT ", job_columns!("j"), " FROM job j WHERE j.set_name = ?1 ORDER BY j.group_name, j.name");
+
+/// Triggers of a set, by trigger_set.
+pub(crate) const TRIGGERS_OF_SET: &str = concat!(
+    "SELECT ",
+    trigger_columns!(),
+    " FROM trigger t WHERE t.set_name = ?1 ORDER BY t.group_name, t.name"
+);
+
+// ---- migrations ----
+
+/// Makes the table of migrations.
+pub(crate) const CREATE_MIGRATION: &str = "
+CREATE TABLE IF NOT EXISTS migration (
+  version     INTEGER NOT NULL PRIMARY KEY,
+  name        TEXT    NOT NULL,
+  checksum    INTEGER NOT NULL,
+  state       INTEGER NOT NULL,
+  started_us  INTEGER NOT NULL,
+  finished_us INTEGER,
+  binary      TEXT    NOT NULL,
+  min_reader  INTEGER NOT NULL,
+  min_writer  INTEGER NOT NULL
+) STRICT";
+
+/// Whether the table of migrations is there.
+pub(crate) const HAS_MIGRATION: &str =
+    "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration')";
+
+/// The history of migrations, by primary key.
+pub(crate) const MIGRATIONS: &str = "
+SELECT version, name, checksum, state, started_us, finished_us, binary, min_reader, min_writer
+FROM migration ORDER BY version";
+
+/// Writes a migration's row, by primary key.
+pub(crate) const PUT_MIGRATION: &str = "
+INSERT INTO migration (version, name, checksum, state, started_us, finished_us, binary, min_reader, min_writer)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+ON CONFLICT (version) DO UPDATE SET state = excluded.state, finished_us = excluded.finished_us";
+
+/// The clock alone, for a file that has no tables yet.
+pub(crate) const CLOCK: &str = "SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000";
+
+#[cfg(test)]
+mod tests;

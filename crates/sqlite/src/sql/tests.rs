@@ -1,0 +1,145 @@
+//! What SQLite makes of the hot statements, and that the codes in the text are those of core.
+
+use std::collections::BTreeSet;
+
+use punctual_core::execution::{ExecutionState, Outcome};
+use punctual_core::node::NodeState;
+use punctual_core::record::Coded;
+use punctual_core::trigger::TriggerState;
+use rusqlite::Connection;
+
+use super::*;
+
+fn tables() -> Connection {
+    let connection = Connection::open_in_memory().unwrap();
+    connection.execute_batch(CREATE_MIGRATION).unwrap();
+    for migration in punctual_core::migrate::parse(punctual_migrations::SQLITE).unwrap() {
+        for step in migration.steps {
+            connection.execute_batch(&step.sql).unwrap_or_else(|error| panic!("{}: {error}", step.name));
+        }
+    }
+    connection
+}
+
+fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let nothing = vec![rusqlite::types::Null; statement.parameter_count()];
+    let rows =
+        statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get::<_, String>(3)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+/// All statements, by the names of their constants.
+fn statements() -> Vec<(&'static str, &'static str)> {
+    let text = include_str!("../sql.rs");
+    let names = text.lines().filter_map(|line| {
+        line.strip_prefix("pub(crate) const ")?
+            .strip_suffix(": &str =")
+            .or_else(|| line.strip_prefix("pub(crate) const ")?.split_once(": &str = ").map(|(name, _)| name))
+    });
+    let names: BTreeSet<&str> = names.collect();
+    assert_eq!(names.len(), ALL.len(), "the list of the test is not complete");
+    ALL.to_vec()
+}
+
+macro_rules! list {
+    ($($name:ident)+) => { &[$((stringify!($name), $name)),+] };
+}
+
+const ALL: &[(&str, &str)] = list![
+    BEGIN_WRITE BEGIN_READ COMMIT ROLLBACK SAVEPOINT SAVEPOINT_KEEP SAVEPOINT_UNDO NOW FIND_JOB PUT_JOB SPREAD_JOB
+    FIND_TRIGGER FIND_MARK PUT_TRIGGER DELETE_TRIGGER PUT_MARK DELETE_MARK LEAVE_TRIGGER LEAVE_JOB LIVE_OF_JOB
+    DELETE_JOB UNOWNED_OF_JOB CANCEL_OWNED_OF_JOB SET PUT_SET KNOWS_EXECUTION KNOWS_OCCURRENCE KNOWS_JOB
+    INSERT_EXECUTION RECORD_CANCELLED DELETE_UNOWNED CANCEL_OWNED INSERT_NODE INSERT_BEAT CHECK_IN STANDING NODES_UP
+    OWNED GONE_OWNERS TAKE_OVER IS_UP LEAVE DELETE_BEAT SET_STANDBY ORPHANS GATE READ_DUE NEXT_WAKE_OF_TRIGGERS
+    NEXT_WAKE_OF_READY GATE_OPEN COMPARE_TRIGGER PATCH_TRIGGER RECORD_SKIP SET_ASIDE HELD_SLOT FREE_SLOT TAKE_SLOT
+    READY CLAIM_READY PARK_READY WORK BEGIN SETTLE_END INSERT_HISTORY SETTLE_BACK KNOWS_END FREE_HELD_SLOT WAKE_READY
+    WAKE_TRIGGER PRUNE_HISTORY PRUNE_NODES COMPLETED PRUNE_JOB PRUNE_MARKS PRUNE_SLOTS RAISE_FLOOR RAISE_WAKE WAKE_SEQ
+    DATA_VERSION ACQUIRE_LOCK RENEW_LOCK JOB JOB_BY_ID JOBS TRIGGER TRIGGERS TRIGGERS_OF EXECUTION EXECUTIONS RECORD
+    HISTORY HISTORY_OF_TRIGGER HISTORY_OF_JOB NODES JOBS_OF_SET TRIGGERS_OF_SET CREATE_MIGRATION HAS_MIGRATION
+    MIGRATIONS PUT_MIGRATION CLOCK
+];
+
+/// Statements that go through a whole table, and may: they are rare, or their table is small.
+const MAY_SCAN: &[&str] = &[
+    "LEAVE_JOB",
+    "LIVE_OF_JOB",
+    "UNOWNED_OF_JOB",
+    "CANCEL_OWNED_OF_JOB",
+    "PRUNE_NODES",
+    "PRUNE_JOB",
+    "PRUNE_MARKS",
+    "PRUNE_SLOTS",
+    "NODES",
+    "HISTORY",
+    "MIGRATIONS",
+];
+
+#[test]
+fn every_statement_is_understood_and_scans_no_table() {
+    let connection = tables();
+    for (name, sql) in statements() {
+        for line in plan(&connection, sql) {
+            let scans = line.starts_with("SCAN ")
+                && ![
+                    "json_each",
+                    "due",
+                    "level",
+                    "l",
+                    "k",
+                    "c",
+                    "CONSTANT ROW",
+                    "(subquery-",
+                    "lock",
+                    "sqlite_schema",
+                ]
+                .iter()
+                .any(|small| line["SCAN ".len()..].starts_with(small));
+            assert!(!scans || MAY_SCAN.contains(&name), "{name}: {line}\n{:#?}", plan(&connection, sql));
+        }
+    }
+}
+
+#[test]
+fn the_hot_statements_use_the_index_made_for_them() {
+    let connection = tables();
+    for (name, uses) in [
+        ("READ_DUE", "COVERING INDEX trigger_due (kind=? AND wake_us<?)"),
+        ("NEXT_WAKE_OF_TRIGGERS", "COVERING INDEX trigger_due (kind=? AND wake_us>?)"),
+        ("NEXT_WAKE_OF_READY", "COVERING INDEX execution_ready (kind=? AND priority=? AND wake_us>?)"),
+        ("NEXT_WAKE_OF_READY", "COVERING INDEX execution_ready (kind=? AND priority=? AND wake_us<?)"),
+        ("READY", "COVERING INDEX execution_ready (kind=? AND priority=? AND wake_us<?)"),
+        ("READY", "COVERING INDEX execution_ready (kind=? AND priority<?)"),
+        ("COMPARE_TRIGGER", "trigger USING INTEGER PRIMARY KEY"),
+        ("PATCH_TRIGGER", "trigger USING INTEGER PRIMARY KEY"),
+        ("KNOWS_OCCURRENCE", "COVERING INDEX execution_occurrence"),
+        ("KNOWS_OCCURRENCE", "COVERING INDEX history_occurrence"),
+        ("SETTLE_END", "execution USING PRIMARY KEY (id=?)"),
+        ("SETTLE_BACK", "execution USING PRIMARY KEY (id=?)"),
+        ("OWNED", "INDEX execution_owner (owner=?)"),
+        ("ORPHANS", "INDEX execution_owner (owner=?)"),
+        ("GONE_OWNERS", "COVERING INDEX execution_owner"),
+        ("FREE_HELD_SLOT", "INDEX slot_holder (exec_id=?)"),
+        ("FREE_SLOT", "slot USING PRIMARY KEY (slot_key=?"),
+        ("WAKE_READY", "INDEX execution_parked (slot_key=?)"),
+        ("WAKE_TRIGGER", "INDEX trigger_parked (job_id=?)"),
+        ("PRUNE_HISTORY", "INDEX history_ended (ended_us<?)"),
+    ] {
+        let (_, sql) = ALL.iter().find(|(known, _)| *known == name).unwrap();
+        let plan = plan(&connection, sql);
+        assert!(plan.iter().any(|line| line.contains(uses)), "{name} does not use {uses}:\n{plan:#?}");
+    }
+}
+
+#[test]
+fn the_codes_in_the_text_are_those_of_core() {
+    assert_eq!(
+        (TriggerState::Active.code(), TriggerState::Complete.code(), TriggerState::Error.code()),
+        (1, 2, 3)
+    );
+    assert_eq!((NodeState::Up.code(), NodeState::Left.code(), NodeState::Dead.code()), (1, 2, 3));
+    let states =
+        [ExecutionState::Ready, ExecutionState::Claimed, ExecutionState::Running, ExecutionState::Held];
+    assert_eq!(states.map(Coded::code), [1, 2, 3, 4]);
+    assert_eq!((Outcome::Cancelled.code(), Outcome::Skipped.code()), (3, 5));
+}

@@ -1,0 +1,178 @@
+//! One step: a closure between the beginning and the end of one transaction, with the time that it sees.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::Arc;
+
+use punctual_core::{Clock, Error, Result, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+
+use crate::error::{Failure, classify};
+use crate::rows::{FromColumns, Read};
+use crate::sql;
+
+/// What a step made available.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum News {
+    /// Nothing.
+    Nothing,
+    /// Something that this process should look at: another time to wake at.
+    Here,
+    /// Something that any process may take now.
+    Everywhere,
+}
+
+/// A transaction in progress.
+pub(crate) struct Step<'c> {
+    connection: &'c Connection,
+    now: Timestamp,
+    epoch: i64,
+    news: Cell<News>,
+}
+
+type Outcome<T> = std::result::Result<T, Failure>;
+
+impl Step<'_> {
+    /// The store's clock, read when this step held its lock or snapshot already.
+    pub(crate) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The epoch of the store.
+    pub(crate) fn epoch(&self) -> u32 {
+        u32::try_from(self.epoch).unwrap_or(u32::MAX)
+    }
+
+    /// Says that something became available.
+    pub(crate) fn tell(&self, news: News) {
+        self.news.set(self.news.get().max(news));
+    }
+
+    /// Runs a statement that returns no rows, and answers how many it wrote.
+    pub(crate) fn run(&self, sql: &'static str, params: impl Params) -> Outcome<usize> {
+        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// The first row of a statement.
+    pub(crate) fn first<T>(
+        &self,
+        sql: &'static str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Outcome<Option<T>> {
+        Ok(self.connection.prepare_cached(sql)?.query_row(params, read).optional()?)
+    }
+
+    /// The first column of the first row, if there is one and it is not null.
+    pub(crate) fn number(&self, sql: &'static str, params: impl Params) -> Outcome<Option<i64>> {
+        Ok(self.first(sql, params, |row| row.get(0))?.flatten())
+    }
+
+    /// The answer of a statement that asks whether something is so.
+    pub(crate) fn holds(&self, sql: &'static str, params: impl Params) -> Outcome<bool> {
+        Ok(self.number(sql, params)?.is_some_and(|answer| answer != 0))
+    }
+
+    /// All rows of a statement.
+    pub(crate) fn all<T>(
+        &self,
+        sql: &'static str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Outcome<Vec<T>> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params, read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// All rows of a statement as flat rows.
+    pub(crate) fn rows<T: FromColumns>(
+        &self,
+        sql: &'static str,
+        params: impl Params,
+    ) -> Outcome<Vec<Read<T>>> {
+        self.all(sql, params, T::from_row)
+    }
+
+    /// Runs a part of the step that is undone by itself if it fails.
+    pub(crate) fn part<T>(&self, body: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+        self.run(sql::SAVEPOINT, [])?;
+        let outcome = body();
+        if outcome.is_err() {
+            self.run(sql::SAVEPOINT_UNDO, [])?;
+        }
+        self.run(sql::SAVEPOINT_KEEP, [])?;
+        outcome
+    }
+}
+
+/// Which clock the store goes by.
+#[derive(Clone, Debug)]
+pub(crate) enum StoreClock {
+    /// SQLite's, which is the machine's.
+    Machine,
+    /// One that was handed in.
+    Given(Arc<dyn Clock>),
+}
+
+/// Whether a step writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It takes the write lock first.
+    Write,
+    /// It reads one snapshot.
+    Read,
+}
+
+/// Runs a step, and answers what it made available. Whatever goes wrong, no transaction stays open.
+pub(crate) fn transact<T>(
+    connection: &Connection,
+    path: &Path,
+    clock: &StoreClock,
+    (operation, mode): (&'static str, Mode),
+    body: impl FnOnce(&Step<'_>) -> Outcome<T>,
+) -> Result<(T, News)> {
+    let guard = Rollback(connection);
+    let outcome = begin(connection, clock, mode).and_then(|step| {
+        let answer = body(&step)?;
+        if step.news.get() == News::Everywhere {
+            step.number(sql::RAISE_WAKE, [])?;
+        }
+        step.run(sql::COMMIT, [])?;
+        Ok((answer, step.news.get()))
+    });
+    drop(guard);
+    outcome.map_err(|failure| classify(operation, path, failure))
+}
+
+fn begin<'c>(connection: &'c Connection, clock: &StoreClock, mode: Mode) -> Outcome<Step<'c>> {
+    let begin = match mode {
+        Mode::Write => sql::BEGIN_WRITE,
+        Mode::Read => sql::BEGIN_READ,
+    };
+    let mut step = Step { connection, now: Timestamp::EPOCH, epoch: 0, news: Cell::new(News::Nothing) };
+    step.run(begin, [])?;
+    let read = step.first(sql::NOW, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (machine, epoch) = read.ok_or_else(|| Error::corrupt("begin", "table meta has no row `epoch`"))?;
+    step.epoch = epoch;
+    step.now = match clock {
+        StoreClock::Machine => Timestamp::from_micros(machine),
+        StoreClock::Given(clock) => clock.wall(),
+    };
+    Ok(step)
+}
+
+/// Rolls back what was not committed, also when a step panics.
+struct Rollback<'c>(&'c Connection);
+
+impl Drop for Rollback<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit() {
+            let rolled_back =
+                self.0.prepare_cached(sql::ROLLBACK).and_then(|mut statement| statement.execute([]));
+            if let Err(error) = rolled_back {
+                tracing::error!(%error, "a transaction could not be rolled back");
+            }
+        }
+    }
+}

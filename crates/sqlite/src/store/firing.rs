@@ -1,0 +1,234 @@
+//! Reading what is due, and claiming it: triggers by plans, ready rows by order.
+
+use std::collections::BTreeSet;
+
+use punctual_core::execution::{ExecutionWithJob, NewExecution, Skip};
+use punctual_core::record::{Coded, DueRow, ExecutionRow, SkipRow, WorkRow, after, kinds_document};
+use punctual_core::store::{
+    Claim, ClaimOutcome, ClaimReady, ClaimRef, Claimed, ClaimedReady, Due, FirePlan, Poison, PoisonRow,
+    ReadDue, Readable, SLICE_GRACE, TriggerPatch,
+};
+use punctual_core::trigger::SLICES;
+use punctual_core::{Error, ErrorKind, ExecutionId, Fence, NodeId, Timestamp, TriggerId};
+use rusqlite::params;
+
+use super::work::insert;
+use super::{Outcome, slots};
+use crate::error::{Failure, is_constraint};
+use crate::rows::Read;
+use crate::sql;
+use crate::step::Step;
+
+/// How many ready rows one step looks at before it leaves the rest to the next one, so that a long queue of a busy key
+/// does not keep the write lock.
+const MOST_CANDIDATES: u32 = 2_000;
+
+pub(super) fn read_due(step: &Step<'_>, request: &ReadDue) -> Outcome<Due> {
+    let ReadDue { node, kinds, limit, slice } = request;
+    let now = step.now().as_micros();
+    let (kinds, limit) = (kinds_document(kinds)?, *limit);
+    let everybodys = step.now().minus(SLICE_GRACE).as_micros();
+    let (from, last) = slice.map_or((0, SLICES), |slice| (slice.from, slice.to.saturating_sub(1)));
+    let due = step.rows::<DueRow>(sql::READ_DUE, params![kinds, now, everybodys, from, last, limit])?;
+    let of_triggers = step.number(sql::NEXT_WAKE_OF_TRIGGERS, params![kinds, now])?;
+    let of_ready =
+        step.first(sql::NEXT_WAKE_OF_READY, params![kinds, now], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (next_ready, ready): (Option<i64>, bool) = of_ready.unwrap_or_default();
+    Ok(Due {
+        now: step.now(),
+        gate: step.number(sql::GATE, [node.get()])?.unwrap_or(0),
+        triggers: due.into_iter().map(readable_due).collect(),
+        next_wake: of_triggers.into_iter().chain(next_ready).min().map(Timestamp::from_micros),
+        ready,
+    })
+}
+
+fn readable_due(read: Read<DueRow>) -> Readable<punctual_core::store::DueTrigger> {
+    let trigger = &read.row.trigger;
+    let row = PoisonRow::Trigger {
+        id: TriggerId::from_stored(trigger.id),
+        rev: trigger.rev,
+        fire_seq: trigger.fire_seq,
+    };
+    match read.decode() {
+        Ok(due) => Readable::Row(due),
+        Err(bad) => Readable::Poison(Poison { row, reason: bad.to_string() }),
+    }
+}
+
+/// Which claim of which execution a flat row is.
+pub(crate) fn claim_of(row: &ExecutionRow) -> ClaimRef {
+    ClaimRef {
+        id: ExecutionId::from_bytes(row.id),
+        owner: NodeId::from_stored(row.owner.unwrap_or(0)),
+        fence: Fence::from_stored(row.fence),
+    }
+}
+
+pub(super) fn readable_work(read: Read<WorkRow>) -> Readable<ExecutionWithJob> {
+    let claim = claim_of(&read.row.execution);
+    match read.decode() {
+        Ok(work) => Readable::Row(work),
+        Err(bad) => Readable::Poison(Poison { row: PoisonRow::Execution(claim), reason: bad.to_string() }),
+    }
+}
+
+pub(super) fn claim(step: &Step<'_>, request: Claim) -> Outcome<Claimed> {
+    let Claim { node, gate, plans } = request;
+    let gate_open = step.holds(sql::GATE_OPEN, params![node.get(), gate])?;
+    let mut outcomes = vec![ClaimOutcome::Lost; plans.len()];
+    if gate_open {
+        let mut in_order: Vec<_> = plans.into_iter().zip(&mut outcomes).collect();
+        in_order.sort_by_key(|(plan, _)| plan.trigger);
+        for (plan, outcome) in in_order {
+            *outcome = fire_alone(step, node, &plan)?;
+        }
+    }
+    Ok(Claimed { now: step.now(), gate_open, outcomes })
+}
+
+/// Applies a plan. One that would store something twice sets its own trigger aside, and nothing else.
+fn fire_alone(step: &Step<'_>, node: NodeId, plan: &FirePlan) -> Outcome<ClaimOutcome> {
+    let why = match step.part(|| fire(step, node, plan)) {
+        Err(Failure::Core(error)) if error.kind() == ErrorKind::AlreadyExists => error.message().to_owned(),
+        Err(failure) if is_constraint(&failure) => "the plan has an id or an instant twice".to_owned(),
+        other => return other,
+    };
+    set_aside(step, plan.trigger.get(), &why)?;
+    Ok(ClaimOutcome::Lost)
+}
+
+/// Sets a trigger aside that would fire something twice.
+pub(super) fn set_aside(step: &Step<'_>, trigger: i64, why: &str) -> Outcome<()> {
+    tracing::error!(trigger = %TriggerId::from_stored(trigger), why, "a trigger would have fired twice, and was set aside");
+    step.run(sql::SET_ASIDE, params![trigger, why])?;
+    Ok(())
+}
+
+fn fire(step: &Step<'_>, node: NodeId, plan: &FirePlan) -> Outcome<ClaimOutcome> {
+    let FirePlan { trigger, rev, fire_seq, executions, slot, then, busy } = plan;
+    let trigger = trigger.get();
+    let Some(generation) = step.number(sql::COMPARE_TRIGGER, params![trigger, rev, fire_seq])? else {
+        return Ok(ClaimOutcome::Lost);
+    };
+    let holder = executions.iter().find(|execution| execution.slot.is_some()).or_else(|| executions.first());
+    let mut slot_fence = None;
+    if let (Some(slot), Some(holder)) = (slot, holder) {
+        slot_fence = slots::take(step, &slot.key, slot.limit.into(), &holder.id.to_bytes(), 0)?;
+        if slot_fence.is_none() {
+            patch(step, trigger, generation, busy)?;
+            return Ok(ClaimOutcome::Busy);
+        }
+    }
+    let mut fences = Vec::with_capacity(executions.len());
+    for execution in executions {
+        let own = slot_fence.filter(|_| holder.is_some_and(|holder| holder.id == execution.id));
+        let fence = own.map_or(Fence::NONE.next(), Fence::from_stored);
+        fences.push(fence);
+        insert_new(step, node, fence, execution)?;
+    }
+    patch(step, trigger, generation, then)?;
+    Ok(ClaimOutcome::Fired(fences))
+}
+
+fn twice(what: impl std::fmt::Display) -> Failure {
+    Error::new(ErrorKind::AlreadyExists, "claim", format!("{what} has an execution already")).into()
+}
+
+fn insert_new(step: &Step<'_>, node: NodeId, fence: Fence, execution: &NewExecution) -> Outcome<()> {
+    let row = ExecutionRow::claimed(execution, step.now(), node, fence)?;
+    if step.holds(sql::KNOWS_EXECUTION, [row.id])? {
+        return Err(twice(execution.id));
+    }
+    if step.holds(sql::KNOWS_OCCURRENCE, params![row.trigger_id, row.generation, row.scheduled_us])? {
+        return Err(twice(execution.scheduled));
+    }
+    insert(step, &row)
+}
+
+fn patch(step: &Step<'_>, trigger: i64, generation: i64, patch: &TriggerPatch) -> Outcome<()> {
+    let TriggerPatch { state, next_fire, wake, last, fires, error, skips } = patch;
+    for skip in skips {
+        record_skip(step, trigger, generation, skip)?;
+    }
+    let micros = |at: &Option<Timestamp>| at.map(Timestamp::as_micros);
+    let (next_fire, wake, last) = (micros(next_fire), micros(wake), micros(last));
+    step.run(
+        sql::PATCH_TRIGGER,
+        params![trigger, state.code(), next_fire, wake, last, fires, error, step.now().as_micros()],
+    )?;
+    Ok(())
+}
+
+fn record_skip(step: &Step<'_>, trigger: i64, generation: i64, skip: &Skip) -> Outcome<()> {
+    let SkipRow { id, scheduled_us, until_us, instants, reason } = skip.into();
+    if step.holds(sql::KNOWS_EXECUTION, [id])? {
+        return Err(twice(skip.id));
+    }
+    if step.holds(sql::KNOWS_OCCURRENCE, params![trigger, generation, scheduled_us])? {
+        return Err(twice(skip.first));
+    }
+    let now = step.now().as_micros();
+    step.run(sql::RECORD_SKIP, params![trigger, id, scheduled_us, until_us, instants, reason, now])?;
+    Ok(())
+}
+
+/// A ready row, as far as claiming it needs.
+struct Candidate {
+    id: [u8; 16],
+    slot: Option<(String, i64)>,
+    fence: i64,
+}
+
+pub(super) fn claim_ready(step: &Step<'_>, request: &ClaimReady) -> Outcome<ClaimedReady> {
+    let ClaimReady { node, gate, kinds, limit, park } = request;
+    let gate_open = step.holds(sql::GATE_OPEN, params![node.get(), gate])?;
+    let mut answer = ClaimedReady { now: step.now(), gate_open, work: Vec::new() };
+    let room = usize::try_from(*limit).unwrap_or(usize::MAX);
+    if !gate_open || room == 0 {
+        return Ok(answer);
+    }
+    let kinds = kinds_document(kinds)?;
+    let (now, parked) = (step.now().as_micros(), after(step.now(), *park));
+    let mut busy = BTreeSet::new();
+    let mut looked_at = 0;
+    while answer.work.len() < room && looked_at < MOST_CANDIDATES {
+        let candidates = candidates(step, &kinds, now, (*limit).clamp(32, MOST_CANDIDATES))?;
+        if candidates.is_empty() {
+            break;
+        }
+        for Candidate { id, slot, fence } in candidates {
+            if answer.work.len() == room {
+                break;
+            }
+            looked_at += 1;
+            let next = match slot {
+                None => Some(fence.saturating_add(1)),
+                Some((key, limit)) => {
+                    // A row that kept its slot may go though the key has no other free.
+                    let fence = slots::take(step, &key, limit, &id, fence)?;
+                    if fence.is_none() {
+                        busy.insert(key);
+                    }
+                    fence
+                }
+            };
+            let Some(fence) = next else {
+                step.run(sql::PARK_READY, params![id, parked])?;
+                continue;
+            };
+            step.run(sql::CLAIM_READY, params![id, node.get(), fence])?;
+            answer.work.extend(step.rows::<WorkRow>(sql::WORK, [id])?.into_iter().map(readable_work));
+        }
+    }
+    Ok(answer)
+}
+
+fn candidates(step: &Step<'_>, kinds: &str, now: i64, limit: u32) -> Outcome<Vec<Candidate>> {
+    step.all(sql::READY, params![kinds, now, limit], |row| {
+        let key: Option<String> = row.get(1)?;
+        let slot_limit: Option<i64> = row.get(2)?;
+        // A row with half a slot cannot be understood; it is claimed, and held for that.
+        Ok(Candidate { id: row.get(0)?, slot: key.zip(slot_limit), fence: row.get(3)? })
+    })
+}

@@ -1,0 +1,73 @@
+//! The guarded writes of an owner: beginning a body, and what becomes of the execution after it.
+
+use punctual_core::Error;
+use punctual_core::record::{HistoryRow, after, back_code, document};
+use punctual_core::store::{Back, ClaimRef, SettleOutcome, SettlePlan, Settlement};
+use rusqlite::params;
+
+use super::firing::set_aside;
+use super::{Outcome, slots};
+use crate::rows::ToParams;
+use crate::sql;
+use crate::step::{News, Step};
+
+pub(super) fn begin(step: &Step<'_>, claims: &[ClaimRef]) -> Outcome<Vec<SettleOutcome>> {
+    let begin_one = |claim: &ClaimRef| {
+        let ClaimRef { id, owner, fence } = claim;
+        let rows = step.run(sql::BEGIN, params![id.to_bytes(), owner.get(), fence.get()])?;
+        // Whatever the history says: a body that is not known to be this claim's must not begin.
+        Ok(if rows > 0 { SettleOutcome::Done } else { SettleOutcome::Fenced })
+    };
+    claims.iter().map(begin_one).collect()
+}
+
+pub(super) fn settle(step: &Step<'_>, plans: Vec<SettlePlan>) -> Outcome<Vec<SettleOutcome>> {
+    plans.into_iter().map(|SettlePlan { claim, then }| settle_one(step, claim, then)).collect()
+}
+
+fn settle_one(step: &Step<'_>, claim: ClaimRef, then: Settlement) -> Outcome<SettleOutcome> {
+    let (id, owner, fence) = (claim.id.to_bytes(), claim.owner.get(), claim.fence.get());
+    let (slot_key, frees): (Option<Option<String>>, bool) = match then {
+        Settlement::End(record) => {
+            if record.id != claim.id {
+                let why = format!("the record of execution {} cannot end execution {}", record.id, claim.id);
+                return Err(Error::invalid("settle", why).into());
+            }
+            let gone = step.first(sql::SETTLE_END, params![id, owner, fence], |row| row.get(0))?;
+            if gone.is_some() {
+                record_end(step, &HistoryRow::of(&record)?)?;
+            }
+            (gone, true)
+        }
+        Settlement::Back(Back { state, delay, attempt, losses, attempts, keep_slot, error }) => {
+            let (state, attempts) = (back_code(claim, state)?, document(&attempts)?);
+            let wake = after(step.now(), delay);
+            let values = params![id, owner, fence, state, wake, attempt, losses, attempts, error];
+            let back = step.first(sql::SETTLE_BACK, values, |row| row.get(0))?;
+            if back.is_some() {
+                // Others need not know of what comes later; this process may sleep for something later still.
+                step.tell(if delay.is_zero() { News::Everywhere } else { News::Here });
+            }
+            (back, !keep_slot)
+        }
+    };
+    let Some(slot_key) = slot_key else {
+        let earlier = step.holds(sql::KNOWS_END, params![id, fence])?;
+        return Ok(if earlier { SettleOutcome::AlreadyDone } else { SettleOutcome::Fenced });
+    };
+    if frees && slot_key.is_some() {
+        slots::free(step, &id)?;
+    }
+    Ok(SettleOutcome::Done)
+}
+
+/// Appends the record of an execution that ran. If its occurrence is there already, that first record stays, and the
+/// trigger that fired twice is set aside; the batch goes on.
+fn record_end(step: &Step<'_>, row: &HistoryRow) -> Outcome<()> {
+    if step.run(sql::INSERT_HISTORY, &*row.params())? == 0
+        && let Some(trigger) = row.trigger_id
+    {
+        set_aside(step, trigger, "an instant has two executions; the second one has no record")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! The threads that SQL runs on, where nobody cancels it; and how a connection waits for other processes.
+//!
+//! A worker owns one connection and runs closures on it, one after the other. It ends with its last handle.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use punctual_core::entropy::SeededEntropy;
+use punctual_core::{Entropy, Error, Result};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+/// How often an idle worker looks whether other processes have committed.
+const IDLE: Duration = Duration::from_millis(10);
+
+type Task = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// What a worker does between its tasks.
+pub(crate) type Between = Box<dyn FnMut(&Connection) + Send>;
+
+/// A handle on a thread with a connection.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    sender: mpsc::Sender<Task>,
+}
+
+impl Worker {
+    /// Starts a thread, opens a connection on it, and answers when that is done.
+    pub(crate) async fn start(
+        name: &'static str,
+        open: impl FnOnce() -> Result<Connection> + Send + 'static,
+        between: Option<Between>,
+    ) -> Result<Self> {
+        let (sender, tasks) = mpsc::channel();
+        let (opened, answer) = oneshot::channel();
+        let body = move || match catch_unwind(AssertUnwindSafe(open)) {
+            Ok(Ok(connection)) => {
+                if opened.send(Ok(())).is_ok() {
+                    serve(connection, &tasks, between);
+                }
+            }
+            Ok(Err(error)) => drop(opened.send(Err(error))),
+            // Dropping the sender is the answer.
+            Err(_panic) => {}
+        };
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(body)
+            .map_err(|error| Error::unavailable("open", "no thread could be started").with_source(error))?;
+        answer.await.unwrap_or_else(|_| Err(defect("open")))?;
+        Ok(Self { sender })
+    }
+
+    /// Runs a closure on the connection.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the closure run or not run, never half run.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        body: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (sender, answer) = oneshot::channel();
+        let task = Box::new(move |connection: &mut Connection| {
+            // Nobody waits any more, and nothing was done yet: leave it at that.
+            if sender.is_closed() {
+                return;
+            }
+            let outcome = catch_unwind(AssertUnwindSafe(|| body(connection)));
+            let _nobody_waits = sender.send(outcome.unwrap_or_else(|_panic| Err(defect(operation))));
+        });
+        self.sender.send(task).map_err(|_| Error::unavailable(operation, "the store was closed"))?;
+        answer.await.unwrap_or_else(|_| Err(Error::unavailable(operation, "the store was closed")))
+    }
+}
+
+fn defect(operation: &'static str) -> Error {
+    Error::internal(
+        operation,
+        "a step panicked and was rolled back; please report it with the panic's message",
+    )
+}
+
+fn serve(mut connection: Connection, tasks: &mpsc::Receiver<Task>, between: Option<Between>) {
+    let Some(mut between) = between else {
+        while let Ok(task) = tasks.recv() {
+            task(&mut connection);
+        }
+        return;
+    };
+    loop {
+        match tasks.recv_timeout(IDLE) {
+            Ok(task) => task(&mut connection),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        between(&connection);
+    }
+}
+
+thread_local! {
+    static PATIENCE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    static WAITED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    static JITTER: SeededEntropy = SeededEntropy::new(u64::from(std::process::id()).rotate_left(32));
+}
+
+/// The shortest and the longest wait between two tries for a lock. Steps of other processes take about as long.
+const WAITS: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(3)];
+
+/// Makes a connection wait up to `patience` for locks of others. It must be used on the calling thread only.
+///
+/// SQLite's own handler sleeps up to 100 ms at a time; with several processes that commit in a few milliseconds each,
+/// whoever came last would wait longest. Short and uneven waits share the file fairly.
+pub(crate) fn wait_for_locks(connection: &mut Connection, patience: Duration) -> rusqlite::Result<()> {
+    PATIENCE.set(patience);
+    connection.busy_handler(Some(wait_once as fn(i32) -> bool))
+}
+
+/// Waits a moment; `false` if all patience is spent since `tries` was 0.
+pub(crate) fn wait_once(tries: i32) -> bool {
+    if tries == 0 {
+        WAITED.set(Duration::ZERO);
+    }
+    if WAITED.get() >= PATIENCE.get() {
+        return false;
+    }
+    let [shortest, longest] = WAITS;
+    let bound = shortest.saturating_mul(1 << tries.clamp(0, 8)).min(longest);
+    let span = bound / 4 + JITTER.with(|jitter| jitter.below(bound - bound / 4));
+    pause(span);
+    WAITED.set(WAITED.get() + span);
+    true
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "SQLite calls back in the middle of a statement; no executor is near"
+)]
+fn pause(span: Duration) {
+    thread::sleep(span);
+}
