@@ -17,6 +17,7 @@ pub mod memory;
 pub mod migrate;
 pub mod misfire;
 pub mod node;
+pub mod preview;
 pub mod protocol;
 pub mod quartz;
 pub mod record;

@@ -70,6 +70,11 @@ impl Cron {
 }
 
 impl Cron {
+    /// Whether the clock's face matches anywhere in `[from, until)`, both being seconds of wall time.
+    pub(crate) fn shows_within(&self, from: i64, until: i64) -> bool {
+        self.fields.next_wall(from).is_some_and(|wall| wall < until)
+    }
+
     /// The end of the run of matching seconds that holds `t`: the first instant, if a later one, at which the wall
     /// clock does not match or changes. [`Timestamp::MAX`] if it matches to the end of the years that fire.
     pub(crate) fn next_unmatched(&self, t: Timestamp) -> Timestamp {
