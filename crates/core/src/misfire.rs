@@ -170,7 +170,7 @@ pub fn judge(instants: &Instants<'_>, due: &Due) -> Verdict {
         );
     }
     let Decision { missed, fire } = decide_about(instants, due.instant, due.now);
-    let last = fire.or(missed.map(|missed| missed.last)).unwrap_or(due.instant);
+    let last = fire.or_else(|| missed.map(|missed| missed.last)).unwrap_or(due.instant);
     let next = instants.next_after(last);
     let mut progress = instants.progress();
     let catch_up = fire.filter(|_| late).map(|fire| turn(instants, fire, due.now));

@@ -272,6 +272,7 @@ pub enum LiveWork {
 
 /// One change of definitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a change lives for one step, and there is one in it")]
 pub enum Change {
     /// Creates or replaces a job.
     PutJob {

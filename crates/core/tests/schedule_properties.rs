@@ -6,10 +6,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta, Timelike};
+use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta, Timelike, Weekday};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use punctual_core::schedule::{Cron, Dialect, Dst, Every, Gap, Once, Overlap};
+use punctual_core::schedule::{
+    CalendarInterval, CalendarUnit, Clocks, Cron, Daily, DailyClocks, Dialect, Dst, Every, Gap, MonthEnd,
+    Once, Overlap, TimeOfDay, Weekdays,
+};
 use punctual_core::zone::Reading;
 use punctual_core::{Schedule, Timestamp, Zone};
 
@@ -127,7 +130,49 @@ fn schedules() -> impl Strategy<Value = Schedule> {
             Schedule::from(if default { cron } else { cron.with_dst(dst) })
         },
     );
-    prop_oneof![1 => once, 3 => every, 8 => cron]
+    prop_oneof![1 => once, 3 => every, 8 => cron, 4 => calendar_intervals(), 4 => dailies()]
+}
+
+fn calendar_intervals() -> impl Strategy<Value = Schedule> {
+    let units = vec![
+        CalendarUnit::Second,
+        CalendarUnit::Minute,
+        CalendarUnit::Hour,
+        CalendarUnit::Day,
+        CalendarUnit::Week,
+        CalendarUnit::Month,
+        CalendarUnit::Year,
+    ];
+    let quartz = |(preserve_hour_of_day, skip_day_if_hour_does_not_exist)| Clocks::Quartz {
+        preserve_hour_of_day,
+        skip_day_if_hour_does_not_exist,
+    };
+    let clocks = prop_oneof![policies().prop_map(Clocks::Dst), any::<(bool, bool)>().prop_map(quartz)];
+    let start = (0_i64..4_000_000_000).prop_map(Timestamp::from_secs);
+    let month_end = select(vec![MonthEnd::FromStart, MonthEnd::Sticks]);
+    (1_u32..40, select(units), start, zones(), clocks, month_end).prop_map(
+        |(interval, unit, start, zone, clocks, month_end)| {
+            let steps = CalendarInterval::new(interval, unit, start, zone).unwrap();
+            Schedule::from(steps.with_clocks(clocks).with_month_end(month_end))
+        },
+    )
+}
+
+fn dailies() -> impl Strategy<Value = Schedule> {
+    let week: Vec<Weekday> = Weekdays::ALL.iter().collect();
+    let time = |minute: u32| TimeOfDay::new(minute / 60, minute % 60, 30).unwrap();
+    let repeat = proptest::option::of((0_u32..3_000, 0_i64..4_000_000_000));
+    let clocks = select(vec![DailyClocks::Widest, DailyClocks::Quartz]);
+    (1_u32..=86_400, 0_u32..1_440, 0_u32..1_440, subsequence(week, 1..=7), zones(), clocks, repeat).prop_map(
+        move |(interval, a, b, days, zone, clocks, repeat)| {
+            let daily = Daily::new(interval, zone).unwrap().between(time(a.min(b)), time(a.max(b))).unwrap();
+            let daily = daily.on(days.into_iter().collect()).unwrap().with_clocks(clocks);
+            Schedule::from(match repeat {
+                Some((count, from)) => daily.repeating(count, Timestamp::from_secs(from)),
+                None => daily,
+            })
+        },
+    )
 }
 
 fn instants() -> impl Strategy<Value = Timestamp> {
@@ -299,7 +344,7 @@ proptest! {
     }
 
     #[test]
-    fn any_document_is_read_or_refused(text in "\\{\"type\":\"(once|every|cron)\",\"[a-z]{2,10}\":[-0-9a-z\"]{1,20}\\}") {
+    fn any_document_is_read_or_refused(text in "\\{\"type\":\"(once|every|cron|daily|calendar_interval|custom)\",\"[a-z]{2,10}\":[-0-9a-z\"]{1,20}\\}") {
         let _ = serde_json::from_str::<Schedule>(&text);
     }
 }

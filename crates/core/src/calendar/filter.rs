@@ -101,14 +101,15 @@ impl<'a> Filter<'a> {
         t: Timestamp,
     ) -> Option<Timestamp> {
         let mut after = t;
-        for _ in 0..Self::MOST_LEFT_OUT {
+        let mut moves = Self::MOST_LEFT_OUT;
+        loop {
             let next = schedule(after)?;
-            if self.calendar.includes(next) {
+            let included = self.calendar.next_included_in(next, &mut moves)?;
+            if included == next {
                 return Some(next);
             }
-            after = just_before(self.calendar.next_included(next)?);
+            after = just_before(included);
         }
-        None
     }
 
     /// Day by day of the schedule: each day's instants go to one day, and no further than [`LONGEST_MOVE`].

@@ -174,11 +174,14 @@ impl Calendar {
 
     /// The first included instant at or after `t`; `None` if there is none before the year 2300.
     pub fn next_included(&self, t: Timestamp) -> Option<Timestamp> {
+        self.next_included_in(t, &mut { MOVES })
+    }
+
+    /// The same within a number of moves, which is counted down.
+    pub(crate) fn next_included_in(&self, t: Timestamp, moves: &mut u32) -> Option<Timestamp> {
         let mut at = t;
-        for _ in 0..MOVES {
-            if at >= END {
-                return None;
-            }
+        while at < END {
+            *moves = moves.checked_sub(1)?;
             match self.excluded_until(at) {
                 None => return Some(at),
                 // Every exclusion ends later than it was met.

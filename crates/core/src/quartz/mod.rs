@@ -18,7 +18,7 @@ use chrono::Datelike;
 
 pub use self::instruction::{Instruction, TriggerType};
 pub use self::progress::{CatchUp, Progress};
-use crate::calendar::Calendar;
+use crate::calendar::{Calendar, Filter};
 use crate::error::{Error, Result};
 use crate::schedule::{CalendarInterval, Clocks, Cron, Daily, DailyClocks, Dst, MonthEnd, Once, Schedule};
 use crate::time::{Timestamp, micros};
@@ -293,18 +293,18 @@ impl Trigger {
     ) -> Option<Timestamp> {
         let Some(calendar) = calendar else { return next };
         let mut next = next?;
-        for _ in 0..crate::calendar::Filter::MOST_LEFT_OUT {
-            if calendar.includes(next) {
+        let mut moves = Filter::MOST_LEFT_OUT;
+        loop {
+            let included = calendar.next_included_in(next, &mut moves)?;
+            if included == next {
                 return Some(next);
             }
             // Fire times before that are left out one after the other; only the first of the others counts.
-            let later = calendar.next_included(next)?;
-            next = self.fire_time_after(progress, just_before(later))?;
+            next = self.fire_time_after(progress, just_before(included))?;
             if self.gives_up(next) {
                 return None;
             }
         }
-        None
     }
 
     fn repeat(&self, progress: &Progress) -> Option<u32> {

@@ -35,6 +35,8 @@
 mod day;
 mod error;
 mod field;
+#[cfg(feature = "cron")]
+mod foreign;
 mod parse;
 mod search;
 mod special;
@@ -178,6 +180,12 @@ impl Cron {
     #[must_use]
     pub fn with_dst(self, dst: Dst) -> Self {
         Self { dst, ..self }
+    }
+
+    /// Reads the wall time of another zone.
+    #[must_use]
+    pub fn in_zone(self, zone: Zone) -> Self {
+        Self { zone, ..self }
     }
 
     /// The dialect.
