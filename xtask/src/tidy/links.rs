@@ -38,7 +38,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         "punctual-tests",
         &["punctual", "punctual-checker", "punctual-core", "punctual-runtime", "punctual-sqlite"],
     ),
-    ("xtask", &[]),
+    // `xtask oracle` compares the pure schedules; nothing that runs is reached from here.
+    ("xtask", &["punctual-core"]),
 ];
 
 pub(super) fn pure_core(tree: &Tree) -> Vec<String> {
