@@ -90,6 +90,9 @@ impl TriggerSpec {
         {
             return Err(Error::invalid("trigger", format!("the end {end} is before the start {start}")));
         }
+        if let MisfirePolicy::Quartz { .. } = self.misfire {
+            crate::quartz::Trigger::of(self)?;
+        }
         self.misfire.check()
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::error::ErrorKind;
-use crate::schedule::Schedule;
+use crate::schedule::{Every, Schedule};
 
 fn at(text: &str) -> Timestamp {
     Timestamp::from(text.parse::<chrono::DateTime<chrono::Utc>>().unwrap())
@@ -230,7 +230,15 @@ fn the_ends_of_time_have_an_answer() {
         Calendar::daily(time("00:00:00"), time("23:59:59.999"), false, berlin()).unwrap(),
         Calendar::cron(Cron::quartz("* * * * * ?", berlin()).unwrap()),
     ] {
+        let cron = Schedule::from(Cron::quartz("0 0 0 * * ?", berlin()).unwrap());
+        let every = Schedule::from(Every::new(Every::LONGEST).unwrap().anchored_at(Timestamp::MIN));
         for t in [Timestamp::MIN, Timestamp::MAX] {
+            for when in [WhenExcluded::Skip, WhenExcluded::Before, WhenExcluded::After] {
+                for schedule in [&cron, &every] {
+                    let filter = Filter::new(&calendar, berlin()).when_excluded(when);
+                    let _ = filter.map(|filter| filter.next_after(|t| schedule.next_after(t), t));
+                }
+            }
             let _ = calendar.includes(t);
             let _ = calendar.next_included(t);
         }

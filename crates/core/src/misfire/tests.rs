@@ -57,7 +57,7 @@ fn instructions_of_quartz_change_the_progress() {
     let quartz = |instruction| {
         let spec = every(10, MisfirePolicy::Quartz { instruction });
         let every = Every::new(Duration::from_secs(10)).unwrap().repeating(20);
-        TriggerSpec { schedule: every.into(), ..spec }
+        TriggerSpec { schedule: every.into(), start: Some(Timestamp::EPOCH), ..spec }
     };
     let spec = quartz(Instruction::NowRemaining);
     let progress = Progress { triggered: 3, ..Progress::default() };

@@ -140,8 +140,21 @@ impl Trigger {
     /// The definition that a stored trigger stands for, if its misfire policy is one of Quartz's.
     ///
     /// # Errors
-    /// `Invalid` if Quartz has no such trigger: a custom schedule, or a fixed interval without a start.
+    /// `Invalid` if Quartz has no such trigger: a custom schedule, or a schedule that counts from another instant than
+    /// the trigger's start.
     pub fn of(spec: &TriggerSpec) -> Result<Self> {
+        let own_start = match &spec.schedule {
+            Schedule::Once(once) => Some(once.at()),
+            Schedule::Every(every) => Some(every.anchor()),
+            Schedule::CalendarInterval(steps) => Some(steps.start()),
+            Schedule::Cron(_) | Schedule::Daily(_) | Schedule::Custom(_) => None,
+        };
+        // Without an anchor an interval counts from 1970, which nobody means by a start.
+        let given = spec.start.or(own_start.filter(|&own| own != Timestamp::EPOCH));
+        if own_start.is_some() && given != own_start {
+            let message = "by rules of Quartz the schedule must count from the trigger's start";
+            return Err(Error::invalid("quartz trigger", message));
+        }
         match &spec.schedule {
             Schedule::Once(once) => Self::simple(once.at(), spec.end, Duration::ZERO, Some(0)),
             Schedule::Every(every) => {

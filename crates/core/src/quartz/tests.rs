@@ -102,3 +102,46 @@ fn every_number_of_quartz_has_its_instruction() {
         }
     }
 }
+
+#[test]
+fn a_stored_trigger_is_one_of_quartz_or_refused() {
+    let quartz = |spec: TriggerSpec| TriggerSpec {
+        misfire: crate::MisfirePolicy::Quartz { instruction: Instruction::Smart },
+        ..spec
+    };
+    quartz(simple(None, None).spec().unwrap()).check().unwrap();
+    let every = crate::schedule::Every::new(Duration::from_secs(5)).unwrap();
+    assert!(quartz(TriggerSpec::new(every.into())).check().is_err());
+    let other = TriggerSpec { start: Some(secs(7)), ..TriggerSpec::new(every.anchored_at(secs(5)).into()) };
+    assert!(quartz(other).check().is_err());
+    let custom = crate::schedule::Custom::new("tides", serde_json::Value::Null).unwrap();
+    assert!(quartz(TriggerSpec::new(custom.into())).check().is_err());
+}
+
+#[test]
+fn the_ends_of_time_have_an_answer() {
+    let cron = || Cron::quartz("* * * * * ?", Zone::get("Pacific/Apia").unwrap()).unwrap();
+    let weekends = Calendar::weekly(Weekdays::WEEKEND, Zone::utc());
+    for start in [Timestamp::MIN, Timestamp::EPOCH, Timestamp::MAX] {
+        let daily = Daily::new(86_400, Zone::utc()).unwrap();
+        for trigger in [
+            Trigger::simple(start, None, Duration::MAX.min(Duration::from_secs(1 << 40)), None).unwrap(),
+            Trigger::simple(start, Some(Timestamp::MAX), Duration::from_millis(1), Some(u32::MAX)).unwrap(),
+            Trigger::cron(cron(), start, None).unwrap(),
+            Trigger::daily(daily, start, Some(Timestamp::MAX), Some(3)).unwrap(),
+        ] {
+            for calendar in [None, Some(&weekends)] {
+                let position = trigger.first(calendar);
+                let _ = trigger.triggered(&position, calendar);
+                let _ = trigger.final_fire_time();
+                for now in [Timestamp::MIN, Timestamp::MAX] {
+                    for code in -1..=5 {
+                        if let Ok(instruction) = Instruction::from_code(trigger.trigger_type(), code) {
+                            let _ = trigger.after_misfire(instruction, &position, calendar, now);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
