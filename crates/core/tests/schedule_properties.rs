@@ -349,6 +349,100 @@ proptest! {
     }
 }
 
+/// The instants of a daily window in `[from, until]` by its definition: the wall clock read at every minute.
+fn windows_by_definition(daily: &Daily, zone: &Zone, from: i64, until: i64) -> BTreeSet<Timestamp> {
+    let minutes = ((from - 3 * 86_400).div_euclid(60)..=(until + 3 * 86_400).div_euclid(60)).map(|m| m * 60);
+    let shown: Vec<(i64, NaiveDateTime)> =
+        minutes.map(|at| (at, zone.to_local(Timestamp::from_secs(at)))).collect();
+    let reached = |wall: NaiveDateTime| shown.iter().find(|(_, other)| *other >= wall).map(|(at, _)| *at);
+    let mut instants = BTreeSet::new();
+    let mut date = shown[0].1.date();
+    while date < shown[shown.len() - 1].1.date() - TimeDelta::days(1) {
+        date += TimeDelta::days(1);
+        if !daily.days().contains(date.weekday()) {
+            continue;
+        }
+        let (first, last) = (date.and_time(daily.window().0.time()), date.and_time(daily.window().1.time()));
+        let midnight = reached((date + TimeDelta::days(1)).into()).unwrap();
+        let start = reached(first).unwrap();
+        let day = shown.iter().filter(|(at, _)| *at < midnight);
+        let end = if shown.iter().any(|(_, wall)| *wall == last) {
+            day.rev().find(|(_, wall)| *wall <= last).unwrap().0
+        } else {
+            // The limit lies in a gap, and means its end.
+            reached(last).unwrap().min(midnight - 1)
+        };
+        let mut at = start;
+        while at <= end {
+            instants.insert(Timestamp::from_secs(at));
+            at += i64::from(daily.interval());
+        }
+    }
+    instants.range(Timestamp::from_secs(from)..=Timestamp::from_secs(until)).copied().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn daily_windows_round_a_change_are_those_of_the_definition(
+        zone in zones(),
+        minutes in (1_u32..=1_440, 0_u32..1_440, 0_u32..1_440),
+        // Before 1973 an offset was no whole number of minutes.
+        from in 100_000_000_i64..4_102_444_800,
+    ) {
+        let (interval, a, b) = minutes;
+        let time = |minute: u32| TimeOfDay::new(minute / 60, minute % 60, 0).unwrap();
+        let daily = Daily::new(interval * 60, zone.clone()).unwrap();
+        let daily = daily.between(time(a.min(b)), time(a.max(b))).unwrap();
+        let middle = next_change(&zone, from).unwrap_or(from);
+        let (from, until) = (middle - 2 * 86_400, middle + 2 * 86_400);
+        let expected = windows_by_definition(&daily, &zone, from, until);
+        let schedule = Schedule::from(daily);
+        let before = Timestamp::from_micros(from * 1_000_000 - 1);
+        let next = |t: &Timestamp| schedule.next_after(*t).filter(|&next| next <= Timestamp::from_secs(until));
+        let got: BTreeSet<Timestamp> = std::iter::successors(next(&before), next).collect();
+        prop_assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn steps_of_the_calendar_keep_their_day_and_time(
+        interval in 1_u32..50,
+        unit in select(vec![CalendarUnit::Day, CalendarUnit::Week, CalendarUnit::Month, CalendarUnit::Year]),
+        zone in select(vec!["Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "America/Sao_Paulo"]),
+        start in 100_000_000_i64..2_000_000_000,
+        skip in 0_i64..2_000,
+    ) {
+        let zone = Zone::get(zone).unwrap();
+        let start = Timestamp::from_secs(start);
+        let first = zone.to_local(start);
+        let steps = CalendarInterval::new(interval, unit, start, zone.clone()).unwrap();
+        let from = start.plus(Duration::from_secs(skip.unsigned_abs() * 86_400));
+        let mut last = None;
+        for at in Schedule::from(steps).next_n(from, 30) {
+            let wall = zone.to_local(at);
+            let days = (wall.date() - first.date()).num_days();
+            let months = i64::from(wall.year() - first.year()) * 12 + i64::from(wall.month()) - i64::from(first.month());
+            let length = (28..=31).rev().find(|&day| wall.with_day(day).is_some()).unwrap();
+            let (count, whole) = match unit {
+                CalendarUnit::Day => (days, true),
+                CalendarUnit::Week => (days / 7, days % 7 == 0),
+                CalendarUnit::Month => (months, wall.day() == first.day().min(length)),
+                _ => (months / 12, months % 12 == 0 && wall.day() == first.day().min(length)),
+            };
+            prop_assert!(whole, "{}", wall);
+            prop_assert_eq!(count % i64::from(interval), 0);
+            if let Some(last) = last {
+                prop_assert_eq!(count - last, i64::from(interval));
+            }
+            last = Some(count);
+            // Another time of day is the end of a gap, just before which the clock showed something earlier.
+            let missing = matches!(zone.resolve(wall.date().and_time(first.time())), Reading::Skipped { .. });
+            prop_assert!(missing || wall.time() == first.time(), "{}", wall);
+        }
+    }
+}
+
 /// Either an error within the text, or an expression that reads its own spelling as itself.
 fn check_text(dialect: Dialect, text: &str) -> Result<(), TestCaseError> {
     match Cron::new(dialect, text, Zone::utc()) {
