@@ -88,7 +88,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
 
     /// Marks an up node dead and deletes its beat, if its beat is still `beat`; waits for a claim of it in flight.
     ///
-    /// Answers `true` if the node is dead afterwards (also if it was before), `false` if it has beaten since.
+    /// Answers `true` if the node is not up afterwards (also if it had died or left before), `false` if it has beaten
+    /// since.
     async fn take_over(&self, dead: NodeId, beat: i64) -> Result<bool>;
 
     /// Marks an up node as left and deletes its beat. Rows that still name it are orphans from then on.
@@ -125,10 +126,12 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// id; at most `limit`; under the same condition on the node as [`JobStore::claim`].
     ///
     /// A row that needs a slot keeps the one it holds or takes a free one; if there is none its `wake` is set to
-    /// `park` after now. The row becomes `Claimed` with the next fence (the slot's, else its own plus one).
+    /// `park` after now. The row becomes `Claimed` with a fence above its own last one and above the slot's, so that
+    /// fences grow for each execution and for each slot, also where a key has several.
     async fn claim_ready(&self, request: ClaimReady) -> Result<ClaimedReady>;
 
     /// Marks claimed rows as begun, if owner and fence match; needed before the body of work that runs at most once.
+    /// Repeating it is `Done` while the row is there, and `Fenced` after: what has ended must not begin again.
     async fn begin(&self, claims: Vec<ClaimRef>) -> Result<Vec<SettleOutcome>>;
 
     /// Ends executions or puts them back, each if the row's owner and fence are the given ones.

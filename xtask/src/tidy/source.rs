@@ -15,6 +15,7 @@ const SEAMS: &[(&str, &str)] = &[
         "crates/sqlite/src/worker.rs",
         "waits for the locks of other processes, on a thread that runs nothing else",
     ),
+    ("crates/sqlite/tests/it/processes.rs", "kills real processes at moments that nothing announces"),
     ("tests/", "processes are watched from outside"),
 ];
 

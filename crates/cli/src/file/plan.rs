@@ -21,6 +21,9 @@ use crate::trouble::Trouble;
 /// How long a request may take if its job has no timeout.
 const HTTP_LIMIT: Duration = Duration::from_secs(60);
 
+/// The longest delay between two attempts, if the file says no other.
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+
 type Planned<T> = Result<T, Trouble>;
 
 /// Judges a file. The errors are of different jobs; each job has at most one.
@@ -406,7 +409,7 @@ fn retries(source: &Source, retry: &Spanned<Retry>) -> Planned<RetryPolicy> {
         Growth::Fixed if max.is_some() => return wrong("`max` is of no use to a fixed delay; remove it"),
         Growth::Fixed => Backoff::Fixed { delay },
         Growth::Exponential => {
-            let max = max.map_or(Duration::from_secs(3600).max(delay), |max| max.0);
+            let max = max.map_or_else(|| LONGEST_DELAY.max(delay), |max| max.0);
             if max < delay {
                 return wrong("`max` is less than `delay`; raise it");
             }
