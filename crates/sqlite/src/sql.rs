@@ -335,10 +335,11 @@ SELECT min((SELECT d.wake_us FROM trigger d WHERE d.kind = k.value AND d.state =
 /// Rows of one priority are thus skipped in one step, however many of them wait for their time.
 pub(crate) const NEXT_WAKE_OF_READY: &str = "
 WITH RECURSIVE level (kind, priority) AS (
-  SELECT k.value, (SELECT max(e.priority) FROM execution e WHERE e.state = 1 AND e.kind = k.value) FROM json_each(?1) k
+  SELECT k.value, (SELECT e.priority FROM execution e WHERE e.state = 1 AND e.kind = k.value
+    ORDER BY e.priority DESC LIMIT 1) FROM json_each(?1) k
   UNION ALL
-  SELECT l.kind, (SELECT max(e.priority) FROM execution e
-    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority)
+  SELECT l.kind, (SELECT e.priority FROM execution e
+    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority ORDER BY e.priority DESC LIMIT 1)
   FROM level l WHERE l.priority IS NOT NULL)
 SELECT min((SELECT e.wake_us FROM execution e WHERE e.state = 1 AND e.kind = l.kind AND e.priority = l.priority
     AND e.wake_us > ?2 ORDER BY e.wake_us LIMIT 1)),
@@ -398,10 +399,11 @@ RETURNING fence_seq";
 /// execution_ready in its order; then the best of all kinds. Zero rows: nothing is ready.
 pub(crate) const READY: &str = "
 WITH RECURSIVE level (kind, priority) AS (
-  SELECT k.value, (SELECT max(e.priority) FROM execution e WHERE e.state = 1 AND e.kind = k.value) FROM json_each(?1) k
+  SELECT k.value, (SELECT e.priority FROM execution e WHERE e.state = 1 AND e.kind = k.value
+    ORDER BY e.priority DESC LIMIT 1) FROM json_each(?1) k
   UNION ALL
-  SELECT l.kind, (SELECT max(e.priority) FROM execution e
-    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority)
+  SELECT l.kind, (SELECT e.priority FROM execution e
+    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority ORDER BY e.priority DESC LIMIT 1)
   FROM level l WHERE l.priority IS NOT NULL)
 SELECT e.id, e.slot_key, e.slot_limit, e.fence FROM level l CROSS JOIN execution e ON e.id IN (
   SELECT r.id FROM execution r WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= ?2

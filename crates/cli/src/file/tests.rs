@@ -63,7 +63,7 @@ fn mistakes_name_line_key_and_remedy() {
     refused(&a("every = \"1s\"\ndst = \"quartz\""), "4:7", &["cron expressions only"]);
     refused(
         &a("every = \"1s\"\nend = 2020-01-01T00:00:00Z\nstart = 2021-01-01T00:00:00Z"),
-        "1:6",
+        "4:7",
         &["before"],
     );
     refused(&a("triggers = []"), "3:12", &["`triggers` is empty"]);
@@ -72,7 +72,7 @@ fn mistakes_name_line_key_and_remedy() {
     refused("[job.a]\nevery = \"1s\"\ncommand = []\n", "3:11", &["names no program"]);
     refused("[job.a]\nevery = \"1s\"\nshell = \" \"\n", "3:9", &["`shell` is empty"]);
     refused("[job.a]\nevery = \"1s\"\nhttp = { url = \"nope\" }\n", "3:16", &["`url`", "https://"]);
-    refused("[job.a]\nevery = \"1s\"\nhttp = { url = \"http://x/\", expect = 99 }\n", "3:37", &["99"]);
+    refused("[job.a]\nevery = \"1s\"\nhttp = { url = \"http://x/\", expect = 99 }\n", "3:38", &["99"]);
     refused("[job.a]\nevery = \"1s\"\nhttp = { url = \"http://x/\" }\nstdin = \"x\"\n", "4:9", &["`stdin`"]);
     refused(
         "[job.a]\nevery = \"1s\"\nhttp = { url = \"http://x/\", method = \"G T\" }\n",
