@@ -132,9 +132,8 @@ fn triggers_have_names_of_their_own() {
 #[test]
 fn work_that_must_not_run_twice_is_bound_to_the_lease() {
     let bound = |text: &str| {
-        let set = job(text).set;
-        let job: crate::job::CommandJob = serde_json::from_slice(&set.jobs[0].payload.data).unwrap();
-        (job.lease_bound, set.jobs[0].spec.on_node_loss)
+        let spec = job(text).set.jobs[0].spec.clone();
+        (spec.stops_on_lease_loss(), spec.on_node_loss)
     };
     assert_eq!(bound("every = \"1s\""), (false, OnNodeLoss::Rerun));
     assert_eq!(bound("every = \"1s\"\noverlap = \"skip\""), (true, OnNodeLoss::Rerun));

@@ -75,7 +75,6 @@ impl Plan<'_> {
             cwd: cwd.as_ref().map(Spanned::get_ref).or(self.defaults.cwd.as_ref()).cloned(),
             env: variables,
             stdin: stdin.as_ref().map(|stdin| stdin.get_ref().clone()),
-            lease_bound: spec.stops_on_lease_loss(),
         };
         self.payload(CommandJob::KIND, &job)
     }
