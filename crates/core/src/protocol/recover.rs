@@ -27,16 +27,14 @@ pub fn settle(row: &Execution, spec: &ExecutionSpec, owner: NodeId, now: Timesta
     let losses = row.losses.saturating_add(1);
     let then = match (spec.on_node_loss, row.state) {
         (OnNodeLoss::Lose, ExecutionState::Running) => end(row, Outcome::Lost, attempt, None),
-        (OnNodeLoss::Lose, _) => {
-            back(row, Duration::ZERO, row.attempt, row.losses, row.attempts.clone(), true)
-        }
+        (OnNodeLoss::Lose, _) => back(Duration::ZERO, row.attempt, row.losses, row.attempts.clone(), true),
         (OnNodeLoss::Rerun, _) if losses > MAX_LOSSES => {
             let why = format!("given up after {losses} nodes died while they ran it");
             end(row, Outcome::Failed, Attempt { error: Some(why.into()), ..attempt }, None)
         }
         (OnNodeLoss::Rerun, _) => {
             let next = row.attempt.saturating_add(1);
-            back(row, Duration::ZERO, next, losses, with_attempt(row, attempt), true)
+            back(Duration::ZERO, next, losses, with_attempt(row, attempt), true)
         }
     };
     SettlePlan { claim: ClaimRef { id: row.id, owner, fence: row.fence }, then: under_a_new_fence(then) }
