@@ -1,6 +1,7 @@
 //! Drives real node processes: starts them, listens to what they say, kills and freezes them, and judges what is left.
 //!
 //! Nothing here waits for a time to pass: every wait is for a line that some process prints.
+#![allow(clippy::future_not_send, reason = "each test drives its cluster from one thread")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

@@ -16,7 +16,7 @@ use punctual_runtime::SystemClock;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use self::support::{PATIENCE, Place, fuse, read_pipe};
+use self::support::{PATIENCE, Place, fuse, kill, read_pipe};
 
 /// A guard that the test is the node of.
 struct Guard {
@@ -50,6 +50,13 @@ impl Guard {
         let mut line = String::new();
         self.reports.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("no report: {line:?}"))
+    }
+
+    /// Waits until the command has said `up`.
+    fn read_up(&mut self) {
+        let mut up = [0; 3];
+        self.child.stdout.as_mut().unwrap().read_exact(&mut up).unwrap();
+        assert_eq!(&up, b"up\n");
     }
 
     /// Everything that came out of the command and whatever it left, and the guard's exit status.
@@ -112,6 +119,7 @@ fn a_stop_ends_the_whole_group_even_if_it_ignores_sigterm() {
         json!({}),
     );
     assert_eq!(guard.report()["report"], "started");
+    guard.read_up();
     guard.say("stop");
     let ended = guard.report();
     assert_eq!((&ended["stopped"], &ended["signal"]), (&json!("asked"), &json!(9)));
@@ -124,8 +132,7 @@ fn a_command_that_heeds_sigterm_may_clean_up() {
     let mut guard =
         Guard::start(&sh("trap 'echo cleaned; exit 3' TERM; echo up; sleep 1000 & wait"), json!({}));
     assert_eq!(guard.report()["report"], "started");
-    let mut first = [0; 3];
-    guard.child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    guard.read_up();
     guard.say("stop");
     let ended = guard.report();
     assert_eq!((&ended["stopped"], &ended["code"]), (&json!("asked"), &json!(3)));
@@ -204,6 +211,22 @@ fn a_frozen_node_leaves_no_exclusive_command_beyond_its_lease() {
     // Three seconds of lease and one to wind down; others may take over after five.
     assert!(took < Duration::from_secs(4), "{took:?}");
     node.signal(Signal::CONT);
+}
+
+#[test]
+fn a_node_ends_a_command_whose_guard_was_killed() {
+    let place = Place::new(
+        "revision = 1\n[job.once]\nshell = \"exec 3>pipe; echo $PPID >&3; sleep 1000; sleep 1000\"\n\
+         at = 2020-01-01T00:00:00Z\n",
+    );
+    let pipe = read_pipe(&place.fifo("pipe"));
+    let mut node = place.node(&[]);
+    let guard = pipe.recv_timeout(PATIENCE).unwrap();
+    kill(guard.parse().unwrap(), Signal::KILL);
+    let ended = node.event("ended");
+    assert!(ended["error"].as_str().unwrap().contains("its guard was killed"), "{ended}");
+    assert_eq!(pipe.recv_timeout(PATIENCE).unwrap(), "", "the last writer is gone");
+    assert!(node.shut_down().success());
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! `punctual run` with real processes on a real file: what fires is what the schedule demands.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -86,6 +90,76 @@ fn failures_say_why_and_others_run_on() {
     let slow: Vec<&Value> =
         slow.as_array().unwrap().iter().filter(|record| record["outcome"] == "failed").collect();
     assert_eq!(slow.last().unwrap()["attempts"][0]["outcome"], "timed_out");
+}
+
+/// Answers every request with a status that its path names, and with what was asked.
+fn web() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let (mut request, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                if stream.read_line(&mut line).unwrap() <= 2 {
+                    break;
+                }
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                request.push_str(&line);
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            let status = request.split(' ').nth(1).unwrap().trim_start_matches('/').to_owned();
+            let answer = format!("{request}{}", text(&body));
+            let head = format!(
+                "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                answer.len()
+            );
+            stream.get_mut().write_all((head + &answer).as_bytes()).unwrap();
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn requests_carry_the_attempt_and_are_judged_by_their_status() {
+    let web = web();
+    let place = Place::new(&format!(
+        "revision = 1\n[defaults]\nretry = {{ attempts = 1 }}\n\
+         [job.good]\nevery = \"1s\"\n\
+         http = {{ method = \"post\", url = \"{web}/201\", body = \"hello\", headers = {{ X-Own = \"mine\" }} }}\n\
+         [job.bad]\nevery = \"1s\"\nhttp = {{ url = \"{web}/404\" }}\n\
+         [job.expected]\nevery = \"1s\"\nhttp = {{ url = \"{web}/404\", expect = [200, 404] }}\n"
+    ));
+    let mut node = place.node(&[]);
+    let mut waiting = vec!["good", "bad", "expected"];
+    node.until(|event| {
+        if event["event"] == "settled" {
+            waiting.retain(|job| event["work"]["job"] != format!("default/{job}"));
+        }
+        waiting.is_empty()
+    });
+    assert!(node.shut_down().success());
+    let last = |job: &str| place.json(&["history", job, "-n", "1", "--json"])[0].clone();
+    let good = last("good");
+    let output = good["output"].as_str().unwrap().to_lowercase();
+    assert_eq!(good["outcome"], "succeeded", "{good}");
+    assert!(output.starts_with("post /201") && output.ends_with("hello"), "{output}");
+    for header in
+        ["x-own: mine", "x-punctual-attempt: 1", "x-punctual-job: default/good", "x-punctual-fencing-token: "]
+    {
+        assert!(output.contains(header), "no {header} in {output}");
+    }
+    assert!(
+        output.contains(&format!("x-punctual-execution-id: {}", good["id"].as_str().unwrap())),
+        "{output}"
+    );
+    assert_eq!(last("expected")["outcome"], "succeeded");
+    let bad = last("bad");
+    assert!(bad["error"].as_str().unwrap().contains("status 404 where 2xx was expected"), "{bad}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! the same way. Whatever a database holds, decoding answers a record or the column that is wrong; it never panics.
 //! Times are microseconds since the epoch, documents are JSON, ids of executions are 16 bytes.
 
+mod node;
 mod work;
 
 use std::fmt;
@@ -13,12 +14,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::node::NodeRow;
 pub use self::work::{ExecutionRow, HistoryRow, OwnedRow, SkipRow, WorkRow};
 use crate::error::{Error, Result};
 use crate::execution::{ExecutionState, Outcome, SkipReason};
 use crate::job::{JobRecord, Payload};
-use crate::key::{JobId, JobKey, Kind, NodeId, TriggerId, TriggerKey};
-use crate::node::{NodeInfo, NodeRecord, NodeState};
+use crate::key::{JobId, JobKey, Kind, TriggerId, TriggerKey};
+use crate::node::NodeState;
 use crate::store::{ClaimRef, DueTrigger, Expect, SetRecord, Standby};
 use crate::time::Timestamp;
 use crate::trigger::{TriggerRecord, TriggerState};
@@ -342,80 +344,6 @@ impl TryFrom<DueRow> for DueTrigger {
 
     fn try_from(row: DueRow) -> Decoded<Self> {
         Ok(Self { trigger: row.trigger.try_into()?, job: row.job.try_into()? })
-    }
-}
-
-/// A row of `node`, with its beat.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are the columns, explained by NodeInfo and NodeRecord")]
-pub struct NodeRow {
-    pub id: i64,
-    pub name: String,
-    pub host: String,
-    pub pid: i64,
-    pub version: String,
-    pub zone_data: String,
-    pub profile: String,
-    pub capacity: i64,
-    pub kinds: String,
-    pub state: i64,
-    pub standby: i64,
-    pub gate: i64,
-    pub joined_us: i64,
-    pub beat: Option<i64>,
-    pub seen_us: Option<i64>,
-}
-
-impl NodeRow {
-    /// The row of a node that joins at `now`.
-    ///
-    /// # Errors
-    /// Those of [`document`].
-    pub fn of(info: &NodeInfo, now: Timestamp) -> Result<Self> {
-        Ok(Self {
-            id: info.id.get(),
-            name: info.name.to_string(),
-            host: info.host.to_string(),
-            pid: info.pid.into(),
-            version: info.version.to_string(),
-            zone_data: info.zone_data.to_string(),
-            profile: document(&info.profile)?,
-            capacity: info.capacity.into(),
-            kinds: document(&info.kinds)?,
-            state: NodeState::Up.code(),
-            standby: Standby::Off.code(),
-            gate: 0,
-            joined_us: now.as_micros(),
-            beat: Some(1),
-            seen_us: Some(now.as_micros()),
-        })
-    }
-}
-
-impl TryFrom<NodeRow> for NodeRecord {
-    type Error = BadColumn;
-
-    fn try_from(row: NodeRow) -> Decoded<Self> {
-        let info = NodeInfo {
-            id: NodeId::from_stored(row.id),
-            name: row.name.into(),
-            host: row.host.into(),
-            pid: number("node.pid", row.pid)?,
-            version: row.version.into(),
-            zone_data: row.zone_data.into(),
-            profile: parsed("node.profile", &row.profile)?,
-            capacity: number("node.capacity", row.capacity)?,
-            kinds: parsed("node.kinds", &row.kinds)?,
-        };
-        Ok(Self {
-            info,
-            state: NodeState::decode("node.state", row.state)?,
-            standby: boolean("node.standby", row.standby)?,
-            gate: row.gate,
-            joined: Timestamp::from_micros(row.joined_us),
-            beat: row.beat.unwrap_or(0),
-            seen: at(row.seen_us),
-        })
     }
 }
 

@@ -46,6 +46,7 @@ pub(crate) struct Inner {
     pub(crate) scheduled: Timestamp,
     pub(crate) started: Timestamp,
     pub(crate) slot: Option<Box<str>>,
+    pub(crate) stops_on_lease_loss: bool,
     pub(crate) states: Arc<States>,
     pub(crate) stop: watch::Receiver<Option<StopReason>>,
     pub(crate) lease: watch::Receiver<punctual_core::BootInstant>,
@@ -130,6 +131,11 @@ impl Context {
     /// Why the body should stop, if it should.
     pub fn stop_reason(&self) -> Option<StopReason> {
         self.inner.stop.borrow().clone()
+    }
+
+    /// Whether the body must have stopped when its node's lease has run out, so that another node may run the same work.
+    pub fn stops_on_lease_loss(&self) -> bool {
+        self.inner.stops_on_lease_loss
     }
 
     /// The boot-time instant until which the node holds its lease, as it is now; the work must have stopped by then

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use punctual_core::{Clock, Error, ErrorKind, Result};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{classify, primary_code};
@@ -333,7 +334,18 @@ fn set_up(connection: &Connection, path: &Path, options: &Options) -> Result<()>
     set(connection, path, "foreign_keys", 1)?;
     set(connection, path, "temp_store", 2)?;
     set(connection, path, "trusted_schema", 0)?;
-    set(connection, path, "journal_size_limit", LOG_BYTES)
+    set(connection, path, "journal_size_limit", LOG_BYTES)?;
+    // Plans must not depend on parameters: SQLite would look at each value, and prepare some statements anew each time.
+    let stable = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true);
+    match stable {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::new(
+            ErrorKind::Unsupported,
+            OPERATION,
+            format!("{}: SQLite cannot keep its query plans stable", path.display()),
+        )),
+        Err(error) => Err(classify(OPERATION, path, error.into())),
+    }
 }
 
 /// Sets a pragma and reads it back.

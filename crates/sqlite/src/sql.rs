@@ -1,4 +1,5 @@
-//! Every statement of this store, in the order of the trait.
+//! Every statement of this store, in the order of the trait; those of locks, listings and migrations are in
+//! `sql/listings.rs`.
 //!
 //! Write steps run inside `BEGIN IMMEDIATE`, so each of them holds the one write lock of the file from its first
 //! statement to its commit; "locks" below is said once, here. Reads run in a snapshot of their own and lock nothing.
@@ -91,6 +92,10 @@ macro_rules! work_tables {
         " FROM execution e LEFT JOIN job j ON j.id = e.job_id LEFT JOIN trigger t ON t.id = e.trigger_id "
     };
 }
+
+mod listings;
+
+pub(crate) use self::listings::*;
 
 // ---- transactions and the clock ----
 
@@ -330,10 +335,11 @@ SELECT min((SELECT d.wake_us FROM trigger d WHERE d.kind = k.value AND d.state =
 /// Rows of one priority are thus skipped in one step, however many of them wait for their time.
 pub(crate) const NEXT_WAKE_OF_READY: &str = "
 WITH RECURSIVE level (kind, priority) AS (
-  SELECT k.value, (SELECT max(e.priority) FROM execution e WHERE e.state = 1 AND e.kind = k.value) FROM json_each(?1) k
+  SELECT k.value, (SELECT e.priority FROM execution e WHERE e.state = 1 AND e.kind = k.value
+    ORDER BY e.priority DESC LIMIT 1) FROM json_each(?1) k
   UNION ALL
-  SELECT l.kind, (SELECT max(e.priority) FROM execution e
-    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority)
+  SELECT l.kind, (SELECT e.priority FROM execution e
+    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority ORDER BY e.priority DESC LIMIT 1)
   FROM level l WHERE l.priority IS NOT NULL)
 SELECT min((SELECT e.wake_us FROM execution e WHERE e.state = 1 AND e.kind = l.kind AND e.priority = l.priority
     AND e.wake_us > ?2 ORDER BY e.wake_us LIMIT 1)),
@@ -393,10 +399,11 @@ RETURNING fence_seq";
 /// execution_ready in its order; then the best of all kinds. Zero rows: nothing is ready.
 pub(crate) const READY: &str = "
 WITH RECURSIVE level (kind, priority) AS (
-  SELECT k.value, (SELECT max(e.priority) FROM execution e WHERE e.state = 1 AND e.kind = k.value) FROM json_each(?1) k
+  SELECT k.value, (SELECT e.priority FROM execution e WHERE e.state = 1 AND e.kind = k.value
+    ORDER BY e.priority DESC LIMIT 1) FROM json_each(?1) k
   UNION ALL
-  SELECT l.kind, (SELECT max(e.priority) FROM execution e
-    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority)
+  SELECT l.kind, (SELECT e.priority FROM execution e
+    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority ORDER BY e.priority DESC LIMIT 1)
   FROM level l WHERE l.priority IS NOT NULL)
 SELECT e.id, e.slot_key, e.slot_limit, e.fence FROM level l CROSS JOIN execution e ON e.id IN (
   SELECT r.id FROM execution r WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= ?2
@@ -506,142 +513,6 @@ pub(crate) const WAKE_SEQ: &str = "SELECT value FROM meta WHERE name = 'wake_seq
 
 /// Changes when another connection has committed; cheap.
 pub(crate) const DATA_VERSION: &str = "PRAGMA data_version";
-
-// ---- locks ----
-
-/// Takes a lock that nobody holds, by primary key. Zero rows: somebody holds it.
-pub(crate) const ACQUIRE_LOCK: &str = "
-INSERT INTO lock (name, owner, fence, until_us) VALUES (?1, ?2, 1, ?4)
-ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, fence = fence + 1, until_us = excluded.until_us
-WHERE until_us <= ?3 RETURNING fence";
-
-/// Extends a lease that is still in force, by primary key. Zero rows: it has passed on or ended.
-pub(crate) const RENEW_LOCK: &str =
-    "UPDATE lock SET until_us = ?5 WHERE name = ?1 AND owner = ?2 AND fence = ?3 AND until_us > ?4";
-
-// RELEASE_LOCK: not needed, a release is a RENEW_LOCK to the beginning of time; the row stays for its fence.
-
-// ---- listings ----
-
-/// A job by key, by job_key.
-pub(crate) const JOB: &str =
-    concat!("SELECT ", job_columns!("j"), " FROM job j WHERE j.group_name = ?1 AND j.name = ?2");
-
-/// A job by id, by primary key.
-pub(crate) const JOB_BY_ID: &str = concat!("SELECT ", job_columns!("j"), " FROM job j WHERE j.id = ?1");
-
-/// Jobs after a key and up to a group, by job_key.
-pub(crate) const JOBS: &str = concat!(
-    "SELECT ",
-    job_columns!("j"),
-    " FROM job j WHERE (j.group_name, j.name) > (?1, ?2) AND j.group_name <= ?3
-ORDER BY j.group_name, j.name LIMIT ?4"
-);
-
-/// A trigger by key, by trigger_key.
-pub(crate) const TRIGGER: &str =
-    concat!("SELECT ", trigger_columns!(), " FROM trigger t WHERE t.group_name = ?1 AND t.name = ?2");
-
-/// Triggers after a key and up to a group, by trigger_key.
-pub(crate) const TRIGGERS: &str = concat!(
-    "SELECT ",
-    trigger_columns!(),
-    " FROM trigger t WHERE (t.group_name, t.name) > (?1, ?2) AND t.group_name <= ?3
-ORDER BY t.group_name, t.name LIMIT ?4"
-);
-
-/// Triggers of a job, by trigger_job.
-pub(crate) const TRIGGERS_OF: &str = concat!(
-    "SELECT ",
-    trigger_columns!(),
-    " FROM trigger t WHERE t.job_id = ?1 ORDER BY t.group_name, t.name"
-);
-
-/// A live row, by primary key.
-pub(crate) const EXECUTION: &str =
-    concat!("SELECT ", execution_columns!(), " FROM execution e WHERE e.id = ?1");
-
-/// Live rows after an id that fit a filter, by primary key.
-pub(crate) const EXECUTIONS: &str = concat!(
-    "SELECT ",
-    execution_columns!(),
-    " FROM execution e WHERE e.id > ?1 AND (?2 IS NULL OR e.job_id = ?2) AND (?3 IS NULL OR e.state = ?3)
-AND (?4 IS NULL OR e.owner = ?4) ORDER BY e.id LIMIT ?5"
-);
-
-/// A history record, by primary key.
-pub(crate) const RECORD: &str = concat!("SELECT ", history_columns!(), " FROM history WHERE id = ?1");
-
-/// History before an id that fits a filter, by primary key.
-pub(crate) const HISTORY: &str =
-    concat!("SELECT ", history_columns!(), " FROM history WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
-
-/// The same of one trigger, by history_trigger, and of one job, if that is asked for too.
-pub(crate) const HISTORY_OF_TRIGGER: &str = concat!(
-    "SELECT ",
-    history_columns!(),
-    " FROM history WHERE trigger_key = ?3 AND id < ?1 AND (?4 IS NULL OR job_key = ?4)
-ORDER BY id DESC LIMIT ?2"
-);
-
-/// The same of one job, by history_job.
-pub(crate) const HISTORY_OF_JOB: &str = concat!(
-    "SELECT ",
-    history_columns!(),
-    " FROM history WHERE job_key = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2"
-);
-
-/// All nodes that are remembered.
-pub(crate) const NODES: &str = concat!(
-    "SELECT ",
-    node_columns!(),
-    " FROM node n LEFT JOIN beat b ON b.node_id = n.id ORDER BY n.joined_us, n.id"
-);
-
-/// Jobs of a set, by job_set.
-pub(crate) const JOBS_OF_SET: &str =
-    concat!("SELECT ", job_columns!("j"), " FROM job j WHERE j.set_name = ?1 ORDER BY j.group_name, j.name");
-
-/// Triggers of a set, by trigger_set.
-pub(crate) const TRIGGERS_OF_SET: &str = concat!(
-    "SELECT ",
-    trigger_columns!(),
-    " FROM trigger t WHERE t.set_name = ?1 ORDER BY t.group_name, t.name"
-);
-
-// ---- migrations ----
-
-/// Makes the table of migrations.
-pub(crate) const CREATE_MIGRATION: &str = "
-CREATE TABLE IF NOT EXISTS migration (
-  version     INTEGER NOT NULL PRIMARY KEY,
-  name        TEXT    NOT NULL,
-  checksum    INTEGER NOT NULL,
-  state       INTEGER NOT NULL,
-  started_us  INTEGER NOT NULL,
-  finished_us INTEGER,
-  binary      TEXT    NOT NULL,
-  min_reader  INTEGER NOT NULL,
-  min_writer  INTEGER NOT NULL
-) STRICT";
-
-/// Whether the table of migrations is there.
-pub(crate) const HAS_MIGRATION: &str =
-    "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration')";
-
-/// The history of migrations, by primary key.
-pub(crate) const MIGRATIONS: &str = "
-SELECT version, name, checksum, state, started_us, finished_us, binary, min_reader, min_writer
-FROM migration ORDER BY version";
-
-/// Writes a migration's row, by primary key.
-pub(crate) const PUT_MIGRATION: &str = "
-INSERT INTO migration (version, name, checksum, state, started_us, finished_us, binary, min_reader, min_writer)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-ON CONFLICT (version) DO UPDATE SET state = excluded.state, finished_us = excluded.finished_us";
-
-/// The clock alone, for a file that has no tables yet.
-pub(crate) const CLOCK: &str = "SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000";
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,6 @@ const SEAMS: &[(&str, &str)] = &[
         "crates/sqlite/src/worker.rs",
         "waits for the locks of other processes, on a thread that runs nothing else",
     ),
-    ("tests/", "processes are watched from outside"),
 ];
 
 pub(super) fn module_docs(tree: &Tree) -> Vec<String> {

@@ -70,9 +70,12 @@ pub(crate) enum Step {
     Freeze(Duration),
 }
 
+/// What is done when, in order.
+pub(crate) type Plan = Vec<(Duration, Step)>;
+
 impl DemoArgs {
     /// What is done when, in order; times count from the moment at which all nodes are up.
-    pub(crate) fn plan(&self) -> Result<Vec<(Duration, Step)>, Failed> {
+    pub(crate) fn plan(&self) -> Result<Plan, Failed> {
         let mut plan = Vec::new();
         match (self.kills, self.kill_after) {
             (Some(kills), first) => {
@@ -93,8 +96,8 @@ impl DemoArgs {
             return Err(Failed::new("--freeze-inside says how, but not when: add --freeze-after 8s"));
         }
         match plan.last() {
-            Some((at, step)) if *at >= self.span => Err(Failed::new(format!(
-                "{step:?} comes after {at:?}, but the run ends after {:?}: give a longer --for",
+            Some((at, _)) if *at >= self.span => Err(Failed::new(format!(
+                "a fault after {at:?} comes too late, for the run ends after {:?}: give a longer --for",
                 self.span
             ))),
             _ => Ok(plan),
@@ -119,7 +122,7 @@ mod tests {
         demo: DemoArgs,
     }
 
-    fn plan(line: &str) -> Result<Vec<(Duration, Step)>, Failed> {
+    fn plan(line: &str) -> Result<Plan, Failed> {
         Line::try_parse_from(line.split(' ')).unwrap().demo.plan()
     }
 

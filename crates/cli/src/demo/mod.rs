@@ -29,6 +29,7 @@ use punctual_checker::Window;
 use punctual_core::{Clock, JobStore, Profile};
 
 pub(crate) use self::args::DemoArgs;
+use self::args::Plan;
 use self::cluster::{Cluster, Launch};
 use self::failed::Failed;
 use self::faults::FaultLog;
@@ -43,11 +44,12 @@ const CAPACITY: u32 = 24;
 
 /// Holds the demo.
 pub(crate) async fn run(args: DemoArgs) -> ExitCode {
-    let dir = match Dir::make(args.dir.as_deref()) {
-        Ok(dir) => dir,
+    let prepared = args.plan().and_then(|plan| Ok((plan, Dir::make(args.dir.as_deref())?)));
+    let (plan, dir) = match prepared {
+        Ok(prepared) => prepared,
         Err(why) => return refuse(&why),
     };
-    let outcome = hold(&args, &dir.path).await;
+    let outcome = hold(&args, plan, &dir.path).await;
     match outcome {
         Ok(report) => {
             let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -77,8 +79,7 @@ fn refuse(why: &Failed) -> ExitCode {
     if why.wanted { ExitCode::from(130) } else { ExitCode::FAILURE }
 }
 
-async fn hold(args: &DemoArgs, dir: &Path) -> Result<Report, Failed> {
-    let plan = args.plan()?;
+async fn hold(args: &DemoArgs, plan: Plan, dir: &Path) -> Result<Report, Failed> {
     let exe = std::env::current_exe().map_err(Failed::at("finding this program"))?;
     let launch = Launch {
         file: dir.join("demo.toml"),

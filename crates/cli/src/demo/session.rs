@@ -10,7 +10,7 @@ use punctual_core::node::{NodeRecord, NodeState};
 use punctual_core::{BootInstant, Clock, Entropy, JobStore, Timestamp};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::args::Step;
+use super::args::{Plan, Step};
 use super::cluster::{Cluster, Status, name};
 use super::failed::Failed;
 use super::probe::Probe;
@@ -120,7 +120,7 @@ impl Session {
     }
 
     /// Lets the schedule run, and does what is planned.
-    pub(crate) async fn play(&mut self, plan: Vec<(Duration, Step)>) -> Result<(), Failed> {
+    pub(crate) async fn play(&mut self, plan: Plan) -> Result<(), Failed> {
         self.phase = "runs";
         self.began = SystemClock.boot();
         let mut plan = plan.into_iter().peekable();
@@ -351,7 +351,7 @@ impl Session {
             fired: self.watch.fired,
             skipped: self.watch.skipped,
             exclusive: self.watch.exclusive(),
-            takeovers: self.watch.takeovers,
+            takeovers: self.watch.takeovers(),
             fenced: self.watch.fenced,
             remarks: self.watch.remarks(6).cloned().collect(),
         }

@@ -44,7 +44,7 @@ pub(crate) struct Moment {
     pub(crate) fired: u64,
     pub(crate) skipped: u64,
     pub(crate) exclusive: usize,
-    pub(crate) takeovers: u64,
+    pub(crate) takeovers: usize,
     pub(crate) fenced: u64,
     pub(crate) remarks: Vec<Remark>,
 }

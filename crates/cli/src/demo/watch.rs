@@ -2,7 +2,7 @@
 //!
 //! This serves the live view and the choice of victims. The verdict does not use it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 use punctual_checker::BodyEvent;
@@ -52,8 +52,7 @@ pub(crate) struct Watch {
     pub(crate) fired: u64,
     /// Instants that were left out.
     pub(crate) skipped: u64,
-    /// Nodes that were declared dead.
-    pub(crate) takeovers: u64,
+    dead: BTreeSet<NodeId>,
     /// Results that were refused.
     pub(crate) fenced: u64,
     remarks: VecDeque<Remark>,
@@ -73,7 +72,7 @@ impl Watch {
             by_second: BTreeMap::new(),
             fired: 0,
             skipped: 0,
-            takeovers: 0,
+            dead: BTreeSet::new(),
             fenced: 0,
             remarks: VecDeque::new(),
             remarked: 0,
@@ -166,8 +165,9 @@ impl Watch {
                 }
                 format!("skipped what was too late of {trigger}: {}", count.unwrap_or(1))
             }
-            Event::TookOver { name, .. } => {
-                self.takeovers += 1;
+            Event::TookOver { dead, name } => {
+                // Two nodes that come to it at once both say so.
+                self.dead.insert(dead);
                 format!("took over {name}")
             }
             Event::LeaseLost => "lost its lease".to_owned(),
@@ -188,6 +188,11 @@ impl Watch {
     /// The latest remarks, oldest first, but only the `count` last ones.
     pub(crate) fn remarks(&self, count: usize) -> impl Iterator<Item = &Remark> {
         self.remarks.iter().skip(self.remarks.len().saturating_sub(count))
+    }
+
+    /// How many nodes were declared dead.
+    pub(crate) fn takeovers(&self) -> usize {
+        self.dead.len()
     }
 
     /// How many bodies of exclusive jobs run in the cluster.

@@ -4,6 +4,7 @@ mod plan;
 mod raw;
 mod source;
 mod when;
+mod work;
 
 use std::path::Path;
 

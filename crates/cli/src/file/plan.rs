@@ -1,27 +1,26 @@
 //! From the shape of a file to a set of definitions: everything that takes more than one key to judge.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use punctual::{Backoff, Concurrency, ExecutionSpec, Job as _, JobKey, RetryPolicy, TriggerKey, WhenBusy};
-use punctual_core::Kind;
-use punctual_core::job::Payload;
+use punctual::{Backoff, Concurrency, ExecutionSpec, JobKey, RetryPolicy, TriggerKey, WhenBusy};
 use punctual_core::protocol::define::{JobDefinition, SetDefinition, TriggerDefinition};
 use punctual_core::trigger::TriggerSpec;
 use toml::Spanned;
 
 use super::Schedules;
-use super::raw::{Defaults, File, Growth, Http, Job, Overlap, Retry, Trigger};
+use super::raw::{Defaults, File, Growth, Job, Overlap, Retry, Trigger};
 use super::source::Source;
 use super::when::{When, instant};
-use crate::job::{CommandJob, Expect, HttpJob, MAX_BODY_BYTES, PREFIX, Program};
+use super::work::variables;
 use crate::trouble::Trouble;
 
-/// How long a request may take if its job has no timeout.
-const HTTP_LIMIT: Duration = Duration::from_secs(60);
+/// The longest delay between two attempts, if the file says no other.
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
-type Planned<T> = Result<T, Trouble>;
+/// A part of a plan, or the mistake that is in its way.
+pub(super) type Planned<T> = Result<T, Trouble>;
 
 /// Judges a file. The errors are of different jobs; each job has at most one.
 pub(super) fn plan(
@@ -75,15 +74,15 @@ pub(super) fn plan(
 }
 
 /// One job on its way to its definition.
-struct Plan<'a> {
-    source: &'a Source,
-    defaults: &'a Defaults,
-    name: &'a Spanned<String>,
-    job: &'a Job,
+pub(super) struct Plan<'a> {
+    pub(super) source: &'a Source,
+    pub(super) defaults: &'a Defaults,
+    pub(super) name: &'a Spanned<String>,
+    pub(super) job: &'a Job,
 }
 
 impl Plan<'_> {
-    fn wrong<T>(&self, at: Range<usize>, message: &str) -> Planned<T> {
+    pub(super) fn wrong<T>(&self, at: Range<usize>, message: &str) -> Planned<T> {
         Err(self.source.trouble(at, message))
     }
 
@@ -106,133 +105,6 @@ impl Plan<'_> {
             durable: false,
         };
         Ok((job, triggers))
-    }
-
-    // ---- what it runs ----
-
-    fn work(&self, spec: &ExecutionSpec) -> Planned<(Kind, Payload)> {
-        let Job { command, shell, http, cwd, env, stdin, .. } = self.job;
-        let run = match (command, shell, http) {
-            (Some(argv), None, None) => {
-                if argv.get_ref().first().is_none_or(String::is_empty) {
-                    return self.wrong(
-                        argv.span(),
-                        "`command` names no program; write it like [\"rsync\", \"-a\", …]",
-                    );
-                }
-                self.no_nul(argv, argv.get_ref().iter())?;
-                Program::Argv(argv.get_ref().clone())
-            }
-            (None, Some(line), None) => {
-                if line.get_ref().trim().is_empty() {
-                    return self.wrong(line.span(), "`shell` is empty; write the line to run");
-                }
-                self.no_nul(line, std::iter::once(line.get_ref()))?;
-                Program::Shell(line.get_ref().clone())
-            }
-            (None, None, Some(http)) => {
-                let stray = [
-                    cwd.as_ref().map(|cwd| ("cwd", cwd.span())),
-                    stdin.as_ref().map(|stdin| ("stdin", stdin.span())),
-                    env.first_key_value().map(|(name, _)| ("env", name.span())),
-                ];
-                if let Some((key, at)) = stray.into_iter().flatten().next() {
-                    return self.wrong(at, &format!("`{key}` is of no use to `http`; remove it"));
-                }
-                return self.request(http.get_ref(), spec);
-            }
-            (None, None, None) => {
-                let message = format!(
-                    "job `{}` says nothing about what to run; add one of `command`, `shell` or `http`",
-                    self.name.get_ref()
-                );
-                return self.wrong(self.name.span(), &message);
-            }
-            _ => {
-                let message = format!(
-                    "job `{}` says more than once what to run; keep one of `command`, `shell` and `http`",
-                    self.name.get_ref()
-                );
-                return self.wrong(self.name.span(), &message);
-            }
-        };
-        variables(self.source, env)?;
-        let all = |variables: &BTreeMap<Spanned<String>, String>| {
-            let pairs = variables.iter().map(|(name, value)| (name.get_ref().clone(), value.clone()));
-            pairs.collect::<BTreeMap<_, _>>()
-        };
-        let mut variables = all(&self.defaults.env);
-        variables.extend(all(env));
-        let job = CommandJob {
-            run,
-            cwd: cwd.as_ref().map(Spanned::get_ref).or(self.defaults.cwd.as_ref()).cloned(),
-            env: variables,
-            stdin: stdin.as_ref().map(|stdin| stdin.get_ref().clone()),
-            lease_bound: spec.stops_on_lease_loss(),
-        };
-        self.payload(CommandJob::KIND, &job)
-    }
-
-    fn no_nul<'s, T>(&self, at: &Spanned<T>, mut texts: impl Iterator<Item = &'s String>) -> Planned<()> {
-        if texts.any(|text| text.contains('\0')) {
-            return self.wrong(
-                at.span(),
-                "an argument has a NUL character, which no program can be given; remove it",
-            );
-        }
-        Ok(())
-    }
-
-    fn request(&self, http: &Http, spec: &ExecutionSpec) -> Planned<(Kind, Payload)> {
-        let method =
-            http.method.as_ref().map_or_else(|| "GET".to_owned(), |method| method.get_ref().to_uppercase());
-        if ureq::http::Method::from_bytes(method.as_bytes()).is_err() {
-            let at = http.method.as_ref().map_or(0..0, Spanned::span);
-            return self.wrong(at, "`method` is no HTTP method; use GET, POST, PUT, PATCH, DELETE or HEAD");
-        }
-        let url = http.url.get_ref();
-        let address = url.parse::<ureq::http::Uri>().ok();
-        let scheme = address.as_ref().and_then(ureq::http::Uri::scheme_str);
-        let host = address.as_ref().and_then(ureq::http::Uri::host);
-        if !matches!(scheme, Some("http" | "https")) || host.is_none_or(str::is_empty) {
-            return self
-                .wrong(http.url.span(), "`url` is no address; write it like https://example.com/path");
-        }
-        for (name, value) in &http.headers {
-            let valid = ureq::http::HeaderName::from_bytes(name.get_ref().as_bytes()).is_ok();
-            if !valid || ureq::http::HeaderValue::from_str(value).is_err() {
-                let message = format!(
-                    "header `{}` has a name or value that HTTP cannot carry; correct it",
-                    name.get_ref()
-                );
-                return self.wrong(name.span(), &message);
-            }
-        }
-        if let Some(body) = &http.body
-            && body.get_ref().len() > MAX_BODY_BYTES
-        {
-            return self
-                .wrong(body.span(), "`body` is longer than 512 KiB; let a command send it from a file");
-        }
-        let limit = spec.timeout.unwrap_or(HTTP_LIMIT);
-        let job = HttpJob {
-            method,
-            url: url.clone(),
-            headers: http
-                .headers
-                .iter()
-                .map(|(name, value)| (name.get_ref().clone(), value.clone()))
-                .collect(),
-            body: http.body.as_ref().map(|body| body.get_ref().clone()),
-            expect: http.expect.as_ref().map_or(Expect::Class(2), |expect| expect.0.clone()),
-            limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1),
-        };
-        self.payload(HttpJob::KIND, &job)
-    }
-
-    fn payload(&self, kind: &str, job: &impl serde::Serialize) -> Planned<(Kind, Payload)> {
-        let wrong = |error: punctual::Error| self.source.trouble(self.name.span(), error.message());
-        Ok((Kind::new(kind).map_err(wrong)?, Payload::json(job).map_err(wrong)?))
     }
 
     // ---- under which rules ----
@@ -373,7 +245,11 @@ impl Plan<'_> {
         if let Some(tolerance) = tolerance {
             spec.tolerance = tolerance.0;
         }
-        spec.check().map_err(|error| self.source.trouble(place.clone(), error.message()))?;
+        let window_end =
+            trigger.end.as_ref().or(self.job.end.as_ref()).map_or_else(|| place.clone(), Spanned::span);
+        spec.check().map_err(|error| {
+            self.source.trouble(window_end, error.message()).hint("correct `start` or `end`")
+        })?;
         if spec.next_after(punctual_core::Timestamp::MIN).is_none() {
             let message = format!(
                 "trigger {key} would never fire: {} has no instant in its window; correct it",
@@ -406,7 +282,7 @@ fn retries(source: &Source, retry: &Spanned<Retry>) -> Planned<RetryPolicy> {
         Growth::Fixed if max.is_some() => return wrong("`max` is of no use to a fixed delay; remove it"),
         Growth::Fixed => Backoff::Fixed { delay },
         Growth::Exponential => {
-            let max = max.map_or(Duration::from_secs(3600).max(delay), |max| max.0);
+            let max = max.map_or_else(|| LONGEST_DELAY.max(delay), |max| max.0);
             if max < delay {
                 return wrong("`max` is less than `delay`; raise it");
             }
@@ -414,19 +290,4 @@ fn retries(source: &Source, retry: &Spanned<Retry>) -> Planned<RetryPolicy> {
         }
     };
     Ok(RetryPolicy { max_attempts: attempts, backoff, jitter_percent: jitter.unwrap_or(20) })
-}
-
-fn variables(source: &Source, variables: &BTreeMap<Spanned<String>, String>) -> Planned<()> {
-    for (name, value) in variables {
-        let text = name.get_ref();
-        let why = if text.is_empty() || text.contains(['=', '\0']) || value.contains('\0') {
-            "is no name of a variable, or its value has a NUL character; correct it".to_owned()
-        } else if text.starts_with(PREFIX) {
-            format!("is one of those that punctual sets ({PREFIX}…); rename it")
-        } else {
-            continue;
-        };
-        return Err(source.trouble(name.span(), &format!("`env`: `{text}` {why}")));
-    }
-    Ok(())
 }

@@ -63,7 +63,7 @@ fn mistakes_name_line_key_and_remedy() {
     refused(&a("every = \"1s\"\ndst = \"quartz\""), "4:7", &["cron expressions only"]);
     refused(
         &a("every = \"1s\"\nend = 2020-01-01T00:00:00Z\nstart = 2021-01-01T00:00:00Z"),
-        "1:6",
+        "4:7",
         &["before"],
     );
     refused(&a("triggers = []"), "3:12", &["`triggers` is empty"]);
@@ -72,7 +72,7 @@ fn mistakes_name_line_key_and_remedy() {
     refused("[job.a]\nevery = \"1s\"\ncommand = []\n", "3:11", &["names no program"]);
     refused("[job.a]\nevery = \"1s\"\nshell = \" \"\n", "3:9", &["`shell` is empty"]);
     refused("[job.a]\nevery = \"1s\"\nhttp = { url = \"nope\" }\n", "3:16", &["`url`", "https://"]);
-    refused("[job.a]\nevery = \"1s\"\nhttp = { url = \"http://x/\", expect = 99 }\n", "3:37", &["99"]);
+    refused("[job.a]\nevery = \"1s\"\nhttp = { url = \"http://x/\", expect = 99 }\n", "3:38", &["99"]);
     refused("[job.a]\nevery = \"1s\"\nhttp = { url = \"http://x/\" }\nstdin = \"x\"\n", "4:9", &["`stdin`"]);
     refused(
         "[job.a]\nevery = \"1s\"\nhttp = { url = \"http://x/\", method = \"G T\" }\n",
@@ -132,9 +132,8 @@ fn triggers_have_names_of_their_own() {
 #[test]
 fn work_that_must_not_run_twice_is_bound_to_the_lease() {
     let bound = |text: &str| {
-        let set = job(text).set;
-        let job: crate::job::CommandJob = serde_json::from_slice(&set.jobs[0].payload.data).unwrap();
-        (job.lease_bound, set.jobs[0].spec.on_node_loss)
+        let spec = job(text).set.jobs[0].spec.clone();
+        (spec.stops_on_lease_loss(), spec.on_node_loss)
     };
     assert_eq!(bound("every = \"1s\""), (false, OnNodeLoss::Rerun));
     assert_eq!(bound("every = \"1s\"\noverlap = \"skip\""), (true, OnNodeLoss::Rerun));

@@ -66,7 +66,7 @@ pub(crate) fn main() -> ExitCode {
     let (status, stopped) = watch(child, &start, reader);
     let (code, signal) = (status.code(), status.signal());
     tell(&mut node, &Report::Ended { code, signal, stopped });
-    let exit = code.or(signal.map(|signal| 128 + signal)).unwrap_or(1);
+    let exit = code.or_else(|| signal.map(|signal| 128 + signal)).unwrap_or(1);
     ExitCode::from(u8::try_from(exit & 0xff).unwrap_or(1))
 }
 

@@ -41,9 +41,6 @@ pub(crate) struct CommandJob {
     /// What to write to the standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stdin: Option<String>,
-    /// Whether the command must stop when the node's lease ends unrenewed: exclusive and at-most-once work.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) lease_bound: bool,
 }
 
 /// What a command runs.
@@ -69,7 +66,7 @@ impl CommandJob {
         let mut env: Vec<(String, String)> = self.env.clone().into_iter().collect();
         env.extend(attempt(ctx).into_iter().map(|(name, value)| (format!("{PREFIX}{name}"), value)));
         env.push((format!("{PREFIX}NODE"), host.node.clone()));
-        let bound = self.lease_bound || ctx.concurrency_key().is_some();
+        let bound = ctx.stops_on_lease_loss();
         Start {
             argv,
             cwd: self.cwd.clone(),

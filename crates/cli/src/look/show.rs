@@ -1,11 +1,11 @@
 //! `punctual show`: everything about one job, trigger or execution.
 
-use punctual::{ExecutionId, JobKey, TriggerKey};
+use punctual::{ExecutionId, JobKey, MisfirePolicy, TriggerKey};
 use punctual_core::execution::{Attempt, Execution, HistoryRecord};
 use punctual_core::inspect::{ExecutionFilter, HistoryFilter};
 use punctual_core::job::{Backoff, JobRecord};
 use punctual_core::store::Readable;
-use punctual_core::trigger::TriggerRecord;
+use punctual_core::trigger::{TriggerRecord, TriggerSpec};
 use punctual_core::{Inspect, Timestamp};
 use serde_json::json;
 
@@ -129,17 +129,35 @@ fn about(trigger: &TriggerRecord, now: Timestamp) -> Vec<(&'static str, String)>
     facts.push(("schedule", when(&trigger.spec.schedule)));
     facts.extend(trigger.spec.start.map(|at| ("start", text::instant(at))));
     facts.extend(trigger.spec.end.map(|at| ("end", text::instant(at))));
+    facts.push(("if late", late(&trigger.spec)));
     facts.push((
-        "if late",
-        format!("{:?} after {}", trigger.spec.misfire, text::span(trigger.spec.tolerance)),
+        "fired",
+        match trigger.fires {
+            1 => "once".to_owned(),
+            times => format!("{times} times"),
+        },
     ));
-    facts.push(("fired", format!("{} times", trigger.fires)));
     facts.extend(
         trigger.last.map(|at| ("last", format!("{} ({})", text::instant(at), text::relative(at, now)))),
     );
     facts.push(("next", next(trigger, now)));
     facts.extend(upcoming(trigger).into_iter().map(|at| ("", text::instant(at))));
     facts
+}
+
+fn late(spec: &TriggerSpec) -> String {
+    let what = match spec.misfire {
+        MisfirePolicy::FireOnceNow => "fires once, for the latest of them".to_owned(),
+        MisfirePolicy::Skip => "is skipped".to_owned(),
+        MisfirePolicy::FireAll => "fires for each of them".to_owned(),
+        MisfirePolicy::CatchUp { limit, max_age } => {
+            let age =
+                max_age.map(|age| format!(" if not older than {}", text::span(age))).unwrap_or_default();
+            format!("fires for the last {limit} of them{age}")
+        }
+        _ => format!("{:?}", spec.misfire),
+    };
+    format!("by more than {}: {what}", text::span(spec.tolerance))
 }
 
 fn rules(job: &JobRecord) -> Vec<(&'static str, String)> {

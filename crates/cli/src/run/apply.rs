@@ -9,6 +9,9 @@ use super::host;
 use crate::file::Schedules;
 use crate::trouble::{Exit, Trouble};
 
+/// The least revision that can be the time of a change: September 2001.
+const FIRST_TIME: i64 = 1_000_000_000;
+
 /// Applies the definitions of a file. A lower revision than the one in force is no error: it changes nothing.
 pub(super) async fn apply(
     scheduler: &Scheduler,
@@ -51,6 +54,12 @@ pub(super) async fn apply(
                 "{file}: set `{name}` revision {revision} is older than revision {in_force}, which {by} wrote; that one \
                  stays in force"
             );
+            if revision_given && *revision < FIRST_TIME && in_force >= FIRST_TIME {
+                eprintln!(
+                    "hint: {in_force} is the time of the last change of a file without `revision`; give a higher number, or \
+                     another `set`"
+                );
+            }
             Ok(())
         }
     }

@@ -158,29 +158,18 @@ const PLAIN: &str = "0";
 
 impl View {
     fn head(&self) -> Option<String> {
-        (self.style != Style::Json)
-            .then(|| self.columns("time (UTC)", "job", "what", "late", "took", "", DIM))
+        let cells = ["time (UTC)", "node", "job", "what", "late", "took", ""];
+        (self.style != Style::Json).then(|| self.columns(DIM, cells))
     }
 
-    fn columns(
-        &self,
-        time: &str,
-        who: &str,
-        what: &str,
-        late: &str,
-        took: &str,
-        detail: &str,
-        colour: &str,
-    ) -> String {
+    fn columns(&self, colour: &str, [time, node, who, what, late, took, detail]: [&str; 7]) -> String {
         let width = *self.width.read().unwrap_or_else(PoisonError::into_inner);
+        let name = self.node.chars().count().max(4);
         let what = format!("{what:<9}");
         let what =
             if self.style == Style::Coloured { format!("\u{1b}[{colour}m{what}\u{1b}[0m") } else { what };
-        let node = if time.starts_with("time") { "node" } else { &self.node };
-        let line = format!(
-            "{time:<12}  {node:<name$}  {who:<width$}  {what}  {late:>9}  {took:>8}  {detail}",
-            name = self.node.len().max(4)
-        );
+        let line =
+            format!("{time:<12}  {node:<name$}  {who:<width$}  {what}  {late:>9}  {took:>8}  {detail}");
         line.trim_end().to_owned()
     }
 
@@ -192,7 +181,7 @@ impl View {
         let time = text::clock(moment(stamped.boot_us));
         let took = row.took.map(text::span).unwrap_or_default();
         let late = row.late.unwrap_or_default();
-        Some(self.columns(&time, &row.who, row.what, &late, &took, &row.detail, row.colour))
+        Some(self.columns(row.colour, [&time, &self.node, &row.who, row.what, &late, &took, &row.detail]))
     }
 
     fn row(&mut self, stamped: &Stamped) -> Option<Row> {

@@ -36,11 +36,12 @@ pub(crate) async fn run(args: RunArgs) -> ExitCode {
 }
 
 fn report(troubles: &[Trouble]) -> ExitCode {
-    troubles.iter().map(Trouble::report).last().unwrap_or(ExitCode::FAILURE)
+    let codes: Vec<ExitCode> = troubles.iter().map(Trouble::report).collect();
+    codes.first().copied().unwrap_or(ExitCode::FAILURE)
 }
 
 async fn node(args: RunArgs, schedules: Schedules) -> Result<(), Trouble> {
-    let mut signals = Signals::listen()?;
+    let Signals { mut hangup, mut interrupt, mut terminate } = Signals::listen()?;
     let settings = &schedules.node;
     let given = args.name.clone().or_else(|| settings.name.clone()).filter(|name| !name.is_empty());
     let name = given.unwrap_or_else(own_name);
@@ -53,13 +54,13 @@ async fn node(args: RunArgs, schedules: Schedules) -> Result<(), Trouble> {
     if let Some(path) = &args.journal {
         builder = builder.listener(Journal::open(path)?);
     }
-    let profile = args.profile.or(settings.profile.as_ref().map(|profile| profile.0)).unwrap_or_default();
+    let profile =
+        args.profile.or_else(|| settings.profile.as_ref().map(|profile| profile.0)).unwrap_or_default();
     let scheduler = job::register(builder, Host::new(name, profile)).build().await?;
 
     let unlisted = if args.prune { Unlisted::Prune } else { Unlisted::Keep };
     apply::apply(&scheduler, &args.file, schedules, unlisted).await?;
 
-    let Signals { hangup, interrupt, terminate } = &mut signals;
     let reloading = async {
         while hangup.recv().await.is_some() {
             match file::load(&args.file) {
@@ -84,12 +85,10 @@ async fn node(args: RunArgs, schedules: Schedules) -> Result<(), Trouble> {
             () = reloading => {}
         }
         eprintln!("shutting down: waiting for running jobs; Ctrl-C ends them at once");
-        tokio::spawn(async {
-            if let Ok(mut interrupt) = signal(SignalKind::interrupt()) {
-                interrupt.recv().await;
-                // The guards of running commands see that we are gone, and end them.
-                std::process::exit(INTERRUPTED);
-            }
+        tokio::spawn(async move {
+            interrupt.recv().await;
+            // The guards of running commands see that we are gone, and end them.
+            std::process::exit(INTERRUPTED);
         });
     };
     let ended = scheduler.run_until(shutdown).await;
@@ -100,13 +99,13 @@ async fn node(args: RunArgs, schedules: Schedules) -> Result<(), Trouble> {
 /// The values that the command line gives, or else the file.
 fn tune(builder: punctual::Builder, args: &RunArgs, file: &NodeTable) -> punctual::Builder {
     builder.settings(|settings| {
-        if let Some(profile) = args.profile.or(file.profile.as_ref().map(|profile| profile.0)) {
+        if let Some(profile) = args.profile.or_else(|| file.profile.as_ref().map(|profile| profile.0)) {
             settings.profile = profile;
         }
-        if let Some(capacity) = args.capacity.or(file.capacity.as_ref().map(|capacity| capacity.0)) {
+        if let Some(capacity) = args.capacity.or_else(|| file.capacity.as_ref().map(|capacity| capacity.0)) {
             settings.capacity = capacity;
         }
-        if let Some(grace) = args.grace.or(file.grace.map(|grace| grace.0)) {
+        if let Some(grace) = args.grace.or_else(|| file.grace.map(|grace| grace.0)) {
             settings.grace = grace;
         }
         if let Some(poll) = file.poll {

@@ -160,6 +160,20 @@ cases! {
         assert_eq!(bench.live(row.id).await, None);
     }
 
+    /// The old owner of work that was recorded as lost learns that its result was refused: it is not a repeat of the
+    /// record that the recovery wrote.
+    async fn a_late_completion_of_lost_work_is_fenced(bench) {
+        let job = bench.job_with("j", |job| job.spec = at_most_once()).await;
+        let (_, row) = orphan(&bench, &job).await;
+        assert_eq!(bench.store.begin(vec![claim_of(&row)]).await.expect("a write"), [SettleOutcome::Done]);
+        let row = bench.row(row.id).await;
+        assert_eq!(bench.settle(recovery(&bench, &row, &job.spec).await).await, SettleOutcome::Done);
+        assert_eq!(bench.settle(success(&row)).await, SettleOutcome::Fenced);
+        let record = bench.record(row.id).await.expect("a record");
+        assert_eq!(record.outcome, Outcome::Lost);
+        assert!(record.fence > row.fence, "a recovery is a hand-over, and carries a larger fence");
+    }
+
     /// Work that runs at most once and had not begun runs, its attempt unchanged.
     async fn unbegun_work_at_most_once_runs(bench) {
         let job = bench.job_with("j", |job| job.spec = at_most_once()).await;

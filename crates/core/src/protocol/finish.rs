@@ -88,8 +88,8 @@ pub fn settle(
             end(row, Outcome::Lost, attempt, None)
         }
         Wish::HandBack => {
-            let attempts = if begun { with(row, attempt) } else { row.attempts.clone() };
-            back(row, Duration::ZERO, row.attempt, row.losses, attempts, true)
+            let attempts = if begun { with_attempt(row, attempt) } else { row.attempts.clone() };
+            back(Duration::ZERO, row.attempt, row.losses, attempts, true)
         }
         Wish::Retry(delay) => {
             let failures = row.attempt.saturating_sub(row.losses);
@@ -98,7 +98,7 @@ pub fn settle(
             } else {
                 let delay = delay.unwrap_or_else(|| jittered(spec, failures, entropy));
                 let next = row.attempt.saturating_add(1);
-                back(row, delay, next, row.losses, with(row, attempt), spec.hold_slot_while_waiting)
+                back(delay, next, row.losses, with_attempt(row, attempt), spec.hold_slot_while_waiting)
             }
         }
     };
@@ -107,7 +107,7 @@ pub fn settle(
 
 /// Hands back a row that names this node though the node does not run it: a claim whose answer was lost.
 pub fn hand_back(claim: ClaimRef, row: &Execution) -> SettlePlan {
-    let then = back(row, Duration::ZERO, row.attempt, row.losses, row.attempts.clone(), true);
+    let then = back(Duration::ZERO, row.attempt, row.losses, row.attempts.clone(), true);
     SettlePlan { claim, then }
 }
 
@@ -137,7 +137,7 @@ fn jittered(spec: &ExecutionSpec, failures: u32, entropy: &dyn Entropy) -> Durat
     delay.saturating_sub(entropy.below(share))
 }
 
-fn with(row: &Execution, attempt: Attempt) -> Vec<Attempt> {
+pub(super) fn with_attempt(row: &Execution, attempt: Attempt) -> Vec<Attempt> {
     let mut attempts = row.attempts.clone();
     attempts.push(attempt);
     let surplus = attempts.len().saturating_sub(MAX_ATTEMPTS_KEPT);
@@ -146,7 +146,6 @@ fn with(row: &Execution, attempt: Attempt) -> Vec<Attempt> {
 }
 
 pub(super) fn back(
-    _row: &Execution,
     delay: Duration,
     attempt: u32,
     losses: u32,
@@ -175,10 +174,6 @@ pub(super) fn end(row: &Execution, outcome: Outcome, attempt: Attempt, output: O
         ended: attempt.ended,
         error: attempt.error.clone(),
         output: output.map(|text| clip(&text, MAX_OUTPUT_BYTES)),
-        attempts: with(row, attempt),
+        attempts: with_attempt(row, attempt),
     }))
-}
-
-pub(super) fn with_attempt(row: &Execution, attempt: Attempt) -> Vec<Attempt> {
-    with(row, attempt)
 }

@@ -6,7 +6,7 @@ use crate::execution::{Attempt, AttemptOutcome, Execution, ExecutionState, Outco
 use crate::job::{ExecutionSpec, OnNodeLoss};
 use crate::key::NodeId;
 use crate::protocol::finish::{MAX_LOSSES, back, end, with_attempt};
-use crate::store::{ClaimRef, SettlePlan};
+use crate::store::{ClaimRef, SettlePlan, Settlement};
 use crate::time::Timestamp;
 
 /// Decides about a live row that names `owner`, a node that is not up.
@@ -27,17 +27,27 @@ pub fn settle(row: &Execution, spec: &ExecutionSpec, owner: NodeId, now: Timesta
     let losses = row.losses.saturating_add(1);
     let then = match (spec.on_node_loss, row.state) {
         (OnNodeLoss::Lose, ExecutionState::Running) => end(row, Outcome::Lost, attempt, None),
-        (OnNodeLoss::Lose, _) => {
-            back(row, Duration::ZERO, row.attempt, row.losses, row.attempts.clone(), true)
-        }
+        (OnNodeLoss::Lose, _) => back(Duration::ZERO, row.attempt, row.losses, row.attempts.clone(), true),
         (OnNodeLoss::Rerun, _) if losses > MAX_LOSSES => {
             let why = format!("given up after {losses} nodes died while they ran it");
             end(row, Outcome::Failed, Attempt { error: Some(why.into()), ..attempt }, None)
         }
         (OnNodeLoss::Rerun, _) => {
             let next = row.attempt.saturating_add(1);
-            back(row, Duration::ZERO, next, losses, with_attempt(row, attempt), true)
+            back(Duration::ZERO, next, losses, with_attempt(row, attempt), true)
         }
     };
-    SettlePlan { claim: ClaimRef { id: row.id, owner, fence: row.fence }, then }
+    SettlePlan { claim: ClaimRef { id: row.id, owner, fence: row.fence }, then: under_a_new_fence(then) }
+}
+
+/// A record that a recovery writes carries a fence of its own: the taking over is a hand-over like any other. Under the
+/// old one, a late result of the old owner would look like a repeat of a step that had committed.
+fn under_a_new_fence(then: Settlement) -> Settlement {
+    match then {
+        Settlement::End(mut record) => {
+            record.fence = record.fence.next();
+            Settlement::End(record)
+        }
+        back @ Settlement::Back(_) => back,
+    }
 }

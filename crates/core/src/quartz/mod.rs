@@ -150,7 +150,7 @@ impl Trigger {
             Schedule::Cron(_) | Schedule::Daily(_) | Schedule::Custom(_) => None,
         };
         // Without an anchor an interval counts from 1970, which nobody means by a start.
-        let given = spec.start.or(own_start.filter(|&own| own != Timestamp::EPOCH));
+        let given = spec.start.or_else(|| own_start.filter(|&own| own != Timestamp::EPOCH));
         if own_start.is_some() && given != own_start {
             let message = "by rules of Quartz the schedule must count from the trigger's start";
             return Err(Error::invalid("quartz trigger", message));

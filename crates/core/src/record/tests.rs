@@ -9,8 +9,8 @@ use crate::execution::{
     Attempt, AttemptOutcome, Execution, ExecutionWithJob, HistoryRecord, JobRef, Occurrence, Slot,
 };
 use crate::job::{Concurrency, ExecutionSpec, RetryPolicy, WhenBusy};
-use crate::key::{ExecutionId, Fence};
-use crate::node::Profile;
+use crate::key::{ExecutionId, Fence, NodeId};
+use crate::node::{NodeInfo, NodeRecord, Profile};
 use crate::schedule::{Every, Schedule};
 use crate::trigger::TriggerSpec;
 

@@ -7,11 +7,13 @@ use punctual_core::node::NodeState;
 use punctual_core::record::Coded;
 use punctual_core::trigger::TriggerState;
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::*;
 
 fn tables() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
     connection.execute_batch(CREATE_MIGRATION).unwrap();
     for migration in punctual_core::migrate::parse(punctual_migrations::SQLITE).unwrap() {
         for step in migration.steps {
@@ -31,7 +33,7 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 
 /// All statements, by the names of their constants.
 fn statements() -> Vec<(&'static str, &'static str)> {
-    let text = include_str!("../sql.rs");
+    let text = concat!(include_str!("../sql.rs"), include_str!("listings.rs"));
     let names = text.lines().filter_map(|line| {
         line.strip_prefix("pub(crate) const ")?
             .strip_suffix(": &str =")

@@ -1,7 +1,5 @@
 //! Reading what is due, and claiming it: triggers by plans, ready rows by order.
 
-use std::collections::BTreeSet;
-
 use punctual_core::execution::{ExecutionWithJob, NewExecution, Skip};
 use punctual_core::record::{Coded, DueRow, ExecutionRow, SkipRow, WorkRow, after, kinds_document};
 use punctual_core::store::{
@@ -190,7 +188,6 @@ pub(super) fn claim_ready(step: &Step<'_>, request: &ClaimReady) -> Outcome<Clai
     }
     let kinds = kinds_document(kinds)?;
     let (now, parked) = (step.now().as_micros(), after(step.now(), *park));
-    let mut busy = BTreeSet::new();
     let mut looked_at = 0;
     while answer.work.len() < room && looked_at < MOST_CANDIDATES {
         let candidates = candidates(step, &kinds, now, (*limit).clamp(32, MOST_CANDIDATES))?;
@@ -204,14 +201,8 @@ pub(super) fn claim_ready(step: &Step<'_>, request: &ClaimReady) -> Outcome<Clai
             looked_at += 1;
             let next = match slot {
                 None => Some(fence.saturating_add(1)),
-                Some((key, limit)) => {
-                    // A row that kept its slot may go though the key has no other free.
-                    let fence = slots::take(step, &key, limit, &id, fence)?;
-                    if fence.is_none() {
-                        busy.insert(key);
-                    }
-                    fence
-                }
+                // A row that kept its slot may go though the key has no other free.
+                Some((key, limit)) => slots::take(step, &key, limit, &id, fence)?,
             };
             let Some(fence) = next else {
                 step.run(sql::PARK_READY, params![id, parked])?;

@@ -1,12 +1,10 @@
 //! Several processes on one file, killed at any point: nothing is left half done.
-#![expect(clippy::disallowed_methods, reason = "real processes are left to run for a real while")]
 
 use std::collections::BTreeSet;
 use std::env;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use punctual_core::entropy::SeededEntropy;
 use punctual_core::{Entropy, JobStore, NodeId};
@@ -30,9 +28,12 @@ async fn child() {
     for round in 0.. {
         let now = store.now().await.unwrap();
         let _ = fire(&store, me, 20, seed.wrapping_mul(1_000_003) + round).await;
+        println!("fired");
         let id = (u128::from(entropy.draw()) << 64) | u128::from(entropy.draw());
         let _ = store.enqueue(vec![work(id, None, now), work(id ^ 1, None, now)]).await.unwrap();
+        println!("enqueued");
         let claimed = claim_ready(&store, me, 5).await;
+        println!("claimed");
         let mut plans: Vec<_> = good(&claimed.work).into_iter().map(|work| success(work, now)).collect();
         let mine = store.inspect().executions(punctual_core::inspect::ExecutionFilter {
             owner: Some(node_id(me)),
@@ -47,18 +48,47 @@ async fn child() {
         plans.sort_by_key(|plan| plan.claim.id);
         plans.dedup_by_key(|plan| plan.claim.id);
         let _ = store.settle(plans).await.unwrap();
+        println!("settled");
         store.check_in(node_id(me)).await.unwrap();
     }
 }
 
-fn start(file: &Path, seed: u64) -> Child {
-    Command::new(env::current_exe().unwrap())
+/// A process, and what it says after each of its steps.
+struct Process {
+    child: Child,
+    steps: BufReader<ChildStdout>,
+}
+
+impl Process {
+    /// Lets it take `steps` steps, and then a moment of the next one.
+    fn let_run(&mut self, steps: u64, entropy: &SeededEntropy) {
+        let mut line = String::new();
+        for _ in 0..steps {
+            assert!(self.steps.read_line(&mut line).unwrap() > 0, "a process ended by itself");
+        }
+        // Steps take from a tenth of a millisecond to some: so do these draws.
+        for _ in 0..entropy.draw() % 500_000 {
+            entropy.draw();
+        }
+    }
+
+    fn kill(mut self) {
+        assert!(self.child.try_wait().unwrap().is_none(), "a process ended by itself");
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn start(file: &Path, seed: u64) -> Process {
+    let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "processes::child", "--ignored", "--nocapture"])
         .env(FILE, file)
         .env(SEED, seed.to_string())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .spawn()
-        .unwrap()
+        .unwrap();
+    let steps = BufReader::new(child.stdout.take().unwrap());
+    Process { child, steps }
 }
 
 #[tokio::test]
@@ -72,18 +102,15 @@ async fn processes_that_are_killed_leave_nothing_half_done() {
     put(&store, &exclusive, &(11..=14).map(|id| trigger(id, &exclusive, now)).collect::<Vec<_>>()).await;
 
     let entropy = SeededEntropy::new(42);
-    let mut running: Vec<Child> = (0..3).map(|seed| start(&path, seed)).collect();
+    let mut running: Vec<Process> = (0..3).map(|seed| start(&path, seed)).collect();
     for round in 3..15 {
-        thread::sleep(Duration::from_millis(100) + entropy.below(Duration::from_millis(150)));
         let mut victim = running.remove(0);
-        victim.kill().unwrap();
-        victim.wait().unwrap();
+        victim.let_run(20 + entropy.draw() % 60, &entropy);
+        victim.kill();
         running.push(start(&path, round));
     }
-    for mut child in running {
-        assert!(child.try_wait().unwrap().is_none(), "a process ended by itself");
-        child.kill().unwrap();
-        child.wait().unwrap();
+    for process in running {
+        process.kill();
     }
 
     let file = Connection::open(&path).unwrap();

@@ -4,20 +4,29 @@
 //! step reads, a pure function plans, the next step applies what still fits. So a store has no condition that is not
 //! about its own dialect or driver, and no transaction stays open while anybody thinks.
 
+mod change;
+mod firing;
+mod member;
+mod settling;
+
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::change::{Applied, Cancelled, Change, Enqueue, Expect, Leave, LiveWork, SetRecord};
+pub use self::firing::{
+    Claim, ClaimOutcome, ClaimReady, Claimed, ClaimedReady, Due, DueTrigger, FirePlan, ReadDue, Slice,
+    TriggerPatch,
+};
+pub use self::member::{CheckedIn, Owned, Standby, Standing};
+pub use self::settling::{Back, SettleOutcome, SettlePlan, Settlement};
 use crate::error::Result;
-use crate::execution::{Execution, ExecutionWithJob, HistoryRecord, NewExecution, Skip, Slot};
+use crate::execution::ExecutionWithJob;
 use crate::inspect::Inspect;
-use crate::job::{ExecutionSpec, JobRecord, Payload};
-use crate::key::{ExecutionId, Fence, JobId, Kind, NodeId, TriggerId};
-use crate::node::{NodeInfo, NodeRecord};
+use crate::key::{ExecutionId, Fence, NodeId, TriggerId};
+use crate::node::NodeInfo;
 use crate::time::{BoxFuture, Timestamp};
-use crate::trigger::{TriggerRecord, TriggerState};
 
 /// Where schedules and work live, and the only place where nodes meet.
 ///
@@ -88,7 +97,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
 
     /// Marks an up node dead and deletes its beat, if its beat is still `beat`; waits for a claim of it in flight.
     ///
-    /// Answers `true` if the node is dead afterwards (also if it was before), `false` if it has beaten since.
+    /// Answers `true` if the node is not up afterwards (also if it had died or left before), `false` if it has beaten
+    /// since.
     async fn take_over(&self, dead: NodeId, beat: i64) -> Result<bool>;
 
     /// Marks an up node as left and deletes its beat. Rows that still name it are orphans from then on.
@@ -125,10 +135,12 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// id; at most `limit`; under the same condition on the node as [`JobStore::claim`].
     ///
     /// A row that needs a slot keeps the one it holds or takes a free one; if there is none its `wake` is set to
-    /// `park` after now. The row becomes `Claimed` with the next fence (the slot's, else its own plus one).
+    /// `park` after now. The row becomes `Claimed` with a fence above its own last one and above the slot's, so that
+    /// fences grow for each execution and for each slot, also where a key has several.
     async fn claim_ready(&self, request: ClaimReady) -> Result<ClaimedReady>;
 
     /// Marks claimed rows as begun, if owner and fence match; needed before the body of work that runs at most once.
+    /// Repeating it is `Done` while the row is there, and `Fenced` after: what has ended must not begin again.
     async fn begin(&self, claims: Vec<ClaimRef>) -> Result<Vec<SettleOutcome>>;
 
     /// Ends executions or puts them back, each if the row's owner and fence are the given ones.
@@ -221,380 +233,6 @@ pub struct ClaimRef {
     pub fence: Fence,
 }
 
-/// What a record must be for a change to apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
-    /// No record has the key, and the mark of the key (the last instant of a deleted trigger) is this.
-    Absent {
-        /// As [`crate::Inspect::trigger`] reported it; `None` for jobs and sets.
-        mark: Option<Timestamp>,
-    },
-    /// The record has the same id and this revision.
-    Rev(i64),
-}
-
-/// The new content of a set's row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetRecord {
-    /// Its name: a file's, or a library's.
-    pub name: Box<str>,
-    /// Its revision. A lower one never overwrites a higher one.
-    pub revision: i64,
-    /// The hash of all its definitions.
-    pub hash: i64,
-    /// Who wrote it, for people.
-    pub by: Box<str>,
-    /// Grows with every write.
-    pub rev: i64,
-    /// When it was written, on the store's clock; set by the store.
-    pub written: Timestamp,
-}
-
-/// What live rows keep when what they inherited from goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leave {
-    /// The rules.
-    pub spec: ExecutionSpec,
-    /// The data.
-    pub payload: Payload,
-}
-
-/// What happens to live executions of a job that is deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LiveWork {
-    /// The change loses while there are any.
-    MustBeNone,
-    /// Those that nobody owns end as cancelled; owned ones are marked to stop.
-    Cancel,
-    /// They go on without their job.
-    Detach,
-}
-
-/// One change of definitions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "a change lives for one step, and there is one in it")]
-pub enum Change {
-    /// Creates or replaces a job.
-    PutJob {
-        /// What must be there.
-        expect: Expect,
-        /// The new content.
-        job: JobRecord,
-    },
-    /// Creates or replaces a trigger.
-    PutTrigger {
-        /// What must be there.
-        expect: Expect,
-        /// The new content.
-        trigger: TriggerRecord,
-    },
-    /// Deletes a trigger.
-    DeleteTrigger {
-        /// Which.
-        id: TriggerId,
-        /// Its revision.
-        rev: i64,
-        /// What its live rows keep.
-        leave: Leave,
-    },
-    /// Deletes a job.
-    DeleteJob {
-        /// Which.
-        id: JobId,
-        /// Its revision.
-        rev: i64,
-        /// What becomes of its live rows.
-        live: LiveWork,
-        /// What its live rows keep.
-        leave: Leave,
-    },
-    /// Creates or replaces the row of a set.
-    PutSet {
-        /// What must be there.
-        expect: Expect,
-        /// The new content.
-        set: SetRecord,
-    },
-}
-
-/// What became of a batch of changes.
-#[must_use = "a lost race must be looked at"]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// All were written.
-    All,
-    /// The one with this index did not fit; nothing was written.
-    Lost {
-        /// Its index.
-        at: usize,
-    },
-}
-
-/// Work to put into the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Enqueue {
-    /// The row.
-    pub execution: NewExecution,
-    /// Run this long after the store's now; `None` runs at `execution.scheduled`.
-    pub delay: Option<Duration>,
-}
-
-/// What a cancellation did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cancelled {
-    /// Rows that ended at once.
-    pub ended: u32,
-    /// Rows whose owner was asked to stop them.
-    pub asked: u32,
-}
-
-/// Whether a node claims.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standby {
-    /// It claims nothing.
-    On,
-    /// It claims.
-    Off,
-}
-
-/// Whether a node is a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It is.
-    Up,
-    /// It was declared dead, or has left.
-    Gone,
-}
-
-/// What a node learns at a check-in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckedIn {
-    /// The store's clock.
-    pub now: Timestamp,
-    /// Whether the node is a member.
-    pub standing: Standing,
-    /// Its beat after this step.
-    pub beat: i64,
-    /// Its gate.
-    pub gate: i64,
-    /// Whether it is in standby.
-    pub standby: Standby,
-    /// The epoch of the store, raised after commits were lost.
-    pub epoch: u32,
-    /// Every node that is up, itself included.
-    pub nodes: Vec<NodeRecord>,
-    /// Live rows that name this node.
-    pub owned: Vec<Owned>,
-    /// Owners of live rows that are not up.
-    pub gone_owners: Vec<NodeId>,
-}
-
-/// A live row of the node that asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owned {
-    /// The row.
-    pub id: ExecutionId,
-    /// Its fence.
-    pub fence: Fence,
-    /// Its try.
-    pub attempt: u32,
-    /// Why it is to stop, if somebody asked.
-    pub cancel: Option<Box<str>>,
-}
-
-/// A part of the due set: triggers whose slice lies in `from..to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slice {
-    /// The first slice.
-    pub from: i64,
-    /// One past the last slice.
-    pub to: i64,
-}
-
-/// Asks for due triggers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadDue {
-    /// Who asks; the answer has its gate.
-    pub node: NodeId,
-    /// What it can run.
-    pub kinds: Arc<[Kind]>,
-    /// How many it has room for.
-    pub limit: u32,
-    /// Its share, if it is to have one.
-    pub slice: Option<Slice>,
-}
-
-/// A due trigger with its job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DueTrigger {
-    /// The trigger.
-    pub trigger: TriggerRecord,
-    /// Its job.
-    pub job: JobRecord,
-}
-
-/// What is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// The store's clock; plans are made for this instant.
-    pub now: Timestamp,
-    /// The node's gate, to be handed to the claim.
-    pub gate: i64,
-    /// The due triggers, in order.
-    pub triggers: Vec<Readable<DueTrigger>>,
-    /// The earliest `wake` after `now` of any active trigger or ready row of the kinds.
-    pub next_wake: Option<Timestamp>,
-    /// Whether a ready row of the kinds is due, so that a [`JobStore::claim_ready`] is worth its while.
-    pub ready: bool,
-}
-
-/// How a trigger is to be moved on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TriggerPatch {
-    /// The new state.
-    pub state: TriggerState,
-    /// The next undecided instant.
-    pub next_fire: Option<Timestamp>,
-    /// When to look again.
-    pub wake: Option<Timestamp>,
-    /// The last decided instant; `None` leaves the stored one, which must never be forgotten.
-    pub last: Option<Timestamp>,
-    /// Firings to add.
-    pub fires: i64,
-    /// Why it is in error.
-    pub error: Option<Box<str>>,
-    /// Instants that are left out.
-    pub skips: Vec<Skip>,
-}
-
-/// What to do with one due trigger, if it is still as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FirePlan {
-    /// Which.
-    pub trigger: TriggerId,
-    /// Its revision as read.
-    pub rev: i64,
-    /// Its firing counter as read.
-    pub fire_seq: i64,
-    /// What fires; may be empty.
-    pub executions: Vec<NewExecution>,
-    /// The slot that must be free; at most one execution has one.
-    pub slot: Option<Slot>,
-    /// How the trigger moves on if it fires.
-    pub then: TriggerPatch,
-    /// How it moves on if the slot is taken.
-    pub busy: TriggerPatch,
-}
-
-/// Asks to apply plans.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// Who claims.
-    pub node: NodeId,
-    /// The gate that the plans saw.
-    pub gate: i64,
-    /// The plans.
-    pub plans: Vec<FirePlan>,
-}
-
-/// What became of a plan.
-#[must_use = "a lost race must be looked at"]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClaimOutcome {
-    /// It was applied; one fence for each of its executions.
-    Fired(Vec<Fence>),
-    /// The slot was taken, and the `busy` patch was applied.
-    Busy,
-    /// The trigger was no longer as it was read; nothing was written for it.
-    Lost,
-}
-
-/// The answer to a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claimed {
-    /// The store's clock.
-    pub now: Timestamp,
-    /// Whether the node may claim; if not, all outcomes are `Lost`.
-    pub gate_open: bool,
-    /// One for each plan.
-    pub outcomes: Vec<ClaimOutcome>,
-}
-
-/// Asks for ready work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimReady {
-    /// Who claims.
-    pub node: NodeId,
-    /// The gate that it last saw.
-    pub gate: i64,
-    /// What it can run.
-    pub kinds: Arc<[Kind]>,
-    /// How many it has room for.
-    pub limit: u32,
-    /// How long a row that found its slot taken stays out of the way.
-    pub park: Duration,
-}
-
-/// The answer to a claim of ready work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimedReady {
-    /// The store's clock.
-    pub now: Timestamp,
-    /// Whether the node may claim.
-    pub gate_open: bool,
-    /// What it got. A poisoned row was claimed too, so that it can be held by a [`JobStore::settle`].
-    pub work: Vec<Readable<ExecutionWithJob>>,
-}
-
-/// How an execution leaves its owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settlement {
-    /// It has ended.
-    End(Box<HistoryRecord>),
-    /// It goes back among the ready ones, or is held.
-    Back(Back),
-}
-
-/// The row of an execution that goes back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Back {
-    /// `Ready` or `Held`.
-    pub state: crate::execution::ExecutionState,
-    /// How long it waits.
-    pub delay: Duration,
-    /// The number of its next try.
-    pub attempt: u32,
-    /// How many tries were lost with their node.
-    pub losses: u32,
-    /// The ended tries, newest last.
-    pub attempts: Vec<crate::execution::Attempt>,
-    /// Whether it keeps the slot that it holds.
-    pub keep_slot: bool,
-    /// Why it is held.
-    pub error: Option<Box<str>>,
-}
-
-/// What to do with one owned execution, if owner and fence still match.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettlePlan {
-    /// Which claim.
-    pub claim: ClaimRef,
-    /// What becomes of it.
-    pub then: Settlement,
-}
-
-/// What became of a guarded write to an execution.
-#[must_use = "a stale owner must stop"]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SettleOutcome {
-    /// It was written.
-    Done,
-    /// The history holds this execution with this fence: an earlier try of the same step had committed.
-    AlreadyDone,
-    /// The row has moved on, or is gone; nothing was written.
-    Fenced,
-}
-
 /// Asks to delete old rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prune {
@@ -619,6 +257,3 @@ impl Pruned {
         self.history >= u64::from(limit)
     }
 }
-
-/// Live rows and their page, as listings return them.
-pub type Executions = Vec<Readable<Execution>>;

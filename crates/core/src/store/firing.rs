@@ -1,0 +1,155 @@
+//! From what is due to claims: the requests, plans and answers of the hot path.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Readable;
+use crate::execution::{ExecutionWithJob, NewExecution, Skip, Slot};
+use crate::job::JobRecord;
+use crate::key::{Fence, Kind, NodeId, TriggerId};
+use crate::time::Timestamp;
+use crate::trigger::{TriggerRecord, TriggerState};
+
+/// A part of the due set: triggers whose slice lies in `from..to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// The first slice.
+    pub from: i64,
+    /// One past the last slice.
+    pub to: i64,
+}
+
+/// Asks for due triggers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadDue {
+    /// Who asks; the answer has its gate.
+    pub node: NodeId,
+    /// What it can run.
+    pub kinds: Arc<[Kind]>,
+    /// How many it has room for.
+    pub limit: u32,
+    /// Its share, if it is to have one.
+    pub slice: Option<Slice>,
+}
+
+/// A due trigger with its job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueTrigger {
+    /// The trigger.
+    pub trigger: TriggerRecord,
+    /// Its job.
+    pub job: JobRecord,
+}
+
+/// What is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The store's clock; plans are made for this instant.
+    pub now: Timestamp,
+    /// The node's gate, to be handed to the claim.
+    pub gate: i64,
+    /// The due triggers, in order.
+    pub triggers: Vec<Readable<DueTrigger>>,
+    /// The earliest `wake` after `now` of any active trigger or ready row of the kinds.
+    pub next_wake: Option<Timestamp>,
+    /// Whether a ready row of the kinds is due, so that a [`JobStore::claim_ready`] is worth its while.
+    pub ready: bool,
+}
+
+/// How a trigger is to be moved on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TriggerPatch {
+    /// The new state.
+    pub state: TriggerState,
+    /// The next undecided instant.
+    pub next_fire: Option<Timestamp>,
+    /// When to look again.
+    pub wake: Option<Timestamp>,
+    /// The last decided instant; `None` leaves the stored one, which must never be forgotten.
+    pub last: Option<Timestamp>,
+    /// Firings to add.
+    pub fires: i64,
+    /// Why it is in error.
+    pub error: Option<Box<str>>,
+    /// Instants that are left out.
+    pub skips: Vec<Skip>,
+}
+
+/// What to do with one due trigger, if it is still as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirePlan {
+    /// Which.
+    pub trigger: TriggerId,
+    /// Its revision as read.
+    pub rev: i64,
+    /// Its firing counter as read.
+    pub fire_seq: i64,
+    /// What fires; may be empty.
+    pub executions: Vec<NewExecution>,
+    /// The slot that must be free; at most one execution has one.
+    pub slot: Option<Slot>,
+    /// How the trigger moves on if it fires.
+    pub then: TriggerPatch,
+    /// How it moves on if the slot is taken.
+    pub busy: TriggerPatch,
+}
+
+/// Asks to apply plans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Who claims.
+    pub node: NodeId,
+    /// The gate that the plans saw.
+    pub gate: i64,
+    /// The plans.
+    pub plans: Vec<FirePlan>,
+}
+
+/// What became of a plan.
+#[must_use = "a lost race must be looked at"]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimOutcome {
+    /// It was applied; one fence for each of its executions.
+    Fired(Vec<Fence>),
+    /// The slot was taken, and the `busy` patch was applied.
+    Busy,
+    /// The trigger was no longer as it was read; nothing was written for it.
+    Lost,
+}
+
+/// The answer to a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The store's clock.
+    pub now: Timestamp,
+    /// Whether the node may claim; if not, all outcomes are `Lost`.
+    pub gate_open: bool,
+    /// One for each plan.
+    pub outcomes: Vec<ClaimOutcome>,
+}
+
+/// Asks for ready work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimReady {
+    /// Who claims.
+    pub node: NodeId,
+    /// The gate that it last saw.
+    pub gate: i64,
+    /// What it can run.
+    pub kinds: Arc<[Kind]>,
+    /// How many it has room for.
+    pub limit: u32,
+    /// How long a row that found its slot taken stays out of the way.
+    pub park: Duration,
+}
+
+/// The answer to a claim of ready work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedReady {
+    /// The store's clock.
+    pub now: Timestamp,
+    /// Whether the node may claim.
+    pub gate_open: bool,
+    /// What it got. A poisoned row was claimed too, so that it can be held by a [`JobStore::settle`].
+    pub work: Vec<Readable<ExecutionWithJob>>,
+}
