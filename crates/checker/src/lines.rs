@@ -1,12 +1,12 @@
 //! JSON lines of processes that may be killed while they write.
 
-use std::fmt;
 use std::io::BufRead;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// A source that cannot be read as what it was handed in for.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{source_name}, line {line}: {reason}")]
 pub struct InputError {
     /// The name that the source was handed in under.
     pub source_name: String,
@@ -15,14 +15,6 @@ pub struct InputError {
     /// What is wrong with it.
     pub reason: String,
 }
-
-impl fmt::Display for InputError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, line {}: {}", self.source_name, self.line, self.reason)
-    }
-}
-
-impl std::error::Error for InputError {}
 
 /// How much of a source there was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

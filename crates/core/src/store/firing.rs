@@ -52,7 +52,7 @@ pub struct Due {
     pub triggers: Vec<Readable<DueTrigger>>,
     /// The earliest `wake` after `now` of any active trigger or ready row of the kinds.
     pub next_wake: Option<Timestamp>,
-    /// Whether a ready row of the kinds is due, so that a [`JobStore::claim_ready`] is worth its while.
+    /// Whether a ready row of the kinds is due, so that a [`crate::JobStore::claim_ready`] is worth its while.
     pub ready: bool,
 }
 
@@ -150,6 +150,6 @@ pub struct ClaimedReady {
     pub now: Timestamp,
     /// Whether the node may claim.
     pub gate_open: bool,
-    /// What it got. A poisoned row was claimed too, so that it can be held by a [`JobStore::settle`].
+    /// What it got. A poisoned row was claimed too, so that it can be held by a [`crate::JobStore::settle`].
     pub work: Vec<Readable<ExecutionWithJob>>,
 }

@@ -1,13 +1,12 @@
 //! Why an expression was refused: where, what, and what to write instead.
 
-use std::fmt;
-
 use crate::error::Error;
 
 /// A cron expression that cannot be read.
 ///
 /// `Display` is one line: `column 7: 32 is not a day of month; use 1 to 31`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("column {column}: {message}; {hint}")]
 pub struct CronError {
     column: usize,
     message: String,
@@ -34,14 +33,6 @@ impl CronError {
         &self.hint
     }
 }
-
-impl fmt::Display for CronError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "column {}: {}; {}", self.column, self.message, self.hint)
-    }
-}
-
-impl std::error::Error for CronError {}
 
 impl From<CronError> for Error {
     fn from(error: CronError) -> Self {
