@@ -44,6 +44,15 @@ CREATE TABLE beat (
   seen_us INTEGER NOT NULL
 ) STRICT
 
+-- step: calendar
+-- Times that are left out, under the name by which triggers name them.
+CREATE TABLE calendar (
+  name       TEXT    NOT NULL PRIMARY KEY,
+  document   TEXT    NOT NULL,
+  rev        INTEGER NOT NULL,
+  updated_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID
+
 -- step: definition_set
 CREATE TABLE definition_set (
   name       TEXT    NOT NULL PRIMARY KEY,
@@ -86,6 +95,7 @@ CREATE INDEX job_slot ON job (slot_key) WHERE slot_key IS NOT NULL
 -- step: trigger
 -- State: 1 active, 2 complete, 3 error. Parked if and only if wake_us > next_fire_us.
 -- `kind` and `rank` (job plus trigger priority) are copies from the job, so that one index gives what is due in order.
+-- `calendar` is the name in `spec`, so that a change of a calendar finds its triggers. `progress` is null if it is empty.
 CREATE TABLE trigger (
   id              INTEGER NOT NULL PRIMARY KEY,
   group_name      TEXT    NOT NULL,
@@ -110,6 +120,8 @@ CREATE TABLE trigger (
   set_name        TEXT,
   hash            INTEGER NOT NULL,
   created_us      INTEGER NOT NULL,
+  progress        TEXT,
+  calendar        TEXT,
   kind            TEXT    NOT NULL,
   rank            INTEGER NOT NULL,
   completed_us    INTEGER
@@ -123,6 +135,9 @@ CREATE INDEX trigger_job ON trigger (job_id)
 
 -- step: trigger_set
 CREATE INDEX trigger_set ON trigger (set_name) WHERE set_name IS NOT NULL
+
+-- step: trigger_calendar
+CREATE INDEX trigger_calendar ON trigger (calendar) WHERE calendar IS NOT NULL
 
 -- step: trigger_due
 CREATE INDEX trigger_due ON trigger (kind, wake_us, rank DESC, id, slice) WHERE state = 1
@@ -173,6 +188,7 @@ CREATE TABLE execution (
   cancel          TEXT,
   error           TEXT,
   created_us      INTEGER NOT NULL,
+  catch_up        TEXT,
   due_us          INTEGER NOT NULL,
   CHECK ((state IN (2, 3)) = (owner IS NOT NULL))
 ) STRICT, WITHOUT ROWID

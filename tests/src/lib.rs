@@ -218,6 +218,7 @@ impl Cluster {
                 })
                 .collect(),
             nodes: inspect.nodes().await.expect("it lists nodes"),
+            calendars: inspect.calendars().await.expect("it lists calendars"),
         };
         let profile = Profile::FAST;
         let options = Options {
@@ -227,7 +228,9 @@ impl Cluster {
         };
         let mut checker = Checker::new(Window { from: self.from, until }).with_options(options);
         for (pid, lines) in &self.journals {
-            checker.journal(lines.join("\n").as_bytes(), &format!("journal of {pid}")).expect("it can be read");
+            checker
+                .journal(lines.join("\n").as_bytes(), &format!("journal of {pid}"))
+                .expect("it can be read");
         }
         let bodies = read(&self.bodies());
         checker.bodies(bodies.as_bytes(), "bodies").expect("they can be read");

@@ -4,6 +4,7 @@
 //! an exit status that says whether all is well. With `--json` the last line is one JSON object.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what these commands are for")]
 
+mod bench;
 mod ci;
 mod conformance;
 mod ends;
@@ -36,6 +37,8 @@ enum Command {
     Tidy(tidy::Options),
     /// Run everything that a change must pass.
     Ci(ci::Options),
+    /// Measure what things cost, in release, beside what others offer.
+    Bench(bench::Options),
     /// Compare schedules, calendars and misfires with the answers of Quartz.
     Oracle(oracle::Args),
     /// Show which tools are used beyond the Rust toolchain, and which of them are here.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Conformance(options) => conformance::run(&options),
         Command::Tidy(options) => tidy::run(&options),
         Command::Ci(options) => ci::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Oracle(args) => return oracle::run(&args),
         Command::Tools => tools::run(),
     };

@@ -10,6 +10,9 @@
 //!   time of the change is not known: it owes its instants from the first one that the records or its row show.
 //! * Earlier generations, and triggers that were deleted, have no definition any more: they owe what their records say.
 //! * Nothing after the end of the window is owed.
+//! * Instants are seen through the trigger's calendar as it is in the final tables. A trigger whose calendar is not
+//!   among them, whose custom schedule is code that is not here, or that goes by the rules of Quartz, which fire at no
+//!   instants of the schedule too, owes what its records say.
 //!
 //! An instant at or after the row's `next_fire` was not decided about. It is lost all the same, unless the job queues
 //! for a slot that was in use shortly before the end: then it waits.
@@ -17,10 +20,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use punctual_core::calendar::Calendar;
 use punctual_core::execution::{ExecutionState, HistoryRecord, Outcome};
+use punctual_core::instants::Instants;
 use punctual_core::job::WhenBusy;
 use punctual_core::key::{JobId, NodeId, TriggerId, TriggerKey};
-use punctual_core::misfire::COUNT_CAP;
+use punctual_core::misfire::{COUNT_CAP, MisfirePolicy};
 use punctual_core::node::NodeState;
 use punctual_core::store::PARK;
 use punctual_core::time::{BootInstant, Timestamp};
@@ -112,16 +117,30 @@ pub(crate) fn judge(
             verdict.broke(Rule::Misaccounted, 1, text, Vec::new);
         }
     }
+    let calendars: BTreeMap<&str, &Calendar> =
+        tables.calendars.iter().map(|stored| (&*stored.name, &*stored.calendar)).collect();
     let nothing = Account::default();
     for trigger in &tables.triggers {
         let account = accounts.get(&(trigger.id, trigger.generation)).unwrap_or(&nothing);
-        of_schedule(trigger, account, verdict);
+        let Some(instants) = instants_of(trigger, &calendars) else { continue };
+        of_schedule(trigger, &instants, account, verdict);
         let waits = queue_key(trigger, tables).is_some_and(|key| busy.used(key));
-        let begin = first_owed(trigger, account, cluster, tables, window);
-        lost(trigger, account, begin, end, waits, verdict);
+        let begin = first_owed(trigger, &instants, account, cluster, tables, window);
+        lost((trigger, &instants), account, begin, end, waits, verdict);
     }
     verdict.skipped = accounts.values().map(skipped_count).sum();
     stuck(tables, &busy, end, verdict);
+}
+
+/// The instants of a trigger, if they can be known from the tables.
+fn instants_of<'a>(
+    trigger: &'a TriggerRecord,
+    calendars: &BTreeMap<&str, &'a Calendar>,
+) -> Option<Instants<'a>> {
+    let spec = &trigger.spec;
+    let calendar = spec.calendar.as_deref().and_then(|name| calendars.get(name).copied());
+    let known = !matches!(spec.misfire, MisfirePolicy::Quartz { .. });
+    Instants::seen(spec, calendar).ok().filter(|_| known)
 }
 
 fn skipped_count(account: &Account<'_>) -> u64 {
@@ -144,14 +163,19 @@ fn consistent(account: &Account<'_>, verdict: &mut Verdict) {
 }
 
 /// What the schedule says about the records: each is one of its instants, and ranges are counted rightly.
-fn of_schedule(trigger: &TriggerRecord, account: &Account<'_>, verdict: &mut Verdict) {
+fn of_schedule(
+    trigger: &TriggerRecord,
+    instants: &Instants<'_>,
+    account: &Account<'_>,
+    verdict: &mut Verdict,
+) {
     let key = &trigger.key;
-    for at in account.fired.iter().filter(|at| trigger.spec.next_after(at.minus(STEP)) != Some(**at)) {
+    for at in account.fired.iter().filter(|at| instants.next_after(at.minus(STEP)) != Some(**at)) {
         let text = format!("{key} fired {at}, which is none of its instants");
         verdict.broke(Rule::Misaccounted, 1, text, Vec::new);
     }
     for (first, (last, count)) in &account.skips {
-        let counted = trigger.spec.count_within(first.minus(STEP), *last, COUNT_CAP);
+        let counted = instants.count_within(first.minus(STEP), *last, COUNT_CAP);
         if let (Some(count), Some(counted)) = (count, counted)
             && *count != counted
         {
@@ -165,12 +189,12 @@ fn of_schedule(trigger: &TriggerRecord, account: &Account<'_>, verdict: &mut Ver
 /// The first instant that a trigger owes, as the head of this module says.
 fn first_owed(
     trigger: &TriggerRecord,
+    instants: &Instants<'_>,
     account: &Account<'_>,
     cluster: &Cluster,
     tables: &Tables,
     window: Window,
 ) -> Option<Timestamp> {
-    let spec = &trigger.spec;
     // What an earlier trigger of the key, or an earlier generation, had decided about by then.
     let earlier = |by: Timestamp| {
         let of_key = tables.history.iter().filter(|record| {
@@ -181,36 +205,35 @@ fn first_owed(
         of_key.map(|record| record.until.unwrap_or(record.scheduled)).filter(|last| *last <= by).max()
     };
     let first = if let Some(at) = cluster.rescheduled.get(&(trigger.key.clone(), trigger.generation)) {
-        spec.first(*at, earlier(*at))
+        instants.first(*at, earlier(*at))
     } else if trigger.generation <= 1 {
-        spec.first(trigger.created, earlier(trigger.created))
+        instants.first(trigger.created, earlier(trigger.created))
     } else {
         account.next_record(Timestamp::MIN).or(trigger.next_fire)
     };
     let before_window = trigger.created < window.from;
     first.and_then(|first| {
-        if before_window { spec.next_after(first.max(window.from).minus(STEP)) } else { Some(first) }
+        if before_window { instants.next_after(first.max(window.from).minus(STEP)) } else { Some(first) }
     })
 }
 
 fn lost(
-    trigger: &TriggerRecord,
+    (trigger, instants): (&TriggerRecord, &Instants<'_>),
     account: &Account<'_>,
     begin: Option<Timestamp>,
     end: Timestamp,
     waits: bool,
     verdict: &mut Verdict,
 ) {
-    let spec = &trigger.spec;
     let undecided = trigger.next_fire.filter(|_| trigger.state == TriggerState::Active);
     let mut next = begin;
     while let Some(at) = next.filter(|at| *at <= end) {
         if account.fired.contains(&at) {
-            next = spec.next_after(at);
+            next = instants.next_after(at);
             continue;
         }
         if let Some(last) = account.skipped(at) {
-            next = spec.next_after(last);
+            next = instants.next_after(last);
             continue;
         }
         let mut until = account.next_record(at).map_or(end, |record| end.min(record.minus(STEP)));
@@ -219,7 +242,7 @@ fn lost(
         if let Some(from) = undecided.filter(|from| !pending && *from <= until) {
             until = from.minus(STEP);
         }
-        let more = spec.count_within(at, until, COUNT_CAP).unwrap_or(COUNT_CAP);
+        let more = instants.count_within(at, until, COUNT_CAP).unwrap_or(COUNT_CAP);
         if pending && waits {
             verdict.waiting += more + 1;
         } else {
@@ -230,7 +253,7 @@ fn lost(
             );
             verdict.broke(Rule::Lost, more + 1, text, || around(trigger, account, at));
         }
-        next = spec.next_after(until.max(at));
+        next = instants.next_after(until.max(at));
     }
 }
 

@@ -8,6 +8,7 @@ use punctual_core::execution::{Execution, HistoryRecord, Outcome};
 use punctual_core::job::JobRecord;
 use punctual_core::key::NodeId;
 use punctual_core::node::{NodeRecord, Profile};
+use punctual_core::store::CalendarRecord;
 use punctual_core::time::Timestamp;
 use punctual_core::trigger::TriggerRecord;
 
@@ -65,6 +66,8 @@ pub struct Tables {
     pub live: Vec<Execution>,
     /// All nodes that the store remembers.
     pub nodes: Vec<NodeRecord>,
+    /// The calendars that triggers name. What a trigger owes whose calendar is missing is not judged.
+    pub calendars: Vec<CalendarRecord>,
 }
 
 /// Gathers the sources of one run. Each line is read once and kept as a few words.

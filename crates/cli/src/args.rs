@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use punctual::Profile;
+use punctual_core::calendar::WhenExcluded;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -109,15 +110,25 @@ pub(crate) enum Colour {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Keep(pub(crate) Option<Duration>);
 
-/// Show the next instants of an expression.
+/// Show the next instants of an expression, or of a trigger of a schedule file.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct NextArgs {
-    /// A cron expression in Quartz's dialect such as `0 0 9 ? * MON-FRI`, `@daily`, or `every 5s`.
+    /// A cron expression in Quartz's dialect such as `0 0 9 ? * MON-FRI`, `@daily`, or `every 5s`; with --file the key
+    /// of a trigger.
     #[arg(required = true, value_name = "EXPR")]
     pub(crate) expression: Vec<String>,
-    /// The time zone of the expression.
-    #[arg(long, default_value = "UTC")]
-    pub(crate) zone: String,
+    /// Take the trigger with this key out of a schedule file.
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["unix", "calendar"])]
+    pub(crate) file: Option<PathBuf>,
+    /// The time zone of the expression and of what is shown; UTC, or that of the trigger, unless given.
+    #[arg(long)]
+    pub(crate) zone: Option<String>,
+    /// Leave out the all-day events of this iCalendar file.
+    #[arg(long, value_name = "FILE.ics")]
+    pub(crate) calendar: Option<PathBuf>,
+    /// What becomes of instants on days that are left out.
+    #[arg(long, value_enum, default_value_t = Excluded::Skip, value_name = "RULE", requires = "calendar")]
+    pub(crate) when_excluded: Excluded,
     /// Read the expression in the five-field dialect of Unix.
     #[arg(long)]
     pub(crate) unix: bool,
@@ -130,6 +141,27 @@ pub(crate) struct NextArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What becomes of an instant that a calendar leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Excluded {
+    /// It is left out.
+    Skip,
+    /// It is moved to the last day before that is not left out.
+    Before,
+    /// It is moved to the first day after that is not left out.
+    After,
+}
+
+impl From<Excluded> for WhenExcluded {
+    fn from(rule: Excluded) -> Self {
+        match rule {
+            Excluded::Skip => Self::Skip,
+            Excluded::Before => Self::Before,
+            Excluded::After => Self::After,
+        }
+    }
 }
 
 /// List schedules with their next and last instants.

@@ -127,11 +127,56 @@ fn next_computes_without_a_database() {
     assert_eq!(times[0]["utc"], "2026-03-29T01:00:00Z");
     assert_eq!(times[0]["local"], "2026-03-29 03:00:00");
     assert_eq!(times[0]["offset"], "+02:00");
-    assert_eq!(times[0]["marks"], serde_json::json!(["end_of_gap"]));
+    assert_eq!(times[0]["marks"], serde_json::json!(["end_of_gap", "offset_change"]));
     assert_eq!(times[1]["utc"], "2026-03-30T00:30:00Z");
     let answer = place.json(&["next", "every 90s", "--after", "1970-01-01T00:00:00Z", "-n", "1", "--json"]);
     assert_eq!(answer["times"][0]["us"], 90_000_000);
     assert!(place.run(&["next", "0 9 * * 1", "--unix"]).status.success());
     assert!(text(&place.run(&["next", "0 0 9 30 2 ?"]).stdout).contains("no instant"));
     assert!(text(&place.run(&["--help"]).stdout).contains("Exit codes"));
+}
+
+#[test]
+fn next_looks_through_a_calendar() {
+    let place = Place::new(GOOD);
+    place.write(
+        "days.ics",
+        "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART;VALUE=DATE:20261225\nRRULE:FREQ=YEARLY\nEND:VEVENT\nEND:VCALENDAR\n",
+    );
+    let ask = [
+        "next",
+        "0 0 9 25 12 ? 2026",
+        "-n",
+        "1",
+        "--json",
+        "--after",
+        "2026-12-01",
+        "--calendar",
+        "days.ics",
+    ];
+    let answer = place.json(&ask);
+    let fates = |answer: &serde_json::Value| {
+        let times = answer["times"].as_array().unwrap().iter();
+        times.map(|time| format!("{} {}", time["local"], time["fate"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    assert_eq!(fates(&answer), ["2026-12-25 09:00:00 excluded"]);
+    let moved = place.json(&[&ask[..], &["--when-excluded", "after"]].concat());
+    assert_eq!(fates(&moved), ["2026-12-25 09:00:00 excluded", "2026-12-26 09:00:00 moved"]);
+    refused(&place.run(&["next", "@daily", "--calendar", "no.ics"]), 3, &["no.ics", "cannot be read"]);
+}
+
+#[test]
+fn next_takes_a_trigger_out_of_a_file() {
+    let place = Place::new(
+        "[job.a]\nshell = \"true\"\ndaily = { every = \"4h\", from = \"09:00\", to = \"17:00\" }\nzone = \
+         \"Europe/Berlin\"\n",
+    );
+    let answer =
+        place.json(&["next", "--file", "jobs.toml", "a", "-n", "1", "--json", "--after", "2026-07-01"]);
+    assert_eq!(answer["times"][0]["utc"], "2026-07-01T07:00:00Z");
+    refused(
+        &place.run(&["next", "--file", "jobs.toml", "aa"]),
+        5,
+        &["no trigger aa", "its triggers are default/a"],
+    );
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::{ExecutionSpec, JobRecord, Payload};
 use crate::key::{ExecutionId, Fence, JobId, JobKey, Kind, NodeId, TriggerId, TriggerKey};
+use crate::quartz::CatchUp;
 use crate::time::Timestamp;
 
 /// The longest error text that is kept, in bytes.
@@ -109,6 +110,8 @@ pub struct NewExecution {
     pub payload: Option<Payload>,
     /// The slot key that it must hold to run, with the key's limit.
     pub slot: Option<Slot>,
+    /// Its place in a run of late instants that is caught up with.
+    pub catch_up: Option<CatchUp>,
 }
 
 /// A slot that work must hold to run.
@@ -156,6 +159,8 @@ pub struct Execution {
     pub wake: Timestamp,
     /// The slot that it must hold to run.
     pub slot: Option<Slot>,
+    /// Its place in a run of late instants that is caught up with.
+    pub catch_up: Option<CatchUp>,
     /// Its own rules, or `None` to take the job's.
     pub spec: Option<ExecutionSpec>,
     /// Its own data, or `None` to take the trigger's over the job's.

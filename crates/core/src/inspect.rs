@@ -9,7 +9,7 @@ use crate::execution::{Execution, ExecutionState, HistoryRecord};
 use crate::job::JobRecord;
 use crate::key::{ExecutionId, JobId, JobKey, NodeId, TriggerKey};
 use crate::node::NodeRecord;
-use crate::store::{Readable, SetRecord};
+use crate::store::{CalendarRecord, Readable, SetRecord};
 use crate::time::Timestamp;
 use crate::trigger::TriggerRecord;
 
@@ -37,6 +37,12 @@ pub trait Inspect: fmt::Debug + Send + Sync {
     async fn triggers(&self, page: Page<TriggerKey>) -> Result<Vec<TriggerRecord>>;
     /// All triggers of a job, by key.
     async fn triggers_of(&self, job: JobId) -> Result<Vec<TriggerRecord>>;
+    /// The calendar of a name.
+    async fn calendar(&self, name: &str) -> Result<Option<CalendarRecord>>;
+    /// All calendars by name, at most [`MAX_PAGE`].
+    async fn calendars(&self) -> Result<Vec<CalendarRecord>>;
+    /// All triggers that name a calendar, by key.
+    async fn triggers_using(&self, calendar: &str) -> Result<Vec<TriggerRecord>>;
     /// A live execution.
     async fn execution(&self, id: ExecutionId) -> Result<Option<Execution>>;
     /// Live executions by id.

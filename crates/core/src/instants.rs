@@ -33,6 +33,21 @@ impl<'a> Instants<'a> {
         Ok(Self { spec, calendar: None, progress: Progress::default(), quartz })
     }
 
+    /// The instants of a definition seen through the calendar that it names, if it names one.
+    ///
+    /// # Errors
+    /// `NotFound` if the calendar is not given; those of [`Instants::of`] and [`Instants::through`].
+    pub fn seen(spec: &'a TriggerSpec, calendar: Option<&'a Calendar>) -> Result<Self> {
+        let instants = Self::of(spec)?;
+        match (&spec.calendar, calendar) {
+            (None, _) => Ok(instants),
+            (Some(_), Some(calendar)) => instants.through(calendar, spec.when_excluded),
+            (Some(name), None) => {
+                Err(crate::error::Error::not_found("calendar", format!("there is no calendar `{name}`")))
+            }
+        }
+    }
+
     /// Seen through a calendar. The window bounds the instants before they are moved.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod work;
 
 use std::fmt;
 use std::num::TryFromIntError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -16,12 +17,14 @@ use serde::de::DeserializeOwned;
 
 pub use self::node::NodeRow;
 pub use self::work::{ExecutionRow, HistoryRow, OwnedRow, SkipRow, WorkRow};
+use crate::calendar::Calendar;
 use crate::error::{Error, Result};
 use crate::execution::{ExecutionState, Outcome, SkipReason};
 use crate::job::{JobRecord, Payload};
 use crate::key::{JobId, JobKey, Kind, TriggerId, TriggerKey};
 use crate::node::NodeState;
-use crate::store::{ClaimRef, DueTrigger, Expect, SetRecord, Standby};
+use crate::quartz::Progress;
+use crate::store::{CalendarRecord, ClaimRef, DueTrigger, Expect, SetRecord, Standby};
 use crate::time::Timestamp;
 use crate::trigger::{TriggerRecord, TriggerState};
 
@@ -268,6 +271,17 @@ pub struct TriggerRow {
     pub set_name: Option<String>,
     pub hash: i64,
     pub created_us: i64,
+    pub progress: Option<String>,
+    /// The calendar that `spec` names; written, never read back.
+    pub calendar: Option<String>,
+}
+
+/// The document of what a trigger has come to; `None` if that is nothing.
+///
+/// # Errors
+/// Those of [`document`].
+pub fn progress_document(progress: &Progress) -> Result<Option<String>> {
+    if progress.is_empty() { Ok(None) } else { document(progress).map(Some) }
 }
 
 impl TriggerRow {
@@ -298,6 +312,8 @@ impl TriggerRow {
             set_name: text_of(trigger.set.as_deref()),
             hash: trigger.hash,
             created_us: trigger.created.as_micros(),
+            progress: progress_document(&trigger.progress)?,
+            calendar: text_of(trigger.spec.calendar.as_deref()),
         })
     }
 }
@@ -318,6 +334,12 @@ impl TryFrom<TriggerRow> for TriggerRecord {
             next_fire: at(row.next_fire_us),
             wake: at(row.wake_us),
             last: at(row.last_us),
+            progress: row
+                .progress
+                .as_deref()
+                .map(|text| parsed("trigger.progress", text))
+                .transpose()?
+                .unwrap_or_default(),
             fires: row.fires,
             fire_seq: row.fire_seq,
             generation: row.generation,
@@ -331,19 +353,28 @@ impl TryFrom<TriggerRow> for TriggerRecord {
     }
 }
 
-/// A due trigger's row with its job's.
+/// A due trigger's row with its job's, and the document of its calendar.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields say it")]
 pub struct DueRow {
     pub trigger: TriggerRow,
     pub job: JobRow,
+    pub calendar: Option<String>,
 }
 
 impl TryFrom<DueRow> for DueTrigger {
     type Error = BadColumn;
 
     fn try_from(row: DueRow) -> Decoded<Self> {
-        Ok(Self { trigger: row.trigger.try_into()?, job: row.job.try_into()? })
+        let trigger = TriggerRecord::try_from(row.trigger)?;
+        let calendar = match (&trigger.spec.calendar, row.calendar) {
+            (None, _) => None,
+            (Some(_), Some(text)) => Some(Arc::new(parsed::<Calendar>("calendar.document", &text)?)),
+            (Some(name), None) => {
+                return Err(BadColumn::new("trigger.spec", format_args!("there is no calendar `{name}`")));
+            }
+        };
+        Ok(Self { trigger, job: row.job.try_into()?, calendar })
     }
 }
 
@@ -369,6 +400,44 @@ impl From<SetRow> for SetRecord {
             rev: row.rev,
             written: Timestamp::from_micros(row.written_us),
         }
+    }
+}
+
+/// A row of `calendar`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are the columns, explained by CalendarRecord")]
+pub struct CalendarRow {
+    pub name: String,
+    pub document: String,
+    pub rev: i64,
+    pub updated_us: i64,
+}
+
+impl CalendarRow {
+    /// The row of a record.
+    ///
+    /// # Errors
+    /// Those of [`document`].
+    pub fn of(calendar: &CalendarRecord) -> Result<Self> {
+        Ok(Self {
+            name: calendar.name.to_string(),
+            document: document(&*calendar.calendar)?,
+            rev: calendar.rev,
+            updated_us: calendar.updated.as_micros(),
+        })
+    }
+}
+
+impl TryFrom<CalendarRow> for CalendarRecord {
+    type Error = BadColumn;
+
+    fn try_from(row: CalendarRow) -> Decoded<Self> {
+        Ok(Self {
+            name: row.name.into(),
+            calendar: Arc::new(parsed("calendar.document", &row.document)?),
+            rev: row.rev,
+            updated: Timestamp::from_micros(row.updated_us),
+        })
     }
 }
 

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::WhenExcluded;
 use crate::error::{Error, Result};
 use crate::job::{Payload, duration_us};
 use crate::key::{JobId, TriggerId, TriggerKey};
 use crate::misfire::MisfirePolicy;
+use crate::quartz::Progress;
 use crate::schedule::Schedule;
 use crate::time::Timestamp;
 
@@ -32,17 +34,44 @@ pub struct TriggerSpec {
     /// How late an instant may be before `misfire` decides about it; 60 s by default.
     #[serde(default = "default_tolerance", with = "duration_us")]
     pub tolerance: Duration,
+    /// The stored calendar that the instants are seen through, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<Box<str>>,
+    /// What becomes of an instant that the calendar excludes; left out by default.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub when_excluded: WhenExcluded,
 }
 
 fn default_tolerance() -> Duration {
     DEFAULT_TOLERANCE
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_default(when_excluded: &WhenExcluded) -> bool {
+    *when_excluded == WhenExcluded::default()
+}
+
 impl TriggerSpec {
     /// The definition with all defaults.
     pub fn new(schedule: Schedule) -> Self {
-        let (misfire, tolerance) = (MisfirePolicy::default(), DEFAULT_TOLERANCE);
-        Self { schedule, start: None, end: None, misfire, tolerance }
+        Self {
+            schedule,
+            start: None,
+            end: None,
+            misfire: MisfirePolicy::default(),
+            tolerance: DEFAULT_TOLERANCE,
+            calendar: None,
+            when_excluded: WhenExcluded::default(),
+        }
+    }
+
+    /// Whether the instants of both are the same, given the same calendar.
+    pub fn same_instants(&self, other: &Self) -> bool {
+        let quartz = |spec: &Self| matches!(spec.misfire, MisfirePolicy::Quartz { .. });
+        self.schedule == other.schedule
+            && (self.start, self.end) == (other.start, other.end)
+            && (&self.calendar, self.when_excluded) == (&other.calendar, other.when_excluded)
+            && quartz(self) == quartz(other)
     }
 
     /// The first instant strictly after `after` within the window.
@@ -93,6 +122,14 @@ impl TriggerSpec {
         if let MisfirePolicy::Quartz { .. } = self.misfire {
             crate::quartz::Trigger::of(self)?;
         }
+        match &self.calendar {
+            Some(name) => crate::store::CalendarRecord::check_name(name)?,
+            None if self.when_excluded != WhenExcluded::Skip => {
+                let message = "instants can be moved only by a calendar, and none is named";
+                return Err(Error::invalid("trigger", message));
+            }
+            None => {}
+        }
         self.misfire.check()
     }
 }
@@ -134,6 +171,8 @@ pub struct TriggerRecord {
     pub wake: Option<Timestamp>,
     /// The last instant that fired or was skipped.
     pub last: Option<Timestamp>,
+    /// What else it has come to.
+    pub progress: Progress,
     /// How often it has fired.
     pub fires: i64,
     /// Grows with every decision about an instant.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use punctual_core::event::Listener;
 use punctual_core::node::NodeInfo;
+use punctual_core::schedule::CustomSchedule;
 use punctual_core::{Clock, Entropy, Error, JobStore, NodeId, Profile, Result, Zone};
 
 use crate::context::States;
@@ -62,6 +63,20 @@ impl Builder {
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.states.insert(TypeId::of::<T>(), Arc::new(value));
+        self
+    }
+
+    /// Makes a schedule of the user's own known by a name: `make` reads the data of a definition and gives the rule.
+    ///
+    /// Code is never stored. A node that does not know the schedule of a due trigger leaves the trigger to nodes that
+    /// know it. A name that is there is replaced.
+    #[must_use]
+    pub fn custom_schedule<S: CustomSchedule>(
+        mut self,
+        name: &str,
+        make: impl Fn(&serde_json::Value) -> Result<S> + Send + Sync + 'static,
+    ) -> Self {
+        self.registry.custom.register(name, make);
         self
     }
 

@@ -1,15 +1,18 @@
 //! Commands on definitions: each reads, plans with core, applies, and begins again if it lost its race. Its point of
 //! linearization is the commit of the batch that applied.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use punctual_core::calendar::Calendar;
 use punctual_core::execution::{JobRef, NewExecution, Slot, merged};
 use punctual_core::job::{JobRecord, Payload};
 use punctual_core::protocol::define::{
-    self, Elsewhere, JobDefinition, SetDefinition, SetPlan, TriggerDefinition, Unlisted,
+    self, CalendarDefinition, Elsewhere, FoundCalendar, JobDefinition, SetDefinition, SetPlan,
+    TriggerDefinition, Unlisted,
 };
-use punctual_core::store::{Applied, Change, Enqueue, LiveWork};
+use punctual_core::store::{Applied, CalendarRecord, Change, Enqueue, LiveWork};
 use punctual_core::trigger::{TriggerRecord, TriggerSpec};
 use punctual_core::{Error, ExecutionId, JobKey, Result, Timestamp, TriggerKey};
 
@@ -33,9 +36,11 @@ impl Scheduler {
     /// Writes a job and its trigger, or nothing if both are there as wanted. Answers whether it wrote.
     ///
     /// # Errors
-    /// `Invalid` for a definition out of bounds or a trigger that would never fire; `AlreadyExists` if either belongs
-    /// to a set.
+    /// `Invalid` for a definition out of bounds or a trigger that would never fire; `NotFound` if it names a calendar
+    /// that is not stored; `Unsupported` if its custom schedule is not known here; `AlreadyExists` if either belongs to
+    /// a set.
     pub async fn put(&self, job: &JobDefinition, trigger: &TriggerDefinition) -> Result<bool> {
+        let trigger = &self.resolved(trigger)?;
         self.until_applied("schedule", || async {
             let now = self.node.store.now().await?;
             let inspect = self.inspect();
@@ -54,9 +59,11 @@ impl Scheduler {
             };
             let Some(job_id) = job_id else { return Ok(None) };
             let set = found_trigger.trigger.as_ref().and_then(|trigger| trigger.set.clone());
+            let calendar = self.calendar_of(&trigger.spec).await?;
             changes.extend(define::put_trigger(
                 &found_trigger,
                 trigger,
+                calendar.as_ref(),
                 job_id,
                 set.as_deref(),
                 now,
@@ -74,7 +81,8 @@ impl Scheduler {
     /// about; firings that were claimed before the commit run.
     ///
     /// # Errors
-    /// `NotFound` if there is no such trigger; `Invalid` if it would never fire.
+    /// `NotFound` if there is no such trigger, or it names a calendar that is not stored; `Invalid` if it would never
+    /// fire; `Unsupported` if its custom schedule is not known here.
     pub async fn reschedule(&self, key: &TriggerKey, spec: TriggerSpec) -> Result<TriggerRecord> {
         self.until_applied("reschedule", || async {
             let (found, job) = self.trigger_and_job("reschedule", key).await?;
@@ -86,18 +94,18 @@ impl Scheduler {
                 payload: found.payload.clone(),
                 priority: found.priority,
             };
+            let wanted = self.resolved(&wanted)?;
+            let calendar = self.calendar_of(&wanted.spec).await?;
             let set = found.set.clone();
             let found = punctual_core::inspect::FoundTrigger { trigger: Some(found), mark: None };
             let now = self.node.store.now().await?;
-            let change =
-                define::put_trigger(&found, &wanted, job.id, set.as_deref(), now, &*self.node.entropy)?;
-            match change {
-                None => Ok(found.trigger),
-                Some(change) => {
-                    let applied = self.apply(vec![change]).await?;
-                    Ok(if applied { self.trigger(key).await? } else { None })
-                }
+            let (calendar, set, entropy) = (calendar.as_ref(), set.as_deref(), &*self.node.entropy);
+            let changes = define::put_trigger(&found, &wanted, calendar, job.id, set, now, entropy)?;
+            if changes.is_empty() {
+                return Ok(found.trigger);
             }
+            let applied = self.apply(changes).await?;
+            Ok(if applied { self.trigger(key).await? } else { None })
         })
         .await
     }
@@ -174,6 +182,7 @@ impl Scheduler {
                 spec: None,
                 payload: data.as_ref().map(|data| merged(Some(&job), Some(data))),
                 slot: Slot::of(&job.spec),
+                catch_up: None,
             };
             match self.node.store.enqueue(vec![Enqueue { execution, delay: Some(Duration::ZERO) }]).await? {
                 Applied::All => {
@@ -194,10 +203,12 @@ impl Scheduler {
     /// something in it belongs to another set.
     pub async fn apply_set(&self, wanted: &SetDefinition, unlisted: Unlisted) -> Result<SetOutcome> {
         wanted.check()?;
+        let triggers: Result<Vec<_>> = wanted.triggers.iter().map(|trigger| self.resolved(trigger)).collect();
+        let wanted = &SetDefinition { triggers: triggers?, ..wanted.clone() };
         self.until_applied("set", || async {
             let inspect = self.inspect();
             let found = inspect.set(&wanted.name).await?;
-            let mut elsewhere = Elsewhere { jobs: BTreeMap::new(), triggers: BTreeMap::new() };
+            let mut elsewhere = Elsewhere::default();
             for job in wanted.jobs.iter().filter(|job| !found.jobs.iter().any(|stored| stored.key == job.key))
             {
                 elsewhere.jobs.extend(inspect.job(&job.key).await?.map(|stored| (job.key.clone(), stored)));
@@ -205,6 +216,14 @@ impl Scheduler {
             let listed = |key: &TriggerKey| found.triggers.iter().any(|stored| stored.key == *key);
             for trigger in wanted.triggers.iter().filter(|trigger| !listed(&trigger.key)) {
                 elsewhere.triggers.insert(trigger.key.clone(), inspect.trigger(&trigger.key).await?);
+            }
+            let defined: BTreeSet<&str> = wanted.calendars.iter().map(|defined| &*defined.name).collect();
+            let named = wanted.triggers.iter().filter_map(|trigger| trigger.spec.calendar.as_deref());
+            for name in defined.iter().copied().chain(named).collect::<BTreeSet<_>>() {
+                // Before its users: who begins to name it after this reading also writes the calendar.
+                let calendar = inspect.calendar(name).await?;
+                let users = if defined.contains(name) { self.users_of(name).await? } else { Vec::new() };
+                elsewhere.calendars.insert(name.into(), FoundCalendar { calendar, users });
             }
             let now = self.node.store.now().await?;
             let plan = define::apply_set(&found, &elsewhere, wanted, unlisted, now, &*self.node.entropy)?;
@@ -215,6 +234,84 @@ impl Scheduler {
             Ok(applied.then_some(plan))
         })
         .await
+    }
+
+    // ---- calendars ----
+
+    /// Stores a calendar, or nothing if it is there as wanted. Triggers that name it go on with their first instant
+    /// under it that was not decided about yet. Answers whether it wrote.
+    ///
+    /// # Errors
+    /// `Invalid` if the name is no name, or a trigger wants its instants moved and the calendar cannot do that;
+    /// `Unsupported` if the custom schedule of a trigger that names it is not known here.
+    pub async fn put_calendar(&self, name: &str, calendar: Calendar) -> Result<bool> {
+        let wanted = CalendarDefinition { name: name.into(), calendar: Arc::new(calendar) };
+        self.until_applied("calendar", || async {
+            // Before its users: who begins to name it after this reading also writes the calendar.
+            let found = self.calendar(name).await?;
+            let users = self.users_of(name).await?;
+            let now = self.node.store.now().await?;
+            let changes = define::put_calendar(found.as_ref(), &wanted, &users, now)?;
+            if changes.is_empty() {
+                return Ok(Some(false));
+            }
+            Ok(self.apply(changes).await?.then_some(true))
+        })
+        .await
+    }
+
+    /// Deletes a calendar. Answers whether there was one.
+    ///
+    /// # Errors
+    /// `Invalid` if triggers name it.
+    pub async fn delete_calendar(&self, name: &str) -> Result<bool> {
+        self.until_applied("calendar", || async {
+            let Some(found) = self.calendar(name).await? else { return Ok(Some(false)) };
+            let users = self.inspect().triggers_using(name).await?;
+            let change = define::delete_calendar(&found, &users)?;
+            Ok(self.apply(vec![change]).await?.then_some(true))
+        })
+        .await
+    }
+
+    /// The calendar of a name.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store does not answer; `Corrupt` if the row cannot be understood.
+    pub async fn calendar(&self, name: &str) -> Result<Option<CalendarRecord>> {
+        self.inspect().calendar(name).await
+    }
+
+    /// All calendars, by name.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store does not answer.
+    pub async fn calendars(&self) -> Result<Vec<CalendarRecord>> {
+        self.inspect().calendars().await
+    }
+
+    async fn calendar_of(&self, spec: &TriggerSpec) -> Result<Option<CalendarRecord>> {
+        match &spec.calendar {
+            Some(name) => self.calendar(name).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The triggers that name a calendar, with the code of their schedules, as far as it is known here.
+    async fn users_of(&self, calendar: &str) -> Result<Vec<TriggerRecord>> {
+        let mut users = self.inspect().triggers_using(calendar).await?;
+        for user in &mut users {
+            // What is not found is an error of the plan that needs it, which names the trigger.
+            let _ = user.spec.schedule.resolve(&self.node.registry.custom);
+        }
+        Ok(users)
+    }
+
+    /// The definition with the code of its schedule.
+    fn resolved(&self, wanted: &TriggerDefinition) -> Result<TriggerDefinition> {
+        let mut wanted = wanted.clone();
+        wanted.spec.schedule.resolve(&self.node.registry.custom)?;
+        Ok(wanted)
     }
 
     async fn apply(&self, changes: Vec<Change>) -> Result<bool> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use punctual_core::execution::{JobRef, Occurrence};
+use punctual_core::quartz::CatchUp;
 use punctual_core::{ExecutionId, Fence, JobKey, Kind, NodeId, Timestamp, TriggerKey};
 use tokio::sync::watch;
 
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) scheduled: Timestamp,
     pub(crate) started: Timestamp,
     pub(crate) slot: Option<Box<str>>,
+    pub(crate) catch_up: Option<CatchUp>,
     pub(crate) stops_on_lease_loss: bool,
     pub(crate) states: Arc<States>,
     pub(crate) stop: watch::Receiver<Option<StopReason>>,
@@ -126,6 +128,12 @@ impl Context {
     /// How much later than scheduled the attempt began.
     pub fn lateness(&self) -> std::time::Duration {
         self.inner.started.since(self.inner.scheduled)
+    }
+
+    /// Which of the late instants this is that the trigger catches up with, `k` of `n`; `None` if it was not late when it
+    /// was claimed, or is no firing. The same over all attempts. Instants that become late meanwhile make `n` grow.
+    pub fn catch_up(&self) -> Option<CatchUp> {
+        self.inner.catch_up
     }
 
     /// Why the body should stop, if it should.

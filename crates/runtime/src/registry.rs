@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use punctual_core::schedule::CustomSchedules;
 use punctual_core::{Error, ErrorKind, Kind, Result};
 
 use crate::context::States;
@@ -14,6 +15,8 @@ use crate::handler::{AnyHandler, Handler, Job, Need, Typed};
 pub(crate) struct Registry {
     handlers: BTreeMap<Kind, Arc<dyn AnyHandler>>,
     needs: Vec<(Kind, Need)>,
+    /// The schedules that users wrote.
+    pub(crate) custom: CustomSchedules,
 }
 
 impl Registry {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use punctual_core::execution::{NewExecution, Slot};
 use punctual_core::job::{Concurrency, ExecutionSpec, OnNodeLoss, Payload, RetryPolicy, WhenBusy};
 use punctual_core::protocol::define::{JobDefinition, TriggerDefinition};
-use punctual_core::schedule::{Cron, Every, Once};
+use punctual_core::schedule::{CalendarInterval, CalendarUnit, Clocks, Cron, Daily, Dst, Every, Once};
 use punctual_core::store::{Applied, Enqueue};
 use punctual_core::trigger::TriggerSpec;
 use punctual_core::{
@@ -51,6 +51,7 @@ pub struct ScheduleRequest<'a> {
     key: Option<Result<TriggerKey>>,
     when: Option<When>,
     zone: Result<Zone>,
+    dst: Option<Dst>,
     spec: Window,
     exclusive: Option<WhenBusy>,
     description: Option<Box<str>>,
@@ -61,6 +62,7 @@ enum When {
     Schedule(Result<Schedule>),
     Quartz(String),
     Unix(String),
+    Steps(u32, CalendarUnit),
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +81,7 @@ impl<'a> ScheduleRequest<'a> {
             key: None,
             when: None,
             zone: Ok(Zone::utc()),
+            dst: None,
             spec: Window::default(),
             exclusive: None,
             description: None,
@@ -123,15 +126,33 @@ impl<'a> ScheduleRequest<'a> {
         self
     }
 
+    /// Fires at [`ScheduleRequest::start`] and every `n` units from there, in the wall time of
+    /// [`ScheduleRequest::time_zone`].
+    pub fn calendar_every(mut self, n: u32, unit: CalendarUnit) -> Self {
+        self.when = Some(When::Steps(n, unit));
+        self
+    }
+
+    /// Fires in a window of each day.
+    pub fn daily(self, daily: Daily) -> Self {
+        self.by(daily.into())
+    }
+
     /// Fires by any schedule.
     pub fn by(mut self, schedule: Schedule) -> Self {
         self.when = Some(When::Schedule(Ok(schedule)));
         self
     }
 
-    /// The IANA time zone of a cron expression; UTC by default.
+    /// The IANA time zone of a cron expression or of steps of the calendar; UTC by default.
     pub fn time_zone(mut self, zone: &str) -> Self {
         self.zone = Zone::get(zone);
+        self
+    }
+
+    /// What a cron expression or steps of the calendar do when the clocks change.
+    pub fn dst(mut self, dst: Dst) -> Self {
+        self.dst = Some(dst);
         self
     }
 
@@ -212,13 +233,25 @@ impl<'a> ScheduleRequest<'a> {
                 format!("{key} says nothing about when; add `.cron(…)`, `.every(…)` or `.at(…)`"),
             )
         };
+        let start = self.spec.start;
         let schedule = match self.when.ok_or_else(missing)? {
-            When::Schedule(schedule) => match (schedule?, self.spec.start) {
+            When::Schedule(schedule) => match (schedule?, start) {
                 (Schedule::Every(every), Some(start)) => Schedule::Every(every.anchored_at(start)),
                 (schedule, _) => schedule,
             },
             When::Quartz(text) => Schedule::Cron(Cron::quartz(&text, self.zone?)?),
             When::Unix(text) => Schedule::Cron(Cron::unix(&text, self.zone?)?),
+            When::Steps(n, unit) => {
+                let missing = || {
+                    let message = format!("{key} says nothing about where its steps begin; add `.start(…)`");
+                    Error::invalid("schedule", message)
+                };
+                CalendarInterval::new(n, unit, start.ok_or_else(missing)?, self.zone?)?.into()
+            }
+        };
+        let schedule = match self.dst {
+            Some(dst) => with_dst(schedule, dst)?,
+            None => schedule,
         };
         let mut spec = TriggerSpec::new(schedule);
         spec.start = self.spec.start;
@@ -245,6 +278,19 @@ impl<'a> ScheduleRequest<'a> {
             priority: 0,
         };
         Ok((job, trigger))
+    }
+}
+
+/// The same schedule with other rules for changes of the clocks.
+fn with_dst(schedule: Schedule, dst: Dst) -> Result<Schedule> {
+    match schedule {
+        Schedule::Cron(cron) => Ok(cron.with_dst(dst).into()),
+        Schedule::CalendarInterval(steps) => Ok(steps.with_clocks(Clocks::Dst(dst)).into()),
+        other => {
+            let message =
+                format!("`.dst(…)` concerns cron expressions and steps of the calendar, not {other}");
+            Err(Error::invalid("schedule", message))
+        }
     }
 }
 
@@ -410,6 +456,7 @@ fn row(scheduler: &Scheduler, work: Work, due: Due) -> Result<Enqueue> {
         scheduled,
         priority: work.priority,
         slot: Slot::of(&work.rules),
+        catch_up: None,
         spec: Some(work.rules),
         payload: Some(work.payload),
     };

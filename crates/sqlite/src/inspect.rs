@@ -8,9 +8,9 @@ use punctual_core::inspect::{
 use punctual_core::job::JobRecord;
 use punctual_core::node::NodeRecord;
 use punctual_core::record::{
-    BadColumn, Coded, ExecutionRow, HistoryRow, JobRow, NodeRow, SetRow, TriggerRow,
+    BadColumn, CalendarRow, Coded, ExecutionRow, HistoryRow, JobRow, NodeRow, SetRow, TriggerRow,
 };
-use punctual_core::store::{Poison, PoisonRow, Readable, SetRecord};
+use punctual_core::store::{CalendarRecord, Poison, PoisonRow, Readable, SetRecord};
 use punctual_core::trigger::TriggerRecord;
 use punctual_core::{ExecutionId, JobId, JobKey, NodeId, Result, Timestamp, TriggerKey};
 use rusqlite::params;
@@ -103,6 +103,26 @@ impl Inspect for SqliteStore {
     async fn triggers_of(&self, job: JobId) -> Result<Vec<TriggerRecord>> {
         self.read("triggers_of", move |step| {
             Ok(good(step.rows::<TriggerRow>(sql::TRIGGERS_OF, [job.get()])?))
+        })
+        .await
+    }
+
+    async fn calendar(&self, name: &str) -> Result<Option<CalendarRecord>> {
+        let name = name.to_owned();
+        self.read("calendar", move |step| {
+            one("calendar", step.first(sql::CALENDAR, [name], CalendarRow::from_row)?)
+        })
+        .await
+    }
+
+    async fn calendars(&self) -> Result<Vec<CalendarRecord>> {
+        self.read("calendars", |step| Ok(good(step.rows::<CalendarRow>(sql::CALENDARS, [MAX_PAGE])?))).await
+    }
+
+    async fn triggers_using(&self, calendar: &str) -> Result<Vec<TriggerRecord>> {
+        let name = calendar.to_owned();
+        self.read("triggers_using", move |step| {
+            Ok(good(step.rows::<TriggerRow>(sql::TRIGGERS_USING, [name])?))
         })
         .await
     }

@@ -6,8 +6,8 @@
 use std::cell::{Cell, RefCell};
 
 use punctual_core::record::{
-    BadColumn, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PayloadRow, SetRow, TriggerRow,
-    WorkRow,
+    BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PayloadRow, SetRow,
+    TriggerRow, WorkRow,
 };
 use rusqlite::Row;
 use rusqlite::types::{ToSql, ValueRef};
@@ -176,13 +176,15 @@ impl FromColumns for TriggerRow {
             set_name: c.text_or_null(),
             hash: c.int(),
             created_us: c.int(),
+            progress: c.text_or_null(),
+            calendar: None,
         }
     }
 }
 
 impl FromColumns for DueRow {
     fn read(c: &Columns<'_, '_>) -> Self {
-        Self { trigger: TriggerRow::read(c), job: JobRow::read(c) }
+        Self { trigger: TriggerRow::read(c), job: JobRow::read(c), calendar: c.text_or_null() }
     }
 }
 
@@ -212,6 +214,7 @@ impl FromColumns for ExecutionRow {
             cancel: c.text_or_null(),
             error: c.text_or_null(),
             created_us: c.int(),
+            catch_up: c.text_or_null(),
         }
     }
 }
@@ -292,6 +295,12 @@ impl FromColumns for NodeRow {
     }
 }
 
+impl FromColumns for CalendarRow {
+    fn read(c: &Columns<'_, '_>) -> Self {
+        Self { name: c.text(), document: c.text(), rev: c.int(), updated_us: c.int() }
+    }
+}
+
 impl FromColumns for SetRow {
     fn read(c: &Columns<'_, '_>) -> Self {
         Self {
@@ -343,7 +352,7 @@ impl ToParams for TriggerRow {
     fn params(&self) -> Vec<&dyn ToSql> {
         let Self { id, group_name, name, job_id, description, spec, payload, priority, state, .. } = self;
         let Self { next_fire_us, wake_us, last_us, fires, fire_seq, generation, rev, slice, .. } = self;
-        let Self { error, set_name, hash, created_us, .. } = self;
+        let Self { error, set_name, hash, created_us, progress, calendar, .. } = self;
         let PayloadRow { codec, version, data } = payload;
         params_of![
             *id,
@@ -368,7 +377,9 @@ impl ToParams for TriggerRow {
             *error,
             *set_name,
             *hash,
-            *created_us
+            *created_us,
+            *progress,
+            *calendar
         ]
     }
 }
@@ -377,7 +388,7 @@ impl ToParams for ExecutionRow {
     fn params(&self) -> Vec<&dyn ToSql> {
         let Self { id, trigger_id, generation, trigger_key, job_id, job_key, kind, scheduled_us, .. } = self;
         let Self { priority, state, owner, fence, attempt, losses, wake_us, slot_key, slot_limit, .. } = self;
-        let Self { spec, payload, attempts, cancel, error, created_us, .. } = self;
+        let Self { spec, payload, attempts, cancel, error, created_us, catch_up, .. } = self;
         let PayloadRow { codec, version, data } = payload;
         params_of![
             *id,
@@ -404,7 +415,8 @@ impl ToParams for ExecutionRow {
             *attempts,
             *cancel,
             *error,
-            *created_us
+            *created_us,
+            *catch_up
         ]
     }
 }
@@ -447,6 +459,13 @@ impl ToParams for NodeRow {
             *id, *name, *host, *pid, *version, *zone_data, *profile, *capacity, *kinds, *state, *standby,
             *gate, *joined_us
         ]
+    }
+}
+
+impl ToParams for CalendarRow {
+    fn params(&self) -> Vec<&dyn ToSql> {
+        let Self { name, document, rev, updated_us } = self;
+        params_of![*name, *document, *rev, *updated_us]
     }
 }
 

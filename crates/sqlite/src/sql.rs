@@ -46,7 +46,7 @@ macro_rules! trigger_columns {
     () => {
         "t.id, t.group_name, t.name, t.job_id, t.description, t.spec, t.payload_codec, t.payload_version, \
          t.payload_data, t.priority, t.state, t.next_fire_us, t.wake_us, t.last_us, t.fires, t.fire_seq, t.generation, \
-         t.rev, t.slice, t.error, t.set_name, t.hash, t.created_us"
+         t.rev, t.slice, t.error, t.set_name, t.hash, t.created_us, t.progress"
     };
 }
 
@@ -55,7 +55,7 @@ macro_rules! execution_columns {
     () => {
         "e.id, e.trigger_id, e.generation, e.trigger_key, e.job_id, e.job_key, e.kind, e.scheduled_us, e.priority, \
          e.state, e.owner, e.fence, e.attempt, e.losses, e.wake_us, e.slot_key, e.slot_limit, e.spec, e.payload_codec, \
-         e.payload_version, e.payload_data, e.attempts, e.cancel, e.error, e.created_us"
+         e.payload_version, e.payload_data, e.attempts, e.cancel, e.error, e.created_us, e.catch_up"
     };
 }
 
@@ -143,20 +143,21 @@ FROM trigger WHERE (group_name = ?1 AND name = ?2) OR id = ?3";
 /// The mark of a key, by primary key. Zero rows: there is none.
 pub(crate) const FIND_MARK: &str = "SELECT last_us FROM mark WHERE group_name = ?1 AND name = ?2";
 
-/// Creates or replaces a trigger, by its primary key. Zero rows: its job is not there.
+/// Creates or replaces a trigger, by its primary key. Zero rows: its job or its calendar is not there.
 pub(crate) const PUT_TRIGGER: &str = "
 INSERT INTO trigger (id, group_name, name, job_id, description, spec, payload_codec, payload_version, payload_data,
   priority, state, next_fire_us, wake_us, last_us, fires, fire_seq, generation, rev, slice, error, set_name, hash,
-  created_us, kind, rank, completed_us)
+  created_us, progress, calendar, kind, rank, completed_us)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
-  ?23, j.kind, j.priority + ?10, CASE WHEN ?11 = 2 THEN ?24 END
-FROM job j WHERE j.id = ?4
+  ?23, ?24, ?25, j.kind, j.priority + ?10, CASE WHEN ?11 = 2 THEN ?26 END
+FROM job j WHERE j.id = ?4 AND (?25 IS NULL OR EXISTS (SELECT 1 FROM calendar WHERE name = ?25))
 ON CONFLICT (id) DO UPDATE SET job_id = excluded.job_id, description = excluded.description, spec = excluded.spec,
   payload_codec = excluded.payload_codec, payload_version = excluded.payload_version,
   payload_data = excluded.payload_data, priority = excluded.priority, state = excluded.state,
   next_fire_us = excluded.next_fire_us, wake_us = excluded.wake_us, last_us = excluded.last_us, fires = excluded.fires,
   fire_seq = excluded.fire_seq, generation = excluded.generation, rev = excluded.rev, slice = excluded.slice,
   error = excluded.error, set_name = excluded.set_name, hash = excluded.hash, created_us = excluded.created_us,
+  progress = excluded.progress, calendar = excluded.calendar,
   kind = excluded.kind, rank = excluded.rank,
   completed_us = CASE WHEN excluded.state = 2 THEN ifnull(completed_us, excluded.completed_us) END";
 
@@ -209,6 +210,19 @@ INSERT INTO definition_set (name, revision, hash, written_by, rev, written_us) V
 ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, hash = excluded.hash,
   written_by = excluded.written_by, rev = excluded.rev, written_us = excluded.written_us";
 
+/// The rev of a calendar, by primary key. Zero rows: there is none.
+pub(crate) const FIND_CALENDAR: &str = "SELECT rev FROM calendar WHERE name = ?1";
+
+/// Creates or replaces a calendar, by primary key.
+pub(crate) const PUT_CALENDAR: &str = "
+INSERT INTO calendar (name, document, rev, updated_us) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (name) DO UPDATE SET document = excluded.document, rev = excluded.rev, updated_us = excluded.updated_us";
+
+/// Deletes a calendar of a revision that no trigger names, by primary key and trigger_calendar. Zero rows: it is gone,
+/// was changed, or is in use.
+pub(crate) const DELETE_CALENDAR: &str = "
+DELETE FROM calendar WHERE name = ?1 AND rev = ?2 AND NOT EXISTS (SELECT 1 FROM trigger WHERE calendar = ?1)";
+
 // ---- enqueue and cancel ----
 
 /// Whether an id was ever used and is still remembered, by two primary keys.
@@ -227,9 +241,9 @@ pub(crate) const KNOWS_JOB: &str = "SELECT EXISTS (SELECT 1 FROM job WHERE id = 
 pub(crate) const INSERT_EXECUTION: &str = "
 INSERT INTO execution (id, trigger_id, generation, trigger_key, job_id, job_key, kind, scheduled_us, priority, state,
   owner, fence, attempt, losses, wake_us, slot_key, slot_limit, spec, payload_codec, payload_version, payload_data,
-  attempts, cancel, error, created_us, due_us)
+  attempts, cancel, error, created_us, catch_up, due_us)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-  ?24, ?25, ?15)";
+  ?24, ?25, ?26, ?15)";
 
 /// Copies a row that nobody owns into the history as cancelled, by primary key. Zero rows: it is owned or gone.
 pub(crate) const RECORD_CANCELLED: &str = concat!(
@@ -311,7 +325,7 @@ pub(crate) const ORPHANS: &str =
 /// A node's gate, by primary key. Zero rows: it never joined, or was pruned.
 pub(crate) const GATE: &str = "SELECT gate FROM node WHERE id = ?1";
 
-/// Due triggers with their jobs. For each kind at most `limit` entries of trigger_due in its order; then the best of
+/// Due triggers with their jobs and the documents of their calendars. For each kind at most `limit` entries of trigger_due in its order; then the best of
 /// all kinds. So triggers of other kinds and parked ones cost nothing, however many there are.
 pub(crate) const READ_DUE: &str = concat!(
     "WITH due (id) AS MATERIALIZED (SELECT t.id FROM json_each(?1) k CROSS JOIN trigger t ON t.id IN (
@@ -322,8 +336,8 @@ pub(crate) const READ_DUE: &str = concat!(
     trigger_columns!(),
     ", ",
     job_columns!("j"),
-    " FROM due CROSS JOIN trigger t ON t.id = due.id CROSS JOIN job j ON j.id = t.job_id
- ORDER BY t.wake_us, t.rank DESC, t.id"
+    ", c.document FROM due CROSS JOIN trigger t ON t.id = due.id CROSS JOIN job j ON j.id = t.job_id
+ LEFT JOIN calendar c ON c.name = t.calendar ORDER BY t.wake_us, t.rank DESC, t.id"
 );
 
 /// The earliest wake after now of active triggers, one probe of trigger_due a kind. Null: there is none.
@@ -360,7 +374,7 @@ pub(crate) const COMPARE_TRIGGER: &str =
 pub(crate) const PATCH_TRIGGER: &str = "
 UPDATE trigger SET state = ?2, next_fire_us = ?3, wake_us = ?4, last_us = ifnull(?5, last_us), fires = fires + ?6,
   error = ?7, fire_seq = fire_seq + 1, rev = rev + 1,
-  completed_us = CASE WHEN ?2 = 2 THEN ifnull(completed_us, ?8) END
+  completed_us = CASE WHEN ?2 = 2 THEN ifnull(completed_us, ?8) END, progress = ?9
 WHERE id = ?1";
 
 /// Records instants that are left out, with what the trigger and its job say, by primary keys.

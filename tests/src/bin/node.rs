@@ -6,8 +6,8 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::time::Duration;
 
-use punctual::core::event::{Listener, Stamped};
 use punctual::core::Clock;
+use punctual::core::event::{Listener, Stamped};
 use punctual::runtime::SystemClock;
 use punctual::{Context, Failure, Job, Profile, Scheduler, SqliteStore, State, WhenBusy};
 use punctual_checker::{BodyEvent, BodyStart};

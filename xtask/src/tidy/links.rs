@@ -28,6 +28,8 @@ const IMPURE: &[&str] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     ("punctual-core", &[]),
     ("punctual-migrations", &[]),
+    // What the schedules cost; nothing uses it.
+    ("punctual-bench", &["punctual-core"]),
     ("punctual-checker", &["punctual-core"]),
     ("punctual-conformance", &["punctual-core"]),
     ("punctual-runtime", &["punctual-core"]),

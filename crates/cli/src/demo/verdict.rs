@@ -80,6 +80,7 @@ pub(crate) async fn tables(store: &dyn JobStore) -> Result<Tables, Failed> {
             break;
         }
     }
+    tables.calendars = inspect.calendars().await.map_err(Failed::at("reading the calendars"))?;
     let mut filter = HistoryFilter::default();
     loop {
         let rows = inspect.history(filter.clone()).await.map_err(Failed::at("reading the history"))?;

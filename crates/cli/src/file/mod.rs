@@ -1,8 +1,11 @@
 //! Schedule files: TOML text becomes a set of definitions, or errors that say where and what to do.
 
+mod calendar;
 mod plan;
 mod raw;
 mod source;
+mod trigger;
+mod value;
 mod when;
 mod work;
 

@@ -1,18 +1,19 @@
 //! From the shape of a file to a set of definitions: everything that takes more than one key to judge.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
-use punctual::{Backoff, Concurrency, ExecutionSpec, JobKey, RetryPolicy, TriggerKey, WhenBusy};
-use punctual_core::protocol::define::{JobDefinition, SetDefinition, TriggerDefinition};
-use punctual_core::trigger::TriggerSpec;
+use punctual::{Backoff, Concurrency, ExecutionSpec, JobKey, RetryPolicy, WhenBusy};
+use punctual_core::calendar::Calendar;
+use punctual_core::protocol::define::{CalendarDefinition, JobDefinition, SetDefinition, TriggerDefinition};
 use toml::Spanned;
 
 use super::Schedules;
-use super::raw::{Defaults, File, Growth, Job, Overlap, Retry, Trigger};
+use super::calendar::calendars;
+use super::raw::{Defaults, File, Growth, Job, Overlap, Retry};
 use super::source::Source;
-use super::when::{When, instant};
 use super::work::variables;
 use crate::trouble::Trouble;
 
@@ -29,7 +30,7 @@ pub(super) fn plan(
     stem: &str,
     modified: i64,
 ) -> Result<Schedules, Vec<Trouble>> {
-    let File { revision, set, defaults, node, job: jobs } = file;
+    let File { revision, set, defaults, node, calendar, job: jobs } = file;
     let mut troubles = Vec::new();
     let name = set.as_ref().map_or(stem, |set| set.get_ref().as_str());
     if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
@@ -44,16 +45,25 @@ pub(super) fn plan(
         troubles.push(trouble);
     }
     troubles.extend(variables(source, &defaults.env).err());
+    let (calendars, wrong) = calendars(source, &calendar, defaults.zone.as_ref());
+    troubles.extend(wrong);
     let mut definitions = SetDefinition {
         name: name.into(),
         revision: revision.as_ref().map_or(modified, |revision| revision.0),
         by: "".into(),
         jobs: Vec::new(),
         triggers: Vec::new(),
+        calendars: calendars
+            .iter()
+            .map(|(name, calendar)| CalendarDefinition {
+                name: name.clone(),
+                calendar: Arc::new(calendar.clone()),
+            })
+            .collect(),
     };
     let mut keys = BTreeSet::new();
     for (name, job) in &jobs {
-        let planned = Plan { source, defaults: &defaults, name, job }.plan();
+        let planned = Plan { source, defaults: &defaults, calendars: &calendars, name, job }.plan();
         match planned {
             Ok((definition, triggers)) => {
                 if !keys.insert(definition.key.clone()) {
@@ -77,6 +87,7 @@ pub(super) fn plan(
 pub(super) struct Plan<'a> {
     pub(super) source: &'a Source,
     pub(super) defaults: &'a Defaults,
+    pub(super) calendars: &'a BTreeMap<Box<str>, Calendar>,
     pub(super) name: &'a Spanned<String>,
     pub(super) job: &'a Job,
 }
@@ -149,122 +160,6 @@ impl Plan<'_> {
         };
         spec.check().map_err(|error| self.source.trouble(self.name.span(), error.message()))?;
         Ok(spec)
-    }
-
-    // ---- when ----
-
-    fn triggers(&self, job: &JobKey) -> Planned<Vec<TriggerDefinition>> {
-        let Job { cron, unix_cron, every, at, zone, dst, start, end, misfire, tolerance, triggers, .. } =
-            self.job;
-        let single = Trigger {
-            name: None,
-            description: self.job.description.clone(),
-            cron: cron.clone(),
-            unix_cron: unix_cron.clone(),
-            every: every.clone(),
-            at: at.clone(),
-            zone: zone.clone(),
-            dst: dst.clone(),
-            start: start.clone(),
-            end: end.clone(),
-            misfire: *misfire,
-            tolerance: *tolerance,
-            priority: None,
-        };
-        let Some(list) = triggers else {
-            let key = TriggerKey::new(job.group(), job.name());
-            let key = key.map_err(|error| self.source.trouble(self.name.span(), error.message()))?;
-            return Ok(vec![self.trigger(job, key, &single, self.name.span())?]);
-        };
-        let own = [cron, unix_cron].into_iter().flatten().map(Spanned::span);
-        let mut own = own.chain(every.as_ref().map(Spanned::span)).chain(at.as_ref().map(Spanned::span));
-        if let Some(at) = own.next() {
-            return self.wrong(at, "there is a list `triggers` too; move this into the list");
-        }
-        if list.get_ref().is_empty() {
-            return self.wrong(
-                list.span(),
-                "`triggers` is empty; add at least one, such as { cron = \"0 0 9 * * ?\" }",
-            );
-        }
-        let mut keys = BTreeSet::new();
-        let mut definitions = Vec::new();
-        for (index, trigger) in list.get_ref().iter().enumerate() {
-            let place = trigger.get_ref().name.as_ref().map_or_else(|| trigger.span(), Spanned::span);
-            let suffix = match &trigger.get_ref().name {
-                Some(name) => format!(":{}", name.get_ref()),
-                None => format!("#{}", index + 1),
-            };
-            let key = TriggerKey::new(job.group(), &format!("{}{suffix}", job.name()));
-            let key = key.map_err(|error| self.source.trouble(place.clone(), error.message()))?;
-            if !keys.insert(key.clone()) {
-                return self.wrong(place, &format!("trigger {key} is defined twice; rename one of the two"));
-            }
-            definitions.push(self.trigger(job, key, trigger.get_ref(), trigger.span())?);
-        }
-        Ok(definitions)
-    }
-
-    fn trigger(
-        &self,
-        job: &JobKey,
-        key: TriggerKey,
-        trigger: &Trigger,
-        place: Range<usize>,
-    ) -> Planned<TriggerDefinition> {
-        let zone = trigger.zone.as_ref().or(self.job.zone.as_ref()).or(self.defaults.zone.as_ref());
-        let zone = zone.map(|zone| zone.0.clone());
-        let moment = |name: &str, own: &Option<Spanned<toml::value::Datetime>>, jobs: &Option<Spanned<_>>| {
-            let value = own.as_ref().or(jobs.as_ref());
-            value.map(|value| instant(self.source, name, value, zone.as_ref())).transpose()
-        };
-        let start = moment("start", &trigger.start, &self.job.start)?;
-        let end = moment("end", &trigger.end, &self.job.end)?;
-        let given = trigger.dst.as_ref().or(self.job.dst.as_ref());
-        let when = When {
-            cron: trigger.cron.as_ref(),
-            unix_cron: trigger.unix_cron.as_ref(),
-            every: trigger.every.as_ref(),
-            at: trigger.at.as_ref(),
-            dst: given.map(|dst| *dst.get_ref()).or(self.defaults.dst),
-            zone,
-            start,
-        };
-        if let (Some(dst), true) =
-            (given, when.cron.is_none() && when.unix_cron.is_none() && when.count() == 1)
-        {
-            return self.wrong(dst.span(), "`dst` concerns cron expressions only; remove it");
-        }
-        let schedule = when.schedule(self.source, place.clone())?;
-        let misfire = trigger.misfire.or(self.job.misfire).or(self.defaults.misfire);
-        let tolerance = trigger.tolerance.or(self.job.tolerance).or(self.defaults.tolerance);
-        let mut spec = TriggerSpec::new(schedule);
-        spec.start = start;
-        spec.end = end;
-        spec.misfire = misfire.map(|misfire| misfire.0).unwrap_or_default();
-        if let Some(tolerance) = tolerance {
-            spec.tolerance = tolerance.0;
-        }
-        let window_end =
-            trigger.end.as_ref().or(self.job.end.as_ref()).map_or_else(|| place.clone(), Spanned::span);
-        spec.check().map_err(|error| {
-            self.source.trouble(window_end, error.message()).hint("correct `start` or `end`")
-        })?;
-        if spec.next_after(punctual_core::Timestamp::MIN).is_none() {
-            let message = format!(
-                "trigger {key} would never fire: {} has no instant in its window; correct it",
-                spec.schedule
-            );
-            return self.wrong(place, &message);
-        }
-        Ok(TriggerDefinition {
-            key,
-            job: job.clone(),
-            description: trigger.description.as_deref().map(Into::into),
-            spec,
-            payload: None,
-            priority: trigger.priority.unwrap_or(0),
-        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The text of a schedule file, and how an error points into it.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::trouble::{Exit, Trouble, nearest};
 
@@ -10,11 +10,14 @@ use crate::trouble::{Exit, Trouble, nearest};
 pub(crate) struct Source {
     pub(crate) name: String,
     pub(crate) text: String,
+    /// Where the files lie that it names.
+    pub(crate) folder: PathBuf,
 }
 
 impl Source {
     pub(crate) fn new(path: &Path, text: String) -> Self {
-        Self { name: path.display().to_string(), text }
+        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        Self { name: path.display().to_string(), text, folder }
     }
 
     /// An error at a range of the text, with the line and a mark under the range.
@@ -61,6 +64,8 @@ impl Source {
         };
         let hint = if message.contains("expected a TOML datetime") {
             "write it without quotes, like 2026-12-24T18:00:00+01:00"
+        } else if message.contains("is not MM-DD") {
+            "a day of the year is a month and a day, like \"12-24\""
         } else if message.contains("expected a string") {
             "write it in quotes; durations are like \"90s\" or \"5m\""
         } else if message.contains("expected one of") || message.contains("; ") {
@@ -119,7 +124,7 @@ mod tests {
 
     #[test]
     fn an_error_points_at_its_line_and_column() {
-        let source = Source { name: "a.toml".to_owned(), text: "one = 1\n\ttwö = \"zwei\"\n".to_owned() };
+        let source = Source::new(Path::new("a.toml"), "one = 1\n\ttwö = \"zwei\"\n".to_owned());
         let at = source.text.find("\"zwei\"").unwrap();
         let text = source.trouble(at..at + 6, "wrong; right it").text();
         assert_eq!(
@@ -130,7 +135,7 @@ mod tests {
 
     #[test]
     fn an_error_at_the_end_of_the_text_is_shown_too() {
-        let source = Source { name: "a.toml".to_owned(), text: "x = ".to_owned() };
+        let source = Source::new(Path::new("a.toml"), "x = ".to_owned());
         assert!(source.trouble(4..4, "nothing").text().starts_with("error: a.toml:1:5: nothing\n"));
         assert!(source.trouble(400..500, "nothing").text().contains("nothing"));
     }

@@ -1,89 +1,198 @@
-//! When a job runs: cron expressions, intervals and instants of a file become schedules.
+//! The keys that say when become schedules: cron expressions, intervals, steps of the calendar, daily windows.
 
 use std::ops::Range;
 
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
-use punctual::{Schedule, Zone};
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use punctual::{Error, Schedule, Zone};
 use punctual_core::Timestamp;
-use punctual_core::schedule::{Cron, CronError, Dst, Every, Once};
+use punctual_core::schedule::{
+    CalendarInterval, Clocks, Cron, CronError, Daily, DailyClocks, Dst, Every, Once, TimeOfDay,
+};
 use punctual_core::zone::Reading;
 use toml::Spanned;
 use toml::value::{Datetime, Offset};
 
-use super::raw::{DstRules, Positive};
+use super::raw::{Steps, Trigger, Window};
 use super::source::Source;
+use super::value::{Clock, DstRules};
 use crate::trouble::Trouble;
 
-/// The keys that say when; exactly one of the first four is there.
+/// The keys that say when, in the order of [`When::keys`].
+const KEYS: &str = "`cron`, `unix_cron`, `every`, `at`, `calendar_interval` and `daily`";
+
+/// A trigger with what it takes from its job and from the defaults.
 #[derive(Debug)]
-pub(crate) struct When<'a> {
-    pub(crate) cron: Option<&'a Spanned<String>>,
-    pub(crate) unix_cron: Option<&'a Spanned<String>>,
-    pub(crate) every: Option<&'a Spanned<Positive>>,
-    pub(crate) at: Option<&'a Spanned<Datetime>>,
-    pub(crate) dst: Option<DstRules>,
+pub(super) struct When<'a> {
+    pub(super) source: &'a Source,
+    pub(super) trigger: &'a Trigger,
+    /// Rules for clock changes of the trigger or its job.
+    pub(super) dst: Option<&'a Spanned<DstRules>>,
+    pub(super) default_dst: Option<DstRules>,
     /// The zone, if the trigger, its job or the defaults name one.
-    pub(crate) zone: Option<Zone>,
-    pub(crate) start: Option<Timestamp>,
+    pub(super) zone: Option<Zone>,
+    pub(super) start: Option<Timestamp>,
 }
 
 impl When<'_> {
-    /// How many of the keys are there.
-    pub(crate) fn count(&self) -> usize {
-        [self.cron.is_some(), self.unix_cron.is_some(), self.every.is_some(), self.at.is_some()]
-            .into_iter()
-            .filter(|there| *there)
-            .count()
+    /// Where the keys are that say when; exactly one is to be there.
+    pub(super) fn keys(trigger: &Trigger) -> [Option<Range<usize>>; 6] {
+        [
+            trigger.cron.as_ref().map(Spanned::span),
+            trigger.unix_cron.as_ref().map(Spanned::span),
+            trigger.every.as_ref().map(Spanned::span),
+            trigger.at.as_ref().map(Spanned::span),
+            trigger.calendar_interval.as_ref().map(Spanned::span),
+            trigger.daily.as_ref().map(Spanned::span),
+        ]
     }
 
-    pub(crate) fn schedule(&self, source: &Source, place: Range<usize>) -> Result<Schedule, Trouble> {
-        let zone = || self.zone.clone().unwrap_or_else(Zone::utc);
-        match (self.cron, self.unix_cron, self.every, self.at) {
-            (Some(text), None, None, None) => {
-                let cron = Cron::quartz(text.get_ref(), zone());
-                cron.map(|cron| self.with_dst(cron)).map_err(|error| cron_trouble(source, "cron", text, &error))
+    pub(super) fn schedule(&self, place: Range<usize>) -> Result<Schedule, Trouble> {
+        match Self::keys(self.trigger).into_iter().flatten().count() {
+            0 => {
+                let message = format!(
+                    "nothing says when it runs; add one of {}, or a list `triggers`",
+                    KEYS.replace(" and ", " or ")
+                );
+                return Err(self.source.trouble(place, &message));
             }
-            (None, Some(text), None, None) => {
-                let cron = Cron::unix(text.get_ref(), zone());
-                cron.map(|cron| self.with_dst(cron)).map_err(|error| cron_trouble(source, "unix_cron", text, &error))
+            1 => {}
+            _ => {
+                let message = format!(
+                    "more than one key says when it runs; keep one of {KEYS}, or make a list `triggers`"
+                );
+                return Err(self.source.trouble(place, &message));
             }
-            (None, None, Some(every), None) => {
-                let interval = Every::new(every.get_ref().0)
-                    .map_err(|error| source.trouble(every.span(), &format!("`every`: {}; choose another", error.message())))?;
-                Ok(Schedule::Every(match self.start {
-                    Some(start) => interval.anchored_at(start),
-                    None => interval,
-                }))
-            }
-            (None, None, None, Some(at)) => {
-                Ok(Schedule::Once(Once::new(instant(source, "at", at, self.zone.as_ref())?)))
-            }
-            (None, None, None, None) => Err(source.trouble(
-                place,
-                "nothing says when it runs; add one of `cron`, `unix_cron`, `every` or `at`, or a list `triggers`",
-            )),
-            _ => Err(source.trouble(
-                place,
-                "more than one key says when it runs; keep one of `cron`, `unix_cron`, `every` and `at`, or make a list `triggers`",
-            )),
+        }
+        let Trigger { cron, unix_cron, every, at, calendar_interval, daily, .. } = self.trigger;
+        if let Some(dst) = self.dst
+            && (every.is_some() || at.is_some())
+        {
+            let message = "`dst` concerns schedules of wall times, such as cron expressions, only; remove it";
+            return Err(self.source.trouble(dst.span(), message));
+        }
+        if let Some(text) = cron {
+            return self.cron("cron", text, Cron::quartz);
+        }
+        if let Some(text) = unix_cron {
+            return self.cron("unix_cron", text, Cron::unix);
+        }
+        if let Some(every) = every {
+            let interval = Every::new(every.get_ref().0).map_err(|error| {
+                let message = format!("`every`: {}; choose another", error.message());
+                self.source.trouble(every.span(), &message)
+            })?;
+            return Ok(Schedule::Every(match self.start {
+                Some(start) => interval.anchored_at(start),
+                None => interval,
+            }));
+        }
+        if let Some(at) = at {
+            return Ok(Schedule::Once(Once::new(instant(self.source, "at", at, self.zone.as_ref())?)));
+        }
+        if let Some(steps) = calendar_interval {
+            return self.steps(steps);
+        }
+        match daily {
+            Some(daily) => self.daily(daily),
+            None => Err(self.source.trouble(place, "nothing says when it runs; add `cron`")),
         }
     }
 
-    fn with_dst(&self, cron: Cron) -> Schedule {
+    fn cron(
+        &self,
+        key: &str,
+        text: &Spanned<String>,
+        make: impl Fn(&str, Zone) -> Result<Cron, CronError>,
+    ) -> Result<Schedule, Trouble> {
+        let cron = make(text.get_ref(), self.zone_or_utc())
+            .map_err(|error| cron_trouble(self.source, key, text, &error))?;
         let own = cron.dst();
-        Schedule::Cron(match self.dst {
-            Some(rules) => {
-                let dst =
-                    Dst { gap: rules.gap.unwrap_or(own.gap), overlap: rules.overlap.unwrap_or(own.overlap) };
-                cron.with_dst(dst)
-            }
+        Ok(Schedule::Cron(match self.rules() {
+            Some(rules) => cron.with_dst(merged(own, rules)),
             None => cron,
-        })
+        }))
+    }
+
+    fn steps(&self, given: &Spanned<Steps>) -> Result<Schedule, Trouble> {
+        let wrong = |why: &str| self.source.trouble(given.span(), &format!("`calendar_interval`: {why}"));
+        let Steps { every, unit, start, zone, month_end } = given.get_ref();
+        let zone = zone.as_ref().map(|zone| zone.0.clone()).or_else(|| self.zone.clone());
+        let start = match start {
+            Some(start) => Some(instant(self.source, "start", start, zone.as_ref())?),
+            None => self.start,
+        };
+        let Some(start) = start else {
+            return Err(wrong(
+                "nothing says where its steps begin; add `start`, such as 2026-01-31T09:00:00Z",
+            ));
+        };
+        let steps = CalendarInterval::new(*every, *unit, start, zone.unwrap_or_else(Zone::utc))
+            .map_err(|error| wrong(&format!("{}; choose another", error.message())))?
+            .with_month_end(*month_end);
+        let steps = match (self.rules(), steps.clocks()) {
+            (Some(DstRules { quartz: true, .. }), _) => steps.with_clocks(Clocks::Quartz {
+                preserve_hour_of_day: false,
+                skip_day_if_hour_does_not_exist: false,
+            }),
+            (Some(rules), Clocks::Dst(own)) => steps.with_clocks(Clocks::Dst(merged(own, rules))),
+            _ => steps,
+        };
+        Ok(Schedule::CalendarInterval(steps))
+    }
+
+    fn daily(&self, given: &Spanned<Window>) -> Result<Schedule, Trouble> {
+        let wrong = |why: &str| self.source.trouble(given.span(), &format!("`daily`: {why}"));
+        let failed = |error: Error| wrong(&format!("{}; correct it", error.message()));
+        let Window { every, from, to, days, count, zone } = given.get_ref();
+        if let Some(dst) = self.dst.filter(|dst| !dst.get_ref().quartz) {
+            let message = "`dst`: a daily window has one rule of its own; use \"quartz\", or remove it";
+            return Err(self.source.trouble(dst.span(), message));
+        }
+        let seconds = Some(every.0).filter(|span| span.subsec_nanos() == 0);
+        let Some(seconds) = seconds.and_then(|span| u32::try_from(span.as_secs()).ok()) else {
+            return Err(wrong("its interval is not a number of whole seconds up to a day; choose another"));
+        };
+        let zone = zone.as_ref().map_or_else(|| self.zone_or_utc(), |zone| zone.0.clone());
+        let daily = Daily::new(seconds, zone).map_err(failed)?;
+        let time = |clock: &Option<Clock>, otherwise: TimeOfDay| match clock {
+            Some(Clock(time)) => TimeOfDay::new(time.hour(), time.minute(), time.second()).map_err(failed),
+            None => Ok(otherwise),
+        };
+        let (first, last) = daily.window();
+        let mut daily = daily.between(time(from, first)?, time(to, last)?).map_err(failed)?;
+        if let Some(days) = days {
+            daily = daily.on(*days).map_err(failed)?;
+        }
+        if self.rules().is_some_and(|rules| rules.quartz) {
+            daily = daily.with_clocks(DailyClocks::Quartz);
+        }
+        if let Some(count) = count {
+            let Some(repeat) = count.checked_sub(1) else {
+                return Err(wrong("a `count` of 0 never fires; use 1 or more, or leave it out"));
+            };
+            let Some(start) = self.start else {
+                return Err(wrong("nothing says from when on `count` counts; add `start` to the trigger"));
+            };
+            daily = daily.repeating(repeat, start);
+        }
+        Ok(Schedule::Daily(daily))
+    }
+
+    fn rules(&self) -> Option<DstRules> {
+        self.dst.map(|dst| *dst.get_ref()).or(self.default_dst)
+    }
+
+    fn zone_or_utc(&self) -> Zone {
+        self.zone.clone().unwrap_or_else(Zone::utc)
     }
 }
 
+fn merged(own: Dst, rules: DstRules) -> Dst {
+    Dst { gap: rules.gap.unwrap_or(own.gap), overlap: rules.overlap.unwrap_or(own.overlap) }
+}
+
 /// Points at the column within the expression.
-fn cron_trouble(source: &Source, key: &str, text: &Spanned<String>, error: &CronError) -> Trouble {
+pub(super) fn cron_trouble(source: &Source, key: &str, text: &Spanned<String>, error: &CronError) -> Trouble {
     let span = text.span();
     let written = source.text.get(span.clone()).unwrap_or_default();
     let inner = written.get(1..written.len().saturating_sub(1)).unwrap_or_default();

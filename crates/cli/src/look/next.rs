@@ -1,7 +1,12 @@
 //! `punctual next`: the instants of an expression, with what the clocks do to them.
 
+use std::path::Path;
+
 use punctual::{Schedule, Zone};
-use punctual_core::schedule::{Cron, CronError, Dst, Every, Gap};
+use punctual_core::calendar::{Calendar, WhenExcluded};
+use punctual_core::preview::{Fate, Mark, Preview, preview};
+use punctual_core::schedule::{Cron, CronError, Every};
+use punctual_core::trigger::TriggerSpec;
 use punctual_core::zone::Reading;
 use punctual_core::{Clock, Timestamp};
 use punctual_runtime::SystemClock;
@@ -9,33 +14,40 @@ use serde_json::json;
 
 use super::{columns, print, print_json, text};
 use crate::args::NextArgs;
-use crate::trouble::{Exit, Trouble};
+use crate::file;
+use crate::trouble::{Exit, Trouble, nearest};
+
+/// To the end of which year events of an iCalendar file are read.
+const LAST_YEAR: i32 = 2100;
 
 pub(crate) fn next(args: &NextArgs) -> Result<(), Trouble> {
-    let usage = |message: &str| {
-        let (message, hint) = message.split_once("; ").unwrap_or((message, "see `punctual next --help`"));
-        Trouble::new(Exit::Usage, message).hint(hint)
+    let zone = match &args.zone {
+        Some(name) => Some(Zone::get(name).map_err(|error| usage(error.message()))?),
+        None => None,
     };
-    let zone = Zone::get(&args.zone).map_err(|error| usage(error.message()))?;
-    let schedule = read(&args.expression.join(" "), args.unix, &zone)?;
+    let words = args.expression.join(" ");
+    let Asked { spec, calendar } = match &args.file {
+        Some(path) => of_file(path, &words)?,
+        None => {
+            let zone = zone.clone().unwrap_or_else(Zone::utc);
+            Asked { spec: TriggerSpec::new(read(&words, args.unix, &zone)?), calendar: None }
+        }
+    };
+    let zone = zone.or_else(|| spec.schedule.zone().cloned()).unwrap_or_else(Zone::utc);
     let after = match &args.after {
         None => SystemClock.wall(),
         Some(after) => moment(after, &zone).map_err(|why| usage(&why))?,
     };
-    let rows = upcoming(&schedule, &zone, after, usize::from(args.number));
+    let calendar = match &args.calendar {
+        Some(path) => Some((holidays(path, &zone)?, args.when_excluded.into())),
+        None => calendar,
+    };
+    let seen = calendar.as_ref().map(|(calendar, when)| (calendar, *when));
+    let rows =
+        preview(&spec, seen, after, usize::from(args.number)).map_err(|error| usage(error.message()))?;
     if args.json {
-        let times: Vec<_> = rows
-            .iter()
-            .map(|row| {
-                json!({
-                    "utc": text::instant(row.at),
-                    "us": row.at.as_micros(),
-                    "local": row.local(),
-                    "offset": offset(row.offset),
-                    "marks": row.marks.iter().map(Mark::name).collect::<Vec<_>>(),
-                })
-            })
-            .collect();
+        let times: Vec<_> = rows.iter().map(|row| document(row, &zone)).collect();
+        let schedule = &spec.schedule;
         print_json(
             &json!({ "schedule": schedule, "zone": zone.name(), "after": text::instant(after), "times": times }),
         );
@@ -48,11 +60,16 @@ pub(crate) fn next(args: &NextArgs) -> Result<(), Trouble> {
     let table = rows.iter().map(|row| {
         vec![
             weekday(row.at, &zone).to_owned(),
-            row.local(),
-            offset(row.offset),
+            local(row.at, &zone),
+            offset(zone.offset_at(row.at)),
             text::instant(row.at),
             text::relative(row.at, after),
-            row.marks.iter().map(Mark::text).collect::<Vec<_>>().join("; "),
+            fate(row.fate)
+                .into_iter()
+                .map(str::to_owned)
+                .chain(row.marks.iter().map(said))
+                .collect::<Vec<_>>()
+                .join("; "),
         ]
     });
     let local = format!("LOCAL ({zone})");
@@ -62,6 +79,67 @@ pub(crate) fn next(args: &NextArgs) -> Result<(), Trouble> {
         table,
     ));
     Ok(())
+}
+
+fn usage(message: &str) -> Trouble {
+    let (message, hint) = message.split_once("; ").unwrap_or((message, "see `punctual next --help`"));
+    Trouble::new(Exit::Usage, message).hint(hint)
+}
+
+fn document(row: &Preview, zone: &Zone) -> serde_json::Value {
+    json!({
+        "utc": text::instant(row.at),
+        "us": row.at.as_micros(),
+        "local": local(row.at, zone),
+        "offset": offset(zone.offset_at(row.at)),
+        "fate": match row.fate {
+            Fate::Moved => "moved",
+            Fate::Excluded => "excluded",
+            _ => "fires",
+        },
+        "marks": row.marks.iter().map(name).collect::<Vec<_>>(),
+    })
+}
+
+/// What is asked about.
+struct Asked {
+    spec: TriggerSpec,
+    calendar: Option<(Calendar, WhenExcluded)>,
+}
+
+/// A trigger of a schedule file, by its key or by that of its job if the job has one trigger.
+fn of_file(path: &Path, key: &str) -> Result<Asked, Trouble> {
+    let set = match file::load(path) {
+        Ok(schedules) => schedules.set,
+        Err(troubles) => {
+            let first = Trouble::new(Exit::File, format!("{}: cannot be read", path.display()));
+            return Err(troubles.into_iter().next().unwrap_or(first));
+        }
+    };
+    let wanted = |text: &str| text == key || text.strip_prefix("default/") == Some(key);
+    let Some(trigger) = set.triggers.iter().find(|trigger| wanted(&trigger.key.to_string())) else {
+        let keys: Vec<String> = set.triggers.iter().map(|trigger| trigger.key.to_string()).collect();
+        let hint = match nearest(key, keys.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("its triggers are {}", keys.join(", ")),
+        };
+        let message = format!("{}: there is no trigger {key}", path.display());
+        return Err(Trouble::new(Exit::NotFound, message).hint(hint));
+    };
+    let named = |name: &str| set.calendars.iter().find(|calendar| *calendar.name == *name);
+    let calendar = trigger.spec.calendar.as_deref().and_then(named);
+    let calendar = calendar.map(|found| ((*found.calendar).clone(), trigger.spec.when_excluded));
+    Ok(Asked { spec: trigger.spec.clone(), calendar })
+}
+
+/// The all-day events of an iCalendar file.
+fn holidays(path: &Path, zone: &Zone) -> Result<Calendar, Trouble> {
+    let wrong = |why: &str| Trouble::new(Exit::File, format!("{}: {why}", path.display()));
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| wrong(&format!("cannot be read: {error}")).hint("check the path"))?;
+    Calendar::from_ics(&text, LAST_YEAR, zone.clone()).map_err(|error| {
+        wrong(error.message()).hint("only all-day events are read; correct or remove the line")
+    })
 }
 
 /// Reads an expression: `every 5s`, a name with `@`, or cron in the dialect that is stated.
@@ -116,54 +194,39 @@ fn moment(text: &str, zone: &Zone) -> Result<Timestamp, String> {
     }
 }
 
-/// What the clocks do around an instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mark {
-    /// The wall time does not exist that day; it fires at the end of the gap.
-    EndOfGap,
-    /// Wall times before this instant do not exist that day and were left out.
-    GapSkipped,
-    /// The wall time comes twice, and this is the first.
-    FirstPass,
-    /// The wall time comes twice, and this is the second.
-    SecondPass,
-    /// The offset is another than that of the instant before, in minutes.
-    Offset(i32),
-}
-
-impl Mark {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::EndOfGap => "end_of_gap",
-            Self::GapSkipped => "gap_skipped",
-            Self::FirstPass => "overlap_first",
-            Self::SecondPass => "overlap_second",
-            Self::Offset(_) => "offset_change",
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::EndOfGap => "moved to the end of a gap (clocks put forward)".to_owned(),
-            Self::GapSkipped => "after a gap: wall times in it are left out".to_owned(),
-            Self::FirstPass => "first pass of an overlap (clocks put back)".to_owned(),
-            Self::SecondPass => "second pass of an overlap (clocks put back)".to_owned(),
-            Self::Offset(minutes) => format!("clocks changed by {minutes:+} min"),
-        }
+fn name(mark: &Mark) -> &'static str {
+    match mark {
+        Mark::GapEnd => "end_of_gap",
+        Mark::GapSkipped => "gap_skipped",
+        Mark::OverlapFirst => "overlap_first",
+        Mark::OverlapSecond => "overlap_second",
+        Mark::OffsetChange { .. } => "offset_change",
+        _ => "other",
     }
 }
 
-struct Row {
-    at: Timestamp,
-    offset: i32,
-    local: chrono::NaiveDateTime,
-    marks: Vec<Mark>,
+/// A mark in words.
+fn said(mark: &Mark) -> String {
+    match mark {
+        Mark::GapEnd => "moved to the end of a gap (clocks put forward)".to_owned(),
+        Mark::GapSkipped => "after a gap: wall times in it are left out".to_owned(),
+        Mark::OverlapFirst => "first pass of an overlap (clocks put back)".to_owned(),
+        Mark::OverlapSecond => "second pass of an overlap (clocks put back)".to_owned(),
+        Mark::OffsetChange { by } => format!("clocks changed by {:+} min", by / 60),
+        other => format!("{other:?}"),
+    }
 }
 
-impl Row {
-    fn local(&self) -> String {
-        self.local.to_string_iso()
+fn fate(fate: Fate) -> Option<&'static str> {
+    match fate {
+        Fate::Moved => Some("moved here from an excluded day"),
+        Fate::Excluded => Some("left out by the calendar"),
+        _ => None,
     }
+}
+
+fn local(at: Timestamp, zone: &Zone) -> String {
+    zone.to_local(at).to_string_iso()
 }
 
 /// Writes a wall time; chrono's own formatting needs a feature that nothing else does.
@@ -176,45 +239,6 @@ impl Iso for chrono::NaiveDateTime {
         let text = self.and_utc().to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
         text.strip_suffix('Z').unwrap_or(&text).replace('T', " ")
     }
-}
-
-fn upcoming(schedule: &Schedule, zone: &Zone, after: Timestamp, number: usize) -> Vec<Row> {
-    let cron = match schedule {
-        Schedule::Cron(cron) => Some(cron),
-        _ => None,
-    };
-    // The same expression with nothing left out in gaps tells where something was.
-    let filled = cron
-        .filter(|cron| cron.dst().gap == Gap::Skip)
-        .map(|cron| Schedule::Cron(cron.clone().with_dst(Dst { gap: Gap::AtEndOfGap, ..cron.dst() })));
-    let mut before = after;
-    let mut offset_before = None;
-    let mut rows = Vec::new();
-    for at in schedule.next_n(after, number) {
-        let offset = zone.offset_at(at);
-        let local = zone.to_local(at);
-        let mut marks = Vec::new();
-        match zone.resolve(local) {
-            Reading::Twice { first, .. } if first == at => marks.push(Mark::FirstPass),
-            Reading::Twice { .. } => marks.push(Mark::SecondPass),
-            _ => {}
-        }
-        if cron.is_some_and(|cron| !cron.matches(at)) {
-            marks.push(Mark::EndOfGap);
-        }
-        let in_gap = |filled: &Schedule| filled.next_after(before).is_some_and(|filled| filled < at);
-        if filled.as_ref().is_some_and(in_gap) {
-            marks.push(Mark::GapSkipped);
-        }
-        if let Some(old) = offset_before
-            && old != offset
-        {
-            marks.push(Mark::Offset((offset - old) / 60));
-        }
-        rows.push(Row { at, offset, local, marks });
-        (before, offset_before) = (at, Some(offset));
-    }
-    rows
 }
 
 fn offset(seconds: i32) -> String {
@@ -244,15 +268,15 @@ mod tests {
 
     fn marks(expression: &str, after: &str) -> Vec<(String, Vec<&'static str>)> {
         let zone = Zone::get("Europe/Berlin").unwrap();
-        let schedule = read(expression, false, &zone).unwrap();
-        let rows = upcoming(&schedule, &zone, moment(after, &zone).unwrap(), 2);
-        rows.iter().map(|row| (row.local(), row.marks.iter().map(Mark::name).collect())).collect()
+        let spec = TriggerSpec::new(read(expression, false, &zone).unwrap());
+        let rows = preview(&spec, None, moment(after, &zone).unwrap(), 2).unwrap();
+        rows.iter().map(|row| (local(row.at, &zone), row.marks.iter().map(name).collect())).collect()
     }
 
     #[test]
     fn a_daily_time_in_a_gap_is_marked_as_moved() {
         let rows = marks("0 30 2 * * ?", "2026-03-28T12:00:00");
-        assert_eq!(rows[0], ("2026-03-29 03:00:00".to_owned(), vec!["end_of_gap"]));
+        assert_eq!(rows[0], ("2026-03-29 03:00:00".to_owned(), vec!["end_of_gap", "offset_change"]));
         assert_eq!(rows[1].0, "2026-03-30 02:30:00");
     }
 
@@ -266,7 +290,7 @@ mod tests {
     #[test]
     fn a_skipped_gap_is_marked_behind_it() {
         let rows = marks("0 30 * * * ?", "2026-03-29T01:45:00");
-        assert_eq!(rows[0], ("2026-03-29 03:30:00".to_owned(), vec!["gap_skipped"]));
+        assert_eq!(rows[0], ("2026-03-29 03:30:00".to_owned(), vec!["offset_change", "gap_skipped"]));
     }
 
     #[test]

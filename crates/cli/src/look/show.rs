@@ -1,8 +1,14 @@
 //! `punctual show`: everything about one job, trigger or execution.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use punctual::{ExecutionId, JobKey, MisfirePolicy, TriggerKey};
+use punctual_core::calendar::Calendar;
 use punctual_core::execution::{Attempt, Execution, HistoryRecord};
 use punctual_core::inspect::{ExecutionFilter, HistoryFilter};
+use punctual_core::instants::Instants;
 use punctual_core::job::{Backoff, JobRecord};
 use punctual_core::store::Readable;
 use punctual_core::trigger::{TriggerRecord, TriggerSpec};
@@ -54,12 +60,17 @@ async fn one(
     let past = inspect
         .history(HistoryFilter { job: Some(job.key.clone()), limit, ..HistoryFilter::default() })
         .await?;
+    let calendars = calendars(inspect, triggers).await?;
+    let seen_through = |trigger: &TriggerRecord| {
+        trigger.spec.calendar.as_ref().and_then(|name| calendars.get(name)).map(|calendar| &**calendar)
+    };
     if json {
         let triggers: Vec<_> = triggers
             .iter()
             .map(|trigger| {
                 let mut row = document(trigger);
-                row["upcoming"] = json!(upcoming(trigger).into_iter().map(text::instant).collect::<Vec<_>>());
+                let upcoming = upcoming(trigger, seen_through(trigger));
+                row["upcoming"] = json!(upcoming.into_iter().map(text::instant).collect::<Vec<_>>());
                 row
             })
             .collect();
@@ -88,7 +99,7 @@ async fn one(
     print(&list(&facts));
     for trigger in triggers {
         print("");
-        print(&list(&about(trigger, now)));
+        print(&list(&about(trigger, seen_through(trigger), now)));
     }
     let names = names(inspect).await?;
     if !live.is_empty() {
@@ -119,16 +130,42 @@ fn row(row: Readable<Execution>) -> Option<Execution> {
     }
 }
 
-fn upcoming(trigger: &TriggerRecord) -> Vec<Timestamp> {
-    std::iter::successors(trigger.next_fire, |at| trigger.spec.next_after(*at)).take(SHOWN).collect()
+/// The next instants as its calendar lets them through; only the one that is stored if they cannot be computed here.
+fn upcoming(trigger: &TriggerRecord, calendar: Option<&Calendar>) -> Vec<Timestamp> {
+    let instants = Instants::of(&trigger.spec).and_then(|instants| match calendar {
+        Some(calendar) => instants.through(calendar, trigger.spec.when_excluded),
+        None => Ok(instants),
+    });
+    let Ok(instants) = instants else { return trigger.next_fire.into_iter().collect() };
+    let instants = instants.with_progress(trigger.progress);
+    std::iter::successors(trigger.next_fire, |at| instants.next_after(*at)).take(SHOWN).collect()
 }
 
-fn about(trigger: &TriggerRecord, now: Timestamp) -> Vec<(&'static str, String)> {
+/// The calendars that triggers name.
+async fn calendars(
+    inspect: &dyn Inspect,
+    triggers: &[TriggerRecord],
+) -> Result<BTreeMap<Box<str>, Arc<Calendar>>, Trouble> {
+    let mut found = BTreeMap::new();
+    for name in triggers.iter().filter_map(|trigger| trigger.spec.calendar.clone()) {
+        if let Some(record) = inspect.calendar(&name).await? {
+            found.insert(name, record.calendar);
+        }
+    }
+    Ok(found)
+}
+
+fn about(
+    trigger: &TriggerRecord,
+    calendar: Option<&Calendar>,
+    now: Timestamp,
+) -> Vec<(&'static str, String)> {
     let mut facts = vec![("trigger", trigger.key.to_string())];
     facts.extend(trigger.description.as_ref().map(|text| ("description", text.to_string())));
     facts.push(("schedule", when(&trigger.spec.schedule)));
     facts.extend(trigger.spec.start.map(|at| ("start", text::instant(at))));
     facts.extend(trigger.spec.end.map(|at| ("end", text::instant(at))));
+    facts.extend(trigger.spec.calendar.as_ref().map(|name| ("calendar", name.to_string())));
     facts.push(("if late", late(&trigger.spec)));
     facts.push((
         "fired",
@@ -141,7 +178,7 @@ fn about(trigger: &TriggerRecord, now: Timestamp) -> Vec<(&'static str, String)>
         trigger.last.map(|at| ("last", format!("{} ({})", text::instant(at), text::relative(at, now)))),
     );
     facts.push(("next", next(trigger, now)));
-    facts.extend(upcoming(trigger).into_iter().map(|at| ("", text::instant(at))));
+    facts.extend(upcoming(trigger, calendar).into_iter().map(|at| ("", text::instant(at))));
     facts
 }
 
@@ -150,14 +187,19 @@ fn late(spec: &TriggerSpec) -> String {
         MisfirePolicy::FireOnceNow => "fires once, for the latest of them".to_owned(),
         MisfirePolicy::Skip => "is skipped".to_owned(),
         MisfirePolicy::FireAll => "fires for each of them".to_owned(),
-        MisfirePolicy::CatchUp { limit, max_age } => {
-            let age =
-                max_age.map(|age| format!(" if not older than {}", text::span(age))).unwrap_or_default();
-            format!("fires for the last {limit} of them{age}")
+        MisfirePolicy::CatchUp { limit, max_age } => caught_up(limit, max_age),
+        MisfirePolicy::Spread { limit, max_age, over } => {
+            format!("{}, spread over {}", caught_up(limit, max_age), text::span(over))
         }
+        MisfirePolicy::Quartz { instruction } => format!("as Quartz does ({instruction:?})"),
         _ => format!("{:?}", spec.misfire),
     };
     format!("by more than {}: {what}", text::span(spec.tolerance))
+}
+
+fn caught_up(limit: u32, max_age: Option<Duration>) -> String {
+    let age = max_age.map(|age| format!(" if not older than {}", text::span(age))).unwrap_or_default();
+    format!("fires for the last {limit} of them{age}")
 }
 
 fn rules(job: &JobRecord) -> Vec<(&'static str, String)> {

@@ -4,6 +4,7 @@ use punctual_core::Timestamp;
 use punctual_core::job::{Concurrency, ExecutionSpec, JobRecord, WhenBusy};
 use punctual_core::key::{JobId, TriggerId, TriggerKey};
 use punctual_core::protocol::define;
+use punctual_core::quartz::Progress;
 use punctual_core::schedule::{Every, Schedule};
 use punctual_core::store::{Applied, Change, Expect, LiveWork};
 use punctual_core::trigger::{TriggerRecord, TriggerSpec, TriggerState, slice_of};
@@ -64,6 +65,7 @@ impl Bench {
             next_fire: Some(self.t0),
             wake: Some(self.t0),
             last: None,
+            progress: Progress::default(),
             fires: 0,
             fire_seq: 0,
             generation: 1,

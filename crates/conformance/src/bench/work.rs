@@ -25,6 +25,7 @@ impl Bench {
             spec: None,
             payload: None,
             slot: Slot::of(&job.spec),
+            catch_up: None,
         }
     }
 

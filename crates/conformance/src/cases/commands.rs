@@ -142,7 +142,7 @@ cases! {
         bench.fire_one(node).await;
         let found = FoundTrigger { trigger: Some(bench.reread(&trigger).await), mark: None };
         let now = bench.now().await;
-        let change = define::put_trigger(&found, &every(10), job.id, None, now, &bench.entropy);
+        let change = define::put_trigger(&found, &every(10), None, job.id, None, now, &bench.entropy);
         bench.write(change.expect("it fits")).await;
         let stored = bench.reread(&trigger).await;
         assert_eq!((stored.id, stored.generation, stored.fires), (trigger.id, 2, 1));
@@ -161,7 +161,7 @@ cases! {
         let mut again = every(60);
         again.spec.start = Some(bench.t0);
         let now = bench.now().await;
-        let change = define::put_trigger(&found, &again, job.id, None, now, &bench.entropy);
+        let change = define::put_trigger(&found, &again, None, job.id, None, now, &bench.entropy);
         bench.write(change.expect("it fits")).await;
         let stored = bench.reread(&trigger).await;
         assert!(stored.id != trigger.id && stored.next_fire > Some(bench.t0));

@@ -221,7 +221,7 @@ cases! {
         let trigger = bench.trigger("t", &job).await;
         let due = bench.due(node).await;
         assert!(due.now >= bench.t0);
-        let expected = punctual_core::store::DueTrigger { trigger, job };
+        let expected = punctual_core::store::DueTrigger { trigger, job, calendar: None };
         assert_eq!(due.triggers, [Readable::Row(expected)]);
     }
 

@@ -31,6 +31,7 @@ cases! {
             losses: 0,
             wake: bench.t0,
             slot: None,
+            catch_up: None,
             spec: None,
             payload: None,
             attempts: Vec::new(),

@@ -2,6 +2,7 @@
 
 use crate::case::Case;
 
+mod calendars;
 mod claim;
 mod commands;
 mod definitions;
@@ -25,6 +26,7 @@ mod wake;
 /// All groups.
 pub(crate) const ALL: &[&[Case]] = &[
     definitions::CASES,
+    calendars::CASES,
     deletion::CASES,
     enqueue::CASES,
     due::CASES,

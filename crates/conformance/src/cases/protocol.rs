@@ -61,6 +61,7 @@ fn set(name: &str, revision: i64, by: &str, jobs: &[&str]) -> SetDefinition {
         by: by.into(),
         jobs: jobs.iter().map(job).collect(),
         triggers: jobs.iter().map(trigger).collect(),
+        calendars: Vec::new(),
     }
 }
 

@@ -1,14 +1,16 @@
 //! Reading what is due, and claiming it: triggers by plans, ready rows by order.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use super::state::{Instant, Live, State};
 use super::work::claimed_row;
 use crate::execution::{ExecutionState, HistoryRecord, JobRef, NewExecution, Occurrence, Outcome, Skip};
+use crate::job::JobRecord;
 use crate::key::{ExecutionId, Fence, Kind, NodeId};
 use crate::store::{
-    Claim, ClaimOutcome, ClaimReady, Claimed, ClaimedReady, Due, DueTrigger, FirePlan, ReadDue, Readable,
-    SLICE_GRACE, TriggerPatch,
+    Claim, ClaimOutcome, ClaimReady, Claimed, ClaimedReady, Due, DueTrigger, FirePlan, Poison, PoisonRow,
+    ReadDue, Readable, SLICE_GRACE, TriggerPatch,
 };
 use crate::time::Timestamp;
 use crate::trigger::{TriggerRecord, TriggerState};
@@ -38,8 +40,15 @@ impl State {
         mine.sort_by_key(|(wake, trigger, job)| {
             (*wake, Reverse(job.priority.saturating_add(trigger.priority)), trigger.id)
         });
-        let row = |(_, trigger, job): (_, &TriggerRecord, &_)| {
-            Readable::Row(DueTrigger { trigger: trigger.clone(), job: Clone::clone(job) })
+        let row = |(_, trigger, job): (_, &TriggerRecord, &JobRecord)| {
+            let calendar = match &trigger.spec.calendar {
+                None => None,
+                Some(name) => match self.definitions.calendars.get(name) {
+                    Some(stored) => Some(Arc::clone(&stored.calendar)),
+                    None => return Readable::Poison(without_calendar(trigger, name)),
+                },
+            };
+            Readable::Row(DueTrigger { trigger: trigger.clone(), job: job.clone(), calendar })
         };
         Due {
             now,
@@ -130,6 +139,7 @@ impl State {
             next_fire: trigger.next_fire,
             wake: None,
             last: trigger.last,
+            progress: trigger.progress,
             fires: 0,
             error: Some(why.into()),
             skips: Vec::new(),
@@ -138,7 +148,7 @@ impl State {
     }
 
     fn patch(&mut self, now: Timestamp, before: &TriggerRecord, patch: TriggerPatch) {
-        let TriggerPatch { state, next_fire, wake, last, fires, error, skips } = patch;
+        let TriggerPatch { state, next_fire, wake, last, progress, fires, error, skips } = patch;
         if let Some(stored) = self.definitions.triggers.get_mut(&before.id) {
             let trigger = &mut stored.record;
             trigger.state = state;
@@ -146,6 +156,7 @@ impl State {
             trigger.wake = wake;
             // A row that could not be read is set aside without its last instant; the mark of its key must survive.
             trigger.last = last.or(trigger.last);
+            trigger.progress = progress;
             trigger.fires += fires;
             trigger.error = error;
             trigger.fire_seq += 1;
@@ -201,6 +212,13 @@ impl State {
             Some(slot) => self.slots.take(slot, id, own),
             None => Some(own.next()),
         }
+    }
+}
+
+fn without_calendar(trigger: &TriggerRecord, name: &str) -> Poison {
+    Poison {
+        row: PoisonRow::Trigger { id: trigger.id, rev: trigger.rev, fire_seq: trigger.fire_seq },
+        reason: format!("there is no calendar `{name}`"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Jobs, triggers, marks and sets, and the step that changes them: all of a batch, or nothing.
+//! Jobs, triggers, marks, calendars and sets, and the step that changes them: all of a batch, or nothing.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::state::State;
 use crate::execution::ExecutionState;
 use crate::job::JobRecord;
 use crate::key::{ExecutionId, JobId, JobKey, TriggerId, TriggerKey};
-use crate::store::{Applied, Change, Expect, Leave, LiveWork, SetRecord};
+use crate::store::{Applied, CalendarRecord, Change, Expect, Leave, LiveWork, SetRecord};
 use crate::time::Timestamp;
 use crate::trigger::{TriggerRecord, TriggerState};
 
@@ -22,6 +22,7 @@ pub(super) struct Definitions {
     pub(super) trigger_ids: BTreeMap<TriggerKey, TriggerId>,
     pub(super) marks: BTreeMap<TriggerKey, Mark>,
     pub(super) sets: BTreeMap<Box<str>, SetRecord>,
+    pub(super) calendars: BTreeMap<Box<str>, CalendarRecord>,
 }
 
 /// A trigger's row with what only upkeep needs.
@@ -55,6 +56,7 @@ enum Before {
     Trigger(TriggerId, Option<Box<StoredTrigger>>),
     Mark(TriggerKey, Option<Mark>),
     Set(Box<str>, Option<SetRecord>),
+    Calendar(Box<str>, Option<CalendarRecord>),
 }
 
 /// What a change does to live rows, once it is known that the batch applies.
@@ -109,12 +111,34 @@ impl Definitions {
         Before::Set(name.into(), before)
     }
 
+    fn set_calendar(&mut self, name: &str, calendar: Option<CalendarRecord>) -> Before {
+        let before = match calendar {
+            Some(calendar) => self.calendars.insert(name.into(), calendar),
+            None => self.calendars.remove(name),
+        };
+        Before::Calendar(name.into(), before)
+    }
+
+    /// Whether the calendar that a trigger names, if any, is there.
+    fn has_calendar_of(&self, trigger: &TriggerRecord) -> bool {
+        trigger.spec.calendar.as_ref().is_none_or(|name| self.calendars.contains_key(name))
+    }
+
+    /// The triggers that name a calendar.
+    pub(super) fn users_of<'a>(&'a self, calendar: &'a str) -> impl Iterator<Item = &'a TriggerRecord> {
+        let in_order = self.trigger_ids.values().filter_map(|id| self.triggers.get(id));
+        in_order
+            .map(|stored| &stored.record)
+            .filter(|trigger| trigger.spec.calendar.as_deref() == Some(calendar))
+    }
+
     fn restore(&mut self, before: Before) {
         let _undone = match before {
             Before::Job(id, job) => self.set_job(id, job),
             Before::Trigger(id, trigger) => self.set_trigger(id, trigger.map(|trigger| *trigger)),
             Before::Mark(key, mark) => self.set_mark(&key, mark),
             Before::Set(name, set) => self.set_set(&name, set),
+            Before::Calendar(name, calendar) => self.set_calendar(&name, calendar),
         };
     }
 
@@ -187,7 +211,8 @@ impl State {
                 let found = stored.map(|old| (old.record.id == trigger.id, old.record.rev));
                 trigger.rev = next_rev(found, expect, mark)?;
                 let id_is_taken = stored.is_none() && here.triggers.contains_key(&trigger.id);
-                if id_is_taken || !here.jobs.contains_key(&trigger.job_id) {
+                let has_job = here.jobs.contains_key(&trigger.job_id);
+                if id_is_taken || !has_job || !here.has_calendar_of(&trigger) {
                     return Err(Lost);
                 }
                 let completed = stored.and_then(|old| old.completed);
@@ -218,6 +243,19 @@ impl State {
                 set.rev = next_rev(stored.map(|old| (true, old.rev)), expect, None)?;
                 set.written = now;
                 undo.push(here.set_set(&set.name.clone(), Some(set)));
+            }
+            Change::PutCalendar { expect, mut calendar } => {
+                let stored = here.calendars.get(&calendar.name);
+                calendar.rev = next_rev(stored.map(|old| (true, old.rev)), expect, None)?;
+                calendar.updated = now;
+                undo.push(here.set_calendar(&calendar.name.clone(), Some(calendar)));
+            }
+            Change::DeleteCalendar { name, rev } => {
+                here.calendars.get(&name).filter(|stored| stored.rev == rev).ok_or(Lost)?;
+                if here.users_of(&name).next().is_some() {
+                    return Err(Lost);
+                }
+                undo.push(here.set_calendar(&name, None));
             }
         }
         Ok(())

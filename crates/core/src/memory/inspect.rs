@@ -12,7 +12,7 @@ use crate::inspect::{ExecutionFilter, FoundSet, FoundTrigger, HistoryFilter, Ins
 use crate::job::JobRecord;
 use crate::key::{ExecutionId, JobId, JobKey, TriggerKey};
 use crate::node::NodeRecord;
-use crate::store::Readable;
+use crate::store::{CalendarRecord, Readable};
 use crate::trigger::TriggerRecord;
 
 fn page_of(limit: u32) -> usize {
@@ -82,6 +82,19 @@ impl Inspect for MemoryStore {
             let all = here.trigger_ids.values().filter_map(|id| here.triggers.get(id));
             all.map(|stored| &stored.record).filter(|trigger| trigger.job_id == job).cloned().collect()
         }))
+    }
+
+    async fn calendar(&self, name: &str) -> Result<Option<CalendarRecord>> {
+        Ok(self.step(|state, _| state.definitions.calendars.get(name).cloned()))
+    }
+
+    async fn calendars(&self) -> Result<Vec<CalendarRecord>> {
+        Ok(self
+            .step(|state, _| state.definitions.calendars.values().take(page_of(MAX_PAGE)).cloned().collect()))
+    }
+
+    async fn triggers_using(&self, calendar: &str) -> Result<Vec<TriggerRecord>> {
+        Ok(self.step(|state, _| state.definitions.users_of(calendar).cloned().collect()))
     }
 
     async fn execution(&self, id: ExecutionId) -> Result<Option<Execution>> {

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 
 /// The first row of an execution: nobody's, and ready at its scheduled instant.
 pub(super) fn first_row(new: NewExecution, now: Timestamp) -> Execution {
-    let NewExecution { id, occurrence, job, kind, scheduled, priority, spec, payload, slot } = new;
+    let NewExecution { id, occurrence, job, kind, scheduled, priority, spec, payload, slot, catch_up } = new;
     Execution {
         id,
         occurrence,
@@ -24,6 +24,7 @@ pub(super) fn first_row(new: NewExecution, now: Timestamp) -> Execution {
         losses: 0,
         wake: scheduled,
         slot,
+        catch_up,
         spec,
         payload,
         attempts: Vec::new(),

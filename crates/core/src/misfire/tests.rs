@@ -66,7 +66,7 @@ fn instructions_of_quartz_change_the_progress() {
     assert_eq!(course.fire, Some(secs(57)));
     assert_eq!(course.missed, Some(Missed { first: secs(30), last: secs(50), count: Some(3) }));
     assert_eq!(course.next, Some(secs(67)));
-    let expected = Progress { start: Some(secs(57)), repeat: Some(15), triggered: 1, catch_up: None };
+    let expected = Progress { start: Some(secs(57)), repeat: Some(15), triggered: 1, ..Progress::default() };
     assert_eq!(course.progress, expected);
     let moved = Instants::of(&spec).unwrap().with_progress(expected);
     assert_eq!(go(&moved, &due(67, 68)).next, Some(secs(77)));

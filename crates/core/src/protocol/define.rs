@@ -1,14 +1,19 @@
 //! From wanted definitions to changes: nothing is written where nothing differs, and older sets never overwrite newer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
+use crate::calendar::Calendar;
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::execution::merged;
 use crate::inspect::{FoundSet, FoundTrigger};
+use crate::instants::Instants;
 use crate::job::{ExecutionSpec, JobRecord, Payload};
 use crate::key::{JobId, JobKey, Kind, TriggerId, TriggerKey};
-use crate::store::{Change, Expect, Leave, LiveWork, SetRecord};
+use crate::quartz::Progress;
+use crate::store::{CalendarRecord, Change, Expect, Leave, LiveWork, SetRecord};
 use crate::time::Timestamp;
 use crate::trigger::{TriggerRecord, TriggerSpec, TriggerState, slice_of};
 
@@ -48,8 +53,17 @@ pub struct TriggerDefinition {
     pub priority: i32,
 }
 
-/// Everything that one file or library defines.
+/// A calendar as its author wants it. It belongs to no set: triggers of all sets may name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalendarDefinition {
+    /// Its name.
+    pub name: Box<str>,
+    /// What it leaves out.
+    pub calendar: Arc<Calendar>,
+}
+
+/// Everything that one file or library defines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetDefinition {
     /// Its name.
     pub name: Box<str>,
@@ -61,6 +75,8 @@ pub struct SetDefinition {
     pub jobs: Vec<JobDefinition>,
     /// Its triggers.
     pub triggers: Vec<TriggerDefinition>,
+    /// Calendars that it brings along. One that is no longer listed stays.
+    pub calendars: Vec<CalendarDefinition>,
 }
 
 /// What a set's application needs to know of keys that the set does not own yet.
@@ -70,6 +86,17 @@ pub struct Elsewhere {
     pub jobs: BTreeMap<JobKey, JobRecord>,
     /// Triggers, or marks, of wanted keys outside of the set.
     pub triggers: BTreeMap<TriggerKey, FoundTrigger>,
+    /// Calendars that the set defines or its triggers name.
+    pub calendars: BTreeMap<Box<str>, FoundCalendar>,
+}
+
+/// What a name of a calendar stands for.
+#[derive(Clone, Debug, Default)]
+pub struct FoundCalendar {
+    /// The calendar, if there is one.
+    pub calendar: Option<CalendarRecord>,
+    /// The triggers that name it; needed where it may be changed.
+    pub users: Vec<TriggerRecord>,
 }
 
 /// Whether what is no longer defined is deleted.
@@ -105,9 +132,9 @@ pub enum SetPlan {
 /// What a set's changes amount to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Jobs and triggers that are new.
+    /// Jobs, triggers and calendars that are new.
     pub created: usize,
-    /// Jobs and triggers that differ.
+    /// Jobs, triggers and calendars that differ.
     pub changed: usize,
     /// Jobs and triggers that are deleted.
     pub deleted: usize,
@@ -162,6 +189,12 @@ impl TriggerDefinition {
     }
 }
 
+impl CalendarDefinition {
+    fn text(&self) -> serde_json::Value {
+        serde_json::json!([self.name, *self.calendar])
+    }
+}
+
 impl SetDefinition {
     /// The hash of all definitions, in the order of their keys.
     pub fn hash(&self) -> i64 {
@@ -169,14 +202,17 @@ impl SetDefinition {
             self.jobs.iter().map(|job| (&job.key, job.text())).collect();
         let triggers: BTreeMap<&TriggerKey, serde_json::Value> =
             self.triggers.iter().map(|trigger| (&trigger.key, trigger.text())).collect();
-        let all: Vec<_> = jobs.into_values().chain(triggers.into_values()).collect();
+        let calendars: BTreeMap<&str, serde_json::Value> =
+            self.calendars.iter().map(|calendar| (&*calendar.name, calendar.text())).collect();
+        let all = jobs.into_values().chain(triggers.into_values()).chain(calendars.into_values());
+        let all: Vec<_> = all.collect();
         stable_hash(serde_json::Value::Array(all).to_string().as_bytes())
     }
 
     /// Checks that the set fits together.
     ///
     /// # Errors
-    /// `Invalid`, naming the job or trigger.
+    /// `Invalid`, naming the job, trigger or calendar.
     pub fn check(&self) -> Result<()> {
         let wrong = |why: String| Err(Error::invalid("set", why));
         let mut jobs = BTreeSet::new();
@@ -197,6 +233,13 @@ impl SetDefinition {
                     "trigger {} names job {}, which the set does not define",
                     trigger.key, trigger.job
                 ));
+            }
+        }
+        let mut calendars = BTreeSet::new();
+        for calendar in &self.calendars {
+            CalendarRecord::check_name(&calendar.name)?;
+            if !calendars.insert(&calendar.name) {
+                return wrong(format!("calendar `{}` is defined twice", calendar.name));
             }
         }
         Ok(())
@@ -238,16 +281,34 @@ pub fn put_job(
     Ok(Some((expect, record)))
 }
 
-/// Plans a trigger of the job `job_id`: `None` if it is there as wanted, else the change.
+/// Plans a trigger of the job `job_id`, whose calendar is `calendar`: no change if it is there as wanted.
 ///
 /// Where the instants stay the same, the trigger keeps its place; where they change, a new generation begins with the
-/// first instant after the last one that was decided about.
+/// first instant after the last one that was decided about. A trigger that names a calendar comes with a write of that
+/// calendar as it is: so neither is planned on a reading of the other that is too old.
 ///
 /// # Errors
-/// `Invalid` if the trigger would never fire; `AlreadyExists` if it belongs to another set.
+/// `Invalid` if the trigger would never fire; `NotFound` if it names a calendar that is not given; `Unsupported` if its
+/// custom schedule is not resolved; `AlreadyExists` if it belongs to another set.
 pub fn put_trigger(
     found: &FoundTrigger,
     wanted: &TriggerDefinition,
+    calendar: Option<&CalendarRecord>,
+    job_id: JobId,
+    set: Option<&str>,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<Vec<Change>> {
+    let document = calendar.map(|stored| &*stored.calendar);
+    let change = plan_trigger(found, wanted, document, job_id, set, now, entropy)?;
+    let named = calendar.filter(|_| change.is_some() && wanted.spec.calendar.is_some());
+    Ok(named.map(touched).into_iter().chain(change).collect())
+}
+
+fn plan_trigger(
+    found: &FoundTrigger,
+    wanted: &TriggerDefinition,
+    calendar: Option<&Calendar>,
     job_id: JobId,
     set: Option<&str>,
     now: Timestamp,
@@ -268,15 +329,16 @@ pub fn put_trigger(
             format!("trigger {} would never fire: {} has no instant left", wanted.key, wanted.spec.schedule),
         )
     };
+    let instants = instants_of(&wanted.key, &wanted.spec, calendar)?;
     let trigger = match &found.trigger {
         Some(old) => {
-            let same_instants = old.state != TriggerState::Error
-                && old.spec.schedule == wanted.spec.schedule
-                && (old.spec.start, old.spec.end) == (wanted.spec.start, wanted.spec.end);
-            let next = if same_instants {
-                old.next_fire
+            let same_instants = old.state != TriggerState::Error && old.spec.same_instants(&wanted.spec);
+            let (next, progress) = if !same_instants {
+                (Some(instants.first(now, old.last).ok_or_else(never)?), Progress::default())
+            } else if old.spec.misfire == wanted.spec.misfire {
+                (old.next_fire, old.progress)
             } else {
-                Some(wanted.spec.first(now, old.last).ok_or_else(never)?)
+                (old.next_fire, caught_up(old.progress))
             };
             TriggerRecord {
                 job_id,
@@ -287,6 +349,7 @@ pub fn put_trigger(
                 state: if next.is_some() { TriggerState::Active } else { TriggerState::Complete },
                 next_fire: next,
                 wake: next,
+                progress,
                 generation: if same_instants { old.generation } else { old.generation.saturating_add(1) },
                 error: None,
                 set: set.map(Into::into),
@@ -296,7 +359,7 @@ pub fn put_trigger(
         }
         None => {
             let id = TriggerId::draw(entropy);
-            let next = Some(wanted.spec.first(now, found.mark).ok_or_else(never)?);
+            let next = Some(instants.first(now, found.mark).ok_or_else(never)?);
             TriggerRecord {
                 id,
                 key: wanted.key.clone(),
@@ -309,6 +372,7 @@ pub fn put_trigger(
                 next_fire: next,
                 wake: next,
                 last: found.mark,
+                progress: Progress::default(),
                 fires: 0,
                 fire_seq: 0,
                 generation: 1,
@@ -324,6 +388,104 @@ pub fn put_trigger(
     let expect =
         found.trigger.as_ref().map_or(Expect::Absent { mark: found.mark }, |old| Expect::Rev(old.rev));
     Ok(Some(Change::PutTrigger { expect, trigger }))
+}
+
+/// The instants of a trigger; an error names it.
+fn instants_of<'a>(
+    key: &TriggerKey,
+    spec: &'a TriggerSpec,
+    calendar: Option<&'a Calendar>,
+) -> Result<Instants<'a>> {
+    Instants::seen(spec, calendar)
+        .map_err(|error| Error::new(error.kind(), "trigger", format!("trigger {key}: {}", error.message())))
+}
+
+/// A progress without what only the run of late instants is about that is being caught up with.
+fn caught_up(progress: Progress) -> Progress {
+    Progress { catch_up: None, wait: None, ..progress }
+}
+
+/// The change that writes a calendar as it is, so that a change of it that is under way meanwhile loses, or is noticed.
+fn touched(stored: &CalendarRecord) -> Change {
+    Change::PutCalendar { expect: Expect::Rev(stored.rev), calendar: stored.clone() }
+}
+
+/// Plans a calendar with the triggers that name it: no change if it is there as wanted.
+///
+/// Each of them goes on, in a new generation, with its first instant under the new calendar that was not decided about
+/// yet; a claim that was planned under the old one loses. What the old calendar left out before now stays left out.
+/// Triggers that are set aside stay so.
+///
+/// # Errors
+/// `Invalid` if the name is no name, or the calendar cannot move the instants of a trigger that wants that;
+/// `Unsupported` if the custom schedule of a trigger is not resolved.
+pub fn put_calendar(
+    found: Option<&CalendarRecord>,
+    wanted: &CalendarDefinition,
+    triggers: &[TriggerRecord],
+    now: Timestamp,
+) -> Result<Vec<Change>> {
+    let Some((expect, calendar)) = plan_calendar(found, wanted, now)? else { return Ok(Vec::new()) };
+    let mut changes = vec![Change::PutCalendar { expect, calendar }];
+    for trigger in triggers {
+        changes.extend(recomputed(trigger, &wanted.calendar, now)?.map(rewritten));
+    }
+    Ok(changes)
+}
+
+fn plan_calendar(
+    found: Option<&CalendarRecord>,
+    wanted: &CalendarDefinition,
+    now: Timestamp,
+) -> Result<Option<(Expect, CalendarRecord)>> {
+    CalendarRecord::check_name(&wanted.name)?;
+    if found.is_some_and(|stored| stored.calendar == wanted.calendar) {
+        return Ok(None);
+    }
+    let expect = found.map_or(Expect::Absent { mark: None }, |stored| Expect::Rev(stored.rev));
+    let (name, calendar) = (wanted.name.clone(), Arc::clone(&wanted.calendar));
+    Ok(Some((expect, CalendarRecord { name, calendar, rev: 0, updated: now })))
+}
+
+/// A trigger as it goes on under another calendar; `None` if it stays as it is.
+fn recomputed(trigger: &TriggerRecord, calendar: &Calendar, now: Timestamp) -> Result<Option<TriggerRecord>> {
+    if trigger.state == TriggerState::Error {
+        return Ok(None);
+    }
+    let progress = caught_up(trigger.progress);
+    let instants = instants_of(&trigger.key, &trigger.spec, Some(calendar))?.with_progress(progress);
+    // What is before the next instant has been decided about, but nothing of what is still to come.
+    let before_next = trigger.next_fire.map(|next| next.minus(Duration::from_micros(1)));
+    let decided = before_next.map_or(now, |at| at.min(now));
+    let next = instants.next_after(trigger.last.map_or(decided, |last| last.max(decided)));
+    if next.is_none() && trigger.state == TriggerState::Complete {
+        return Ok(None);
+    }
+    Ok(Some(TriggerRecord {
+        state: if next.is_some() { TriggerState::Active } else { TriggerState::Complete },
+        next_fire: next,
+        wake: next,
+        progress,
+        generation: trigger.generation.saturating_add(1),
+        ..trigger.clone()
+    }))
+}
+
+fn rewritten(trigger: TriggerRecord) -> Change {
+    Change::PutTrigger { expect: Expect::Rev(trigger.rev), trigger }
+}
+
+/// The change that deletes a calendar.
+///
+/// # Errors
+/// `Invalid` if triggers name it.
+pub fn delete_calendar(found: &CalendarRecord, users: &[TriggerRecord]) -> Result<Change> {
+    if let Some(user) = users.first() {
+        let others = users.len() - 1;
+        let why = format!("calendar `{}` is used by trigger {} and {others} others", found.name, user.key);
+        return Err(Error::invalid("calendar", why));
+    }
+    Ok(Change::DeleteCalendar { name: found.name.clone(), rev: found.rev })
 }
 
 fn own(set: Option<&str>, owner: Option<&str>, what: std::fmt::Arguments<'_>) -> Result<()> {
@@ -373,6 +535,21 @@ pub fn apply_set(
     let mut counts = Counts::default();
     let mut ids = BTreeMap::new();
     let set = Some(&*wanted.name);
+    // Calendars as they are after this batch, if it writes them, and the triggers that this moves.
+    let mut written: BTreeMap<&str, CalendarRecord> = BTreeMap::new();
+    let mut moved: BTreeMap<TriggerId, TriggerRecord> = BTreeMap::new();
+    for calendar in &wanted.calendars {
+        let stored = elsewhere.calendars.get(&calendar.name);
+        let of_name = stored.and_then(|stored| stored.calendar.as_ref());
+        let Some((expect, record)) = plan_calendar(of_name, calendar, now)? else { continue };
+        count(&mut counts, expect);
+        for user in stored.into_iter().flat_map(|stored| &stored.users) {
+            moved.extend(recomputed(user, &record.calendar, now)?.map(|moved| (user.id, moved)));
+        }
+        changes.push(Change::PutCalendar { expect, calendar: record.clone() });
+        written.insert(&calendar.name, record);
+    }
+    let mut touched_names = BTreeSet::new();
     for job in &wanted.jobs {
         let in_set = found.jobs.iter().find(|stored| stored.key == job.key);
         let stored = in_set.or_else(|| elsewhere.jobs.get(&job.key));
@@ -394,16 +571,33 @@ pub fn apply_set(
             None => elsewhere.triggers.get(&trigger.key).cloned().unwrap_or_default(),
         };
         let Some(job_id) = ids.get(&trigger.job) else { continue };
-        let change = match put_trigger(&stored, trigger, *job_id, set, now, entropy) {
+        let moved = stored.trigger.as_ref().and_then(|stored| moved.remove(&stored.id));
+        let stored = FoundTrigger { trigger: moved.clone().or(stored.trigger), mark: stored.mark };
+        let name = trigger.spec.calendar.as_deref();
+        let in_force = name.and_then(|name| elsewhere.calendars.get(name)?.calendar.as_ref());
+        let calendar = name.and_then(|name| written.get(name)).or(in_force);
+        let document = calendar.map(|calendar| &*calendar.calendar);
+        let change = match plan_trigger(&stored, trigger, document, *job_id, set, now, entropy) {
             // A one-shot whose instant an earlier trigger of the key has consumed is done, not wrong.
-            Err(error) if error.kind() == ErrorKind::Invalid && stored.mark.is_some() => None,
+            Err(error) if error.kind() == ErrorKind::Invalid && stored.mark.is_some() => {
+                instants_of(&trigger.key, &trigger.spec, document)?;
+                None
+            }
             other => other?,
         };
         if let Some(change) = change {
             if let Change::PutTrigger { expect, .. } = &change {
                 count(&mut counts, *expect);
             }
+            if let (Some(name), Some(stored)) = (name, in_force)
+                && !written.contains_key(name)
+                && touched_names.insert(name)
+            {
+                changes.push(touched(stored));
+            }
             changes.push(change);
+        } else {
+            changes.extend(moved.map(rewritten));
         }
     }
 
@@ -411,6 +605,10 @@ pub fn apply_set(
         found.triggers.iter().filter(|stored| !wanted.triggers.iter().any(|t| t.key == stored.key)).collect();
     let gone_jobs: Vec<&JobRecord> =
         found.jobs.iter().filter(|stored| !wanted.jobs.iter().any(|j| j.key == stored.key)).collect();
+    if unlisted == Unlisted::Prune {
+        gone_triggers.iter().for_each(|gone| drop(moved.remove(&gone.id)));
+    }
+    changes.extend(moved.into_values().map(rewritten));
     match unlisted {
         Unlisted::Keep => counts.unlisted = gone_triggers.len() + gone_jobs.len(),
         Unlisted::Prune => {

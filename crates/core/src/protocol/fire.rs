@@ -1,19 +1,30 @@
 //! From a due trigger to a plan: which instants are skipped, which one fires, and how the trigger moves on.
 
+use crate::calendar::Calendar;
 use crate::entropy::Entropy;
-use crate::execution::{JobRef, NewExecution, Occurrence, Skip, SkipReason, Slot};
+use crate::error::Result;
+use crate::execution::{JobRef, MAX_ERROR_BYTES, NewExecution, Occurrence, Skip, SkipReason, Slot, clip};
+use crate::instants::Instants;
 use crate::job::WhenBusy;
 use crate::key::ExecutionId;
-use crate::misfire;
+use crate::misfire::{self, Course, Verdict};
+use crate::quartz::Progress;
 use crate::store::{DueTrigger, FirePlan, PARK, Poison, PoisonRow, TriggerPatch};
 use crate::time::Timestamp;
 use crate::trigger::{TriggerRecord, TriggerState};
 
 /// Plans what happens to a due trigger at `now`, the time that its read returned.
 ///
-/// At most one occurrence fires for each plan; what is left stays due for the next read.
+/// At most one occurrence fires for each plan; what is left stays due for the next read. A trigger whose instants cannot
+/// be known is set aside with the reason. So resolve a custom schedule first, and make no plan where it is not known:
+/// other nodes may know it.
+///
+/// A catch-up that is spread waits once for each instant. That it has waited is kept in [`Progress::wait`] and not read
+/// off the trigger's wake-up, which a taken slot moves as well: parking is no wait, and a slot that is freed brings the
+/// wake-up forward but draws no second wait. Woken early for a slot, the trigger only goes back to its wait; others that
+/// are parked for the slot look again after [`PARK`] at the latest.
 pub fn plan(due: &DueTrigger, now: Timestamp, entropy: &dyn Entropy) -> FirePlan {
-    let DueTrigger { trigger, job } = due;
+    let DueTrigger { trigger, job, calendar } = due;
     let base = |then: TriggerPatch| FirePlan {
         trigger: trigger.id,
         rev: trigger.rev,
@@ -23,23 +34,42 @@ pub fn plan(due: &DueTrigger, now: Timestamp, entropy: &dyn Entropy) -> FirePlan
         busy: then.clone(),
         then,
     };
-    let Some(oldest) = trigger.next_fire else {
-        return base(moved_on(trigger, trigger.last, Vec::new()));
-    };
-    if oldest > now {
-        // It woke before its instant, as a trigger whose parking was cut short does: look again when it is time.
-        return base(TriggerPatch { wake: Some(oldest), ..unchanged(trigger) });
+    let later = |wake| base(TriggerPatch { wake: Some(wake), ..unchanged(trigger) });
+    // It may wake before its instant, or before its wait is over, as a trigger whose parking was cut short does.
+    let not_before = trigger.next_fire.max(trigger.progress.wait);
+    if let Some(then) = not_before.filter(|then| *then > now) {
+        return later(then);
     }
+    let instants = match instants_of(trigger, calendar.as_deref()) {
+        Ok(instants) => instants,
+        Err(error) => return base(aside(&error.to_string())),
+    };
+    let Some(oldest) = trigger.next_fire else {
+        let next = trigger.last.and_then(|last| instants.next_after(last));
+        return base(moved_on(trigger, next));
+    };
 
-    let decision = misfire::decide(&trigger.spec, oldest, now);
+    let question = misfire::Due {
+        instant: oldest,
+        previous: trigger.last,
+        now,
+        waited: trigger.progress.wait.is_some(),
+        random: entropy.draw(),
+    };
+    let course = match misfire::judge(&instants, &question) {
+        Verdict::Go(course) => course,
+        Verdict::Wait(until) => {
+            let progress = Progress { wait: Some(until), ..trigger.progress };
+            return base(TriggerPatch { wake: Some(until), progress, ..unchanged(trigger) });
+        }
+    };
+    let Course { missed, fire, catch_up, last, next, progress } = course;
     let skip =
         |first, last, count, reason| Skip { id: ExecutionId::draw(now, entropy), first, last, count, reason };
     let missed: Vec<Skip> =
-        decision.missed.iter().map(|m| skip(m.first, m.last, m.count, SkipReason::Misfire)).collect();
-    let Some(instant) = decision.fire else {
-        let last = decision.missed.map_or(oldest, |missed| missed.last);
-        return base(moved_on(trigger, Some(last), missed));
-    };
+        missed.iter().map(|m| skip(m.first, m.last, m.count, SkipReason::Misfire)).collect();
+    let moved_on = |skips| TriggerPatch { last: Some(last), progress, skips, ..moved_on(trigger, next) };
+    let Some(instant) = fire else { return base(moved_on(missed)) };
 
     let execution = NewExecution {
         id: ExecutionId::draw(now, entropy),
@@ -55,33 +85,25 @@ pub fn plan(due: &DueTrigger, now: Timestamp, entropy: &dyn Entropy) -> FirePlan
         spec: None,
         payload: None,
         slot: Slot::of(&job.spec),
+        catch_up,
     };
     let busy = match job.spec.concurrency.as_ref().map(|concurrency| concurrency.when_busy) {
         Some(WhenBusy::Skip) => {
             let mut skips = missed.clone();
             skips.push(skip(instant, instant, Some(1), SkipReason::Overlap));
-            moved_on(trigger, Some(instant), skips)
+            moved_on(skips)
         }
         // Nothing is decided yet: the instant stays due, and is looked at again when its slot is freed.
         Some(WhenBusy::Queue) | None => TriggerPatch { wake: Some(now.plus(PARK)), ..unchanged(trigger) },
     };
-    let mut then = moved_on(trigger, Some(instant), missed);
-    then.fires = 1;
+    let then = TriggerPatch { fires: 1, ..moved_on(missed) };
     FirePlan { slot: execution.slot.clone(), executions: vec![execution], busy, ..base(then) }
 }
 
 /// Plans to set a trigger aside whose row cannot be understood; `None` if the poison is no trigger.
 pub fn set_aside(poison: &Poison) -> Option<FirePlan> {
     let PoisonRow::Trigger { id, rev, fire_seq } = poison.row else { return None };
-    let then = TriggerPatch {
-        state: TriggerState::Error,
-        next_fire: None,
-        wake: None,
-        last: None,
-        fires: 0,
-        error: Some(crate::execution::clip(&poison.reason, crate::execution::MAX_ERROR_BYTES)),
-        skips: Vec::new(),
-    };
+    let then = aside(&poison.reason);
     Some(FirePlan {
         trigger: id,
         rev,
@@ -93,26 +115,43 @@ pub fn set_aside(poison: &Poison) -> Option<FirePlan> {
     })
 }
 
+/// The patch that sets a trigger aside. A correct definition makes it active again, and begins its instants anew.
+fn aside(reason: &str) -> TriggerPatch {
+    TriggerPatch {
+        state: TriggerState::Error,
+        next_fire: None,
+        wake: None,
+        last: None,
+        progress: Progress::default(),
+        fires: 0,
+        error: Some(clip(reason, MAX_ERROR_BYTES)),
+        skips: Vec::new(),
+    }
+}
+
+fn instants_of<'a>(trigger: &'a TriggerRecord, calendar: Option<&'a Calendar>) -> Result<Instants<'a>> {
+    let waited = Progress { wait: None, ..trigger.progress };
+    Ok(Instants::seen(&trigger.spec, calendar)?.with_progress(waited))
+}
+
 fn unchanged(trigger: &TriggerRecord) -> TriggerPatch {
     TriggerPatch {
         state: trigger.state,
         next_fire: trigger.next_fire,
         wake: trigger.wake,
         last: trigger.last,
+        progress: trigger.progress,
         fires: 0,
         error: None,
         skips: Vec::new(),
     }
 }
 
-fn moved_on(trigger: &TriggerRecord, last: Option<Timestamp>, skips: Vec<Skip>) -> TriggerPatch {
-    let next = last.and_then(|last| trigger.spec.next_after(last));
+fn moved_on(trigger: &TriggerRecord, next: Option<Timestamp>) -> TriggerPatch {
     TriggerPatch {
         state: if next.is_some() { TriggerState::Active } else { TriggerState::Complete },
         next_fire: next,
         wake: next,
-        last,
-        skips,
         ..unchanged(trigger)
     }
 }

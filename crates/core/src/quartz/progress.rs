@@ -24,6 +24,10 @@ pub struct Progress {
     /// The run of late instants that is being caught up with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catch_up: Option<CatchUp>,
+    /// Until when the next instant, which is late, was put off so that a catch-up is spread. Apart from the trigger's
+    /// wake-up, because that also moves when a slot is taken or freed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Timestamp>,
 }
 
 /// The place of an instant in a run of late ones that are caught up with: `2 of 5`.

@@ -11,6 +11,7 @@ use crate::execution::{
 use crate::job::{Concurrency, ExecutionSpec, RetryPolicy, WhenBusy};
 use crate::key::{ExecutionId, Fence, NodeId};
 use crate::node::{NodeInfo, NodeRecord, Profile};
+use crate::quartz::{CatchUp, Progress};
 use crate::schedule::{Every, Schedule};
 use crate::trigger::TriggerSpec;
 
@@ -52,6 +53,7 @@ fn trigger() -> TriggerRecord {
         next_fire: Some(Timestamp::MAX),
         wake: None,
         last: Some(Timestamp::EPOCH),
+        progress: Progress { triggered: 3, catch_up: Some(CatchUp { k: 2, n: 5 }), ..Progress::default() },
         fires: 1,
         fire_seq: 2,
         generation: 3,
@@ -91,6 +93,7 @@ fn execution() -> Execution {
         losses: 2,
         wake: Timestamp::from_secs(4),
         slot: Some(Slot { key: "k".into(), limit: 3 }),
+        catch_up: Some(CatchUp { k: 2, n: 5 }),
         spec: Some(job().spec),
         payload: Some(payload()),
         attempts: vec![attempt()],
@@ -149,6 +152,7 @@ fn execution_row() -> ExecutionRow {
         cancel: Some("stop".into()),
         error: None,
         created_us: row.created.as_micros(),
+        catch_up: Some(document(&row.catch_up).unwrap()),
     }
 }
 
@@ -175,7 +179,8 @@ fn records_survive_their_rows() {
 
 #[test]
 fn new_work_begins_ready_or_claimed() {
-    let Execution { id, occurrence, job, kind, scheduled, priority, spec, payload, slot, .. } = execution();
+    let Execution { id, occurrence, job, kind, scheduled, priority, spec, payload, slot, catch_up, .. } =
+        execution();
     let new = crate::execution::NewExecution {
         id,
         occurrence,
@@ -186,6 +191,7 @@ fn new_work_begins_ready_or_claimed() {
         spec,
         payload,
         slot,
+        catch_up,
     };
     let ready = Execution::try_from(ExecutionRow::ready(&new, Timestamp::from_secs(9)).unwrap()).unwrap();
     assert_eq!(

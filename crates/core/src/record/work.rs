@@ -41,6 +41,7 @@ pub struct ExecutionRow {
     pub cancel: Option<String>,
     pub error: Option<String>,
     pub created_us: i64,
+    pub catch_up: Option<String>,
 }
 
 impl ExecutionRow {
@@ -74,6 +75,7 @@ impl ExecutionRow {
             cancel: None,
             error: None,
             created_us: now.as_micros(),
+            catch_up: new.catch_up.as_ref().map(document).transpose()?,
         })
     }
 
@@ -151,6 +153,7 @@ impl TryFrom<ExecutionRow> for Execution {
             losses: number("execution.losses", row.losses)?,
             wake: Timestamp::from_micros(row.wake_us),
             slot,
+            catch_up: row.catch_up.as_deref().map(|text| parsed("execution.catch_up", text)).transpose()?,
             spec,
             payload: row.payload.decode("execution.payload")?,
             attempts,

@@ -1,7 +1,10 @@
 //! Definitions and enqueued work on their way into a store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::calendar::Calendar;
+use crate::error::{Error, Result};
 use crate::execution::NewExecution;
 use crate::job::{ExecutionSpec, JobRecord, Payload};
 use crate::key::{JobId, TriggerId};
@@ -13,7 +16,7 @@ use crate::trigger::TriggerRecord;
 pub enum Expect {
     /// No record has the key, and the mark of the key (the last instant of a deleted trigger) is this.
     Absent {
-        /// As [`crate::Inspect::trigger`] reported it; `None` for jobs and sets.
+        /// As [`crate::Inspect::trigger`] reported it; `None` for all but triggers.
         mark: Option<Timestamp>,
     },
     /// The record has the same id and this revision.
@@ -35,6 +38,36 @@ pub struct SetRecord {
     pub rev: i64,
     /// When it was written, on the store's clock; set by the store.
     pub written: Timestamp,
+}
+
+/// A stored calendar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalendarRecord {
+    /// Its name.
+    pub name: Box<str>,
+    /// What it leaves out.
+    pub calendar: Arc<Calendar>,
+    /// Grows with every write, also with those that only say that another trigger names it.
+    pub rev: i64,
+    /// When it was last written, on the store's clock; set by the store.
+    pub updated: Timestamp,
+}
+
+impl CalendarRecord {
+    /// The longest name, in bytes.
+    pub const MAX_NAME: usize = 200;
+
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// `Invalid` if it is empty, longer than [`CalendarRecord::MAX_NAME`] or holds control characters.
+    pub fn check_name(name: &str) -> Result<()> {
+        if name.is_empty() || name.len() > Self::MAX_NAME || name.chars().any(char::is_control) {
+            let message = format!("`{}` is no name for a calendar", name.escape_debug());
+            return Err(Error::invalid("calendar", message));
+        }
+        Ok(())
+    }
 }
 
 /// What live rows keep when what they inherited from goes.
@@ -101,6 +134,20 @@ pub enum Change {
         expect: Expect,
         /// The new content.
         set: SetRecord,
+    },
+    /// Creates or replaces a calendar.
+    PutCalendar {
+        /// What must be there.
+        expect: Expect,
+        /// The new content.
+        calendar: CalendarRecord,
+    },
+    /// Deletes a calendar that no trigger names.
+    DeleteCalendar {
+        /// Which.
+        name: Box<str>,
+        /// Its revision.
+        rev: i64,
     },
 }
 

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Readable;
+use crate::calendar::Calendar;
 use crate::execution::{ExecutionWithJob, NewExecution, Skip, Slot};
 use crate::job::JobRecord;
 use crate::key::{Fence, Kind, NodeId, TriggerId};
+use crate::quartz::Progress;
 use crate::time::Timestamp;
 use crate::trigger::{TriggerRecord, TriggerState};
 
@@ -32,13 +34,15 @@ pub struct ReadDue {
     pub slice: Option<Slice>,
 }
 
-/// A due trigger with its job.
+/// A due trigger with what it refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueTrigger {
     /// The trigger.
     pub trigger: TriggerRecord,
     /// Its job.
     pub job: JobRecord,
+    /// The calendar that it names.
+    pub calendar: Option<Arc<Calendar>>,
 }
 
 /// What is due.
@@ -67,6 +71,8 @@ pub struct TriggerPatch {
     pub wake: Option<Timestamp>,
     /// The last decided instant; `None` leaves the stored one, which must never be forgotten.
     pub last: Option<Timestamp>,
+    /// What else the trigger has come to.
+    pub progress: Progress,
     /// Firings to add.
     pub fires: i64,
     /// Why it is in error.

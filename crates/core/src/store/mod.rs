@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::change::{Applied, Cancelled, Change, Enqueue, Expect, Leave, LiveWork, SetRecord};
+pub use self::change::{
+    Applied, CalendarRecord, Cancelled, Change, Enqueue, Expect, Leave, LiveWork, SetRecord,
+};
 pub use self::firing::{
     Claim, ClaimOutcome, ClaimReady, Claimed, ClaimedReady, Due, DueTrigger, FirePlan, ReadDue, Slice,
     TriggerPatch,
@@ -61,17 +63,18 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
 
     // ---- definitions ----
 
-    /// Applies changes of jobs, triggers and sets: all of them, or none.
+    /// Applies changes of jobs, triggers, calendars and sets: all of them, or none.
     ///
     /// Each change compares what its [`Expect`] says; the first that does not fit makes the whole batch
     /// [`Applied::Lost`] with its index, and nothing is written. `rev` of each written record is set to one more than
     /// the stored one (1 for a new row), whatever the given record says. Linearization point: the commit.
     ///
-    /// * [`Change::PutTrigger`] loses if its job is not there.
+    /// * [`Change::PutTrigger`] loses if its job or the calendar that it names is not there.
     /// * [`Change::DeleteTrigger`] writes `leave` into live rows of the trigger that carry no own spec or payload, and
     ///   remembers the trigger's `last` as the mark of its key.
     /// * [`Change::DeleteJob`] loses while triggers refer to the job (those deleted earlier in the batch do not), and
     ///   deals with its live rows as [`LiveWork`] says.
+    /// * [`Change::DeleteCalendar`] loses while triggers name the calendar.
     async fn apply(&self, changes: Vec<Change>) -> Result<Applied>;
 
     /// Puts work into the store: all of it, or none.
@@ -116,6 +119,9 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// Reads due triggers without any lock: `Active`, `wake <= now`, of one of the kinds; ordered by `wake`, then job
     /// plus trigger priority (high first), then id; at most `limit`. With a slice, only triggers of that slice or
     /// with `wake` more than [`SLICE_GRACE`] ago. Parked triggers have a later `wake` and so are not in the way.
+    ///
+    /// Each comes with its job and the calendar that it names. A calendar that is missing or cannot be understood makes
+    /// the trigger that names it a [`Poison`], and no other.
     async fn read_due(&self, request: ReadDue) -> Result<Due>;
 
     /// Applies plans, if the node is up, not in standby, and its gate is the one that the plans saw; else the answer is
@@ -127,8 +133,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// 3. the executions are inserted as `Claimed` by the node, attempt 1, with a fence (the slot's next, else 1);
     /// 4. the `then` patch is written, with its skips.
     ///
-    /// A patch sets the trigger's state, next_fire, wake and error, sets last unless it is `None`, adds `fires`, and
-    /// raises `fire_seq` and `rev` by one.
+    /// A patch sets the trigger's state, next_fire, wake, progress and error, sets last unless it is `None`, adds
+    /// `fires`, and raises `fire_seq` and `rev` by one.
     async fn claim(&self, request: Claim) -> Result<Claimed>;
 
     /// Claims ready rows whose time has come, of one of the kinds: highest priority first, then earliest `wake`, then

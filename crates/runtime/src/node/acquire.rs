@@ -8,10 +8,10 @@ use punctual_core::event::Event;
 use punctual_core::execution::{Execution, ExecutionState, merged};
 use punctual_core::protocol::{finish, fire};
 use punctual_core::store::{
-    Claim, ClaimOutcome, ClaimReady, ClaimRef, Due, DueTrigger, FirePlan, PARK, PoisonRow, ReadDue, Readable,
-    SLICE_GRACE,
+    Claim, ClaimOutcome, ClaimReady, ClaimRef, Due, DueTrigger, FirePlan, PARK, Poison, PoisonRow, ReadDue,
+    Readable, SLICE_GRACE,
 };
-use punctual_core::{Result, Timestamp};
+use punctual_core::{ErrorKind, Result, Timestamp};
 use tokio::sync::mpsc;
 
 use super::settle::Results;
@@ -28,6 +28,8 @@ enum Next {
 pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
     let mut failures = 0_u32;
     let mut expected = None;
+    // How many due triggers of unknown schedules the last round saw: they must not take the places of others.
+    let mut strange = 0_u32;
     while node.phase() == Phase::Running {
         let running = node.running().len();
         let free = node.settings.capacity.saturating_sub(u32::try_from(running).unwrap_or(u32::MAX));
@@ -36,7 +38,7 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
             node.settings.poll
         } else {
             node.begin_claim();
-            let round = round(&node, free, expected, &results).await;
+            let round = round(&node, free, expected, &mut strange, &results).await;
             node.end_claim();
             match round {
                 Ok(Next::Now) => {
@@ -76,6 +78,7 @@ async fn round(
     node: &Arc<Node>,
     free: u32,
     expected: Option<Timestamp>,
+    strange: &mut u32,
     results: &mpsc::Sender<Results>,
 ) -> Result<Next> {
     let (id, slice) = {
@@ -83,11 +86,19 @@ async fn round(
         (member.info.id, member.slice)
     };
     let kinds = node.registry.kinds();
-    let limit = free.min(node.store.features().max_batch);
-    let due = node.store.read_due(ReadDue { node: id, kinds: Arc::clone(&kinds), limit, slice }).await?;
+    let most = node.store.features().max_batch;
+    let limit = free.min(most);
+    let reach = limit.saturating_add(*strange).min(most);
+    let mut due =
+        node.store.read_due(ReadDue { node: id, kinds: Arc::clone(&kinds), limit: reach, slice }).await?;
     node.sync(due.now);
-    let full = due.triggers.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut again = full;
+    let read = due.triggers.len();
+    due.triggers.retain_mut(|trigger| is_known(node, trigger));
+    let unknown = u32::try_from(read - due.triggers.len()).unwrap_or(u32::MAX);
+    let full = read >= usize::try_from(reach).unwrap_or(usize::MAX);
+    // Behind unknown ones there may be more: look further, unless that has been done as far as it goes.
+    let mut again = full && (unknown == 0 || (unknown > *strange && reach < most));
+    *strange = unknown;
 
     // Ready rows go before new occurrences: retries and recovered work of a key come before its next firing.
     let mut room = usize::try_from(free).unwrap_or(usize::MAX);
@@ -128,6 +139,21 @@ async fn round(
         (Some(next), Some(leftovers)) => Some(next.min(leftovers)),
         (next, leftovers) => next.or(leftovers),
     }))
+}
+
+/// Finds the code of a custom schedule. Where it is not known here, the trigger is left to nodes that know it; what the
+/// code says against its data sets the trigger aside.
+fn is_known(node: &Node, readable: &mut Readable<DueTrigger>) -> bool {
+    let Readable::Row(DueTrigger { trigger, .. }) = readable else { return true };
+    match trigger.spec.schedule.resolve(&node.registry.custom) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::Unsupported => false,
+        Err(error) => {
+            let row = PoisonRow::Trigger { id: trigger.id, rev: trigger.rev, fire_seq: trigger.fire_seq };
+            *readable = Readable::Poison(Poison { row, reason: error.to_string() });
+            true
+        }
+    }
 }
 
 async fn fire_due(
@@ -179,7 +205,7 @@ async fn fire_due(
         };
         *again |= patch.wake.is_some_and(|wake| wake <= claimed.now);
         sooner(patch.wake);
-        let Some(DueTrigger { trigger, job }) = trigger else { continue };
+        let Some(DueTrigger { trigger, job, .. }) = trigger else { continue };
         for skip in &patch.skips {
             node.tell(Event::Skipped {
                 trigger: trigger.key.clone(),
@@ -206,6 +232,7 @@ async fn fire_due(
                 losses: 0,
                 wake: claimed.now,
                 slot: new.slot,
+                catch_up: new.catch_up,
                 spec: None,
                 payload: None,
                 attempts: Vec::new(),

@@ -106,6 +106,7 @@ async fn run(
         scheduled: row.scheduled,
         started,
         slot: row.slot.as_ref().map(|slot| slot.key.clone()),
+        catch_up: row.catch_up,
         stops_on_lease_loss: spec.stops_on_lease_loss(),
         states: Arc::clone(&node.states),
         stop: stop_watch.clone(),

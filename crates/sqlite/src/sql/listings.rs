@@ -50,6 +50,20 @@ pub(crate) const TRIGGERS_OF: &str = concat!(
     " FROM trigger t WHERE t.job_id = ?1 ORDER BY t.group_name, t.name"
 );
 
+/// A calendar, by primary key.
+pub(crate) const CALENDAR: &str = "SELECT name, document, rev, updated_us FROM calendar WHERE name = ?1";
+
+/// All calendars by name, by primary key.
+pub(crate) const CALENDARS: &str =
+    "SELECT name, document, rev, updated_us FROM calendar ORDER BY name LIMIT ?1";
+
+/// Triggers that name a calendar, by trigger_calendar.
+pub(crate) const TRIGGERS_USING: &str = concat!(
+    "SELECT ",
+    trigger_columns!(),
+    " FROM trigger t WHERE t.calendar = ?1 ORDER BY t.group_name, t.name"
+);
+
 /// A live row, by primary key.
 pub(crate) const EXECUTION: &str =
     concat!("SELECT ", execution_columns!(), " FROM execution e WHERE e.id = ?1");

@@ -1,8 +1,8 @@
-//! Changes of jobs, triggers and sets: all of a batch, or none of it.
+//! Changes of jobs, triggers, calendars and sets: all of a batch, or none of it.
 
 use punctual_core::job::JobRecord;
-use punctual_core::record::{JobRow, PayloadRow, SetRow, Stored, TriggerRow, document};
-use punctual_core::store::{Applied, Change, Expect, Leave, LiveWork, SetRecord};
+use punctual_core::record::{CalendarRow, JobRow, PayloadRow, SetRow, Stored, TriggerRow, document};
+use punctual_core::store::{Applied, CalendarRecord, Change, Expect, Leave, LiveWork, SetRecord};
 use punctual_core::trigger::TriggerRecord;
 use punctual_core::{JobId, Timestamp, TriggerId};
 use rusqlite::params;
@@ -54,6 +54,10 @@ fn change_one(step: &Step<'_>, change: Change) -> Outcome<Fit> {
         Change::DeleteTrigger { id, rev, leave } => delete_trigger(step, id, rev, &leave),
         Change::DeleteJob { id, rev, live, leave } => delete_job(step, id, rev, live, &leave),
         Change::PutSet { expect, set } => put_set(step, expect, set),
+        Change::PutCalendar { expect, calendar } => put_calendar(step, expect, calendar),
+        Change::DeleteCalendar { name, rev } => {
+            Ok(Fit::of(step.run(sql::DELETE_CALENDAR, params![name, rev])?))
+        }
     }
 }
 
@@ -173,5 +177,16 @@ fn put_set(step: &Step<'_>, expect: Expect, set: SetRecord) -> Outcome<Fit> {
         written_us: step.now().as_micros(),
     };
     step.run(sql::PUT_SET, &*row.params())?;
+    Ok(Fit::Written)
+}
+
+fn put_calendar(step: &Step<'_>, expect: Expect, mut calendar: CalendarRecord) -> Outcome<Fit> {
+    let found = match step.number(sql::FIND_CALENDAR, [&*calendar.name])? {
+        None => Stored::Absent { mark: None },
+        Some(rev) => Stored::Present { same_id: true, rev },
+    };
+    let Some(rev) = found.next_rev(expect) else { return Ok(Fit::Lost) };
+    (calendar.rev, calendar.updated) = (rev, step.now());
+    step.run(sql::PUT_CALENDAR, &*CalendarRow::of(&calendar)?.params())?;
     Ok(Fit::Written)
 }

@@ -1,7 +1,9 @@
 //! Reading what is due, and claiming it: triggers by plans, ready rows by order.
 
 use punctual_core::execution::{ExecutionWithJob, NewExecution, Skip};
-use punctual_core::record::{Coded, DueRow, ExecutionRow, SkipRow, WorkRow, after, kinds_document};
+use punctual_core::record::{
+    Coded, DueRow, ExecutionRow, SkipRow, WorkRow, after, kinds_document, progress_document,
+};
 use punctual_core::store::{
     Claim, ClaimOutcome, ClaimReady, ClaimRef, Claimed, ClaimedReady, Due, FirePlan, Poison, PoisonRow,
     ReadDue, Readable, SLICE_GRACE, TriggerPatch,
@@ -145,15 +147,16 @@ fn insert_new(step: &Step<'_>, node: NodeId, fence: Fence, execution: &NewExecut
 }
 
 fn patch(step: &Step<'_>, trigger: i64, generation: i64, patch: &TriggerPatch) -> Outcome<()> {
-    let TriggerPatch { state, next_fire, wake, last, fires, error, skips } = patch;
+    let TriggerPatch { state, next_fire, wake, last, progress, fires, error, skips } = patch;
     for skip in skips {
         record_skip(step, trigger, generation, skip)?;
     }
     let micros = |at: &Option<Timestamp>| at.map(Timestamp::as_micros);
     let (next_fire, wake, last) = (micros(next_fire), micros(wake), micros(last));
+    let (now, progress) = (step.now().as_micros(), progress_document(progress)?);
     step.run(
         sql::PATCH_TRIGGER,
-        params![trigger, state.code(), next_fire, wake, last, fires, error, step.now().as_micros()],
+        params![trigger, state.code(), next_fire, wake, last, fires, error, now, progress],
     )?;
     Ok(())
 }

@@ -1,11 +1,17 @@
 //! Rows that somebody damaged by hand: each is set aside alone.
 
+use std::sync::Arc;
+
+use punctual_core::calendar::Calendar;
 use punctual_core::execution::ExecutionState;
-use punctual_core::inspect::{ExecutionFilter, HistoryFilter};
+use punctual_core::inspect::{ExecutionFilter, HistoryFilter, Page};
 use punctual_core::protocol::finish;
-use punctual_core::store::{Applied, ClaimOutcome, Poison, PoisonRow, Readable, SettleOutcome};
+use punctual_core::schedule::Weekdays;
+use punctual_core::store::{
+    Applied, CalendarRecord, Change, ClaimOutcome, Expect, Poison, PoisonRow, Readable, SettleOutcome,
+};
 use punctual_core::trigger::TriggerState;
-use punctual_core::{ErrorKind, ExecutionId, Inspect, JobStore, Timestamp};
+use punctual_core::{ErrorKind, ExecutionId, Inspect, JobStore, Timestamp, Zone};
 use punctual_sqlite::SqliteStore;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -43,6 +49,7 @@ async fn a_damaged_trigger_is_set_aside_and_the_others_fire() {
         ("UPDATE trigger SET priority = 99999999999 WHERE id = 1", "trigger.priority"),
         ("UPDATE trigger SET payload_data = x'00' WHERE id = 1", "trigger.payload"),
         ("UPDATE trigger SET description = CAST(x'ff' AS TEXT) WHERE id = 1", "description is not UTF-8"),
+        ("UPDATE trigger SET progress = '{\"unknown\":1}' WHERE id = 1", "trigger.progress"),
     ] {
         let Fixture { store, now, .. } = &{
             let fixture = Fixture::new().await;
@@ -62,6 +69,44 @@ async fn a_damaged_trigger_is_set_aside_and_the_others_fire() {
         let due = read_due(store, 1, 10).await;
         assert!(due.triggers.iter().all(|row| matches!(row, Readable::Row(_))), "{damage}");
         assert!(store.now().await.unwrap() >= *now);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_or_damaged_calendar_sets_its_triggers_aside_and_no_others() {
+    for (damage, why) in [
+        ("DELETE FROM calendar WHERE name = 'one'", "there is no calendar `one`"),
+        ("UPDATE calendar SET document = '{}' WHERE name = 'one'", "calendar.document"),
+    ] {
+        let fixture = Fixture::new().await;
+        let (job, now) = (job(1, false), fixture.now);
+        let calendar = |name: &str| CalendarRecord {
+            name: name.into(),
+            calendar: Arc::new(Calendar::weekly(Weekdays::NONE, Zone::utc())),
+            rev: 0,
+            updated: now,
+        };
+        let expect = Expect::Absent { mark: None };
+        let calendars = ["one", "other"].map(|name| Change::PutCalendar { expect, calendar: calendar(name) });
+        assert_eq!(fixture.store.apply(calendars.into()).await.unwrap(), Applied::All);
+        let mut triggers = [1, 2, 3].map(|id| trigger(id, &job, now));
+        triggers[0].spec.calendar = Some("one".into());
+        triggers[1].spec.calendar = Some("other".into());
+        put(&fixture.store, &job, &triggers).await;
+        fixture.damage(damage);
+
+        let claimed = fire(&fixture.store, 1, 10, 1).await;
+        assert_eq!(claimed.outcomes.len(), 3);
+        let found = fixture.store.triggers(Page::first(9)).await.unwrap();
+        let states: Vec<_> = found.iter().map(|trigger| (trigger.state, trigger.fires)).collect();
+        assert_eq!(
+            states,
+            [(TriggerState::Error, 0), (TriggerState::Active, 1), (TriggerState::Active, 1)],
+            "{damage}"
+        );
+        assert!(found[0].error.as_ref().is_some_and(|error| error.contains(why)), "{:?}", found[0].error);
+        let listed = fixture.store.calendars().await.unwrap();
+        assert_eq!(listed.iter().map(|calendar| &*calendar.name).collect::<Vec<_>>(), ["other"]);
     }
 }
 
@@ -90,7 +135,7 @@ async fn a_damaged_job_poisons_its_triggers_and_its_work_and_nothing_else() {
     assert!(held.error.unwrap().contains("job.spec"));
 
     assert_eq!(store.job(&bad.key).await.unwrap_err().kind(), ErrorKind::Corrupt);
-    assert_eq!(store.jobs(punctual_core::inspect::Page::first(10)).await.unwrap().len(), 1);
+    assert_eq!(store.jobs(Page::first(10)).await.unwrap().len(), 1);
     assert_eq!(store.cancel(vec![claim.id], "mend".to_owned()).await.unwrap().ended, 1);
 }
 

@@ -81,6 +81,7 @@ pub(crate) fn trigger(id: i64, job: &JobRecord, next: Timestamp) -> TriggerRecor
         next_fire: Some(next),
         wake: Some(next),
         last: None,
+        progress: punctual_core::quartz::Progress::default(),
         fires: 0,
         fire_seq: 0,
         generation: 1,
@@ -111,6 +112,7 @@ pub(crate) fn work(id: u128, job: Option<&JobRecord>, at: Timestamp) -> Enqueue 
         spec: None,
         payload: None,
         slot: job.and_then(|job| Slot::of(&job.spec)),
+        catch_up: None,
     };
     Enqueue { execution, delay: None }
 }
