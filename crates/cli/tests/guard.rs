@@ -215,8 +215,10 @@ fn a_frozen_node_leaves_no_exclusive_command_beyond_its_lease() {
 
 #[test]
 fn a_node_ends_a_command_whose_guard_was_killed() {
+    // The guard tells the node whom it started right after the start, and the node can end no other: docs/command.md
+    // names the gap. The command speaks up when that is long over.
     let place = Place::new(
-        "revision = 1\n[job.once]\nshell = \"exec 3>pipe; echo $PPID >&3; sleep 1000; sleep 1000\"\n\
+        "revision = 1\n[job.once]\nshell = \"exec 3>pipe; sleep 1; echo $PPID >&3; sleep 1000; sleep 1000\"\n\
          at = 2020-01-01T00:00:00Z\n",
     );
     let pipe = read_pipe(&place.fifo("pipe"));
