@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use punctual_core::memory::ManualClock;
-use punctual_core::{Clock, JobStore, LockProvider, Result};
+use punctual_core::{Clock, ExecutionId, JobId, JobStore, LockProvider, Result, TriggerId};
 
 /// Opens stores for cases.
 #[async_trait]
@@ -24,10 +24,33 @@ pub trait Harness: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Makes a stored row unreadable behind the store's back, as a defect or a careless hand would.
+    ///
+    /// Answers `false` if this cannot be done to the store in that way; that the row is not there is no reason for it.
+    async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {
+        let _ = (space, spoil);
+        Ok(false)
+    }
+
     /// How often each race is run.
     fn rounds(&self) -> u32 {
         100
     }
+}
+
+/// A row that is to become unreadable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spoil {
+    /// A trigger's rules become something that is no document.
+    Trigger(TriggerId),
+    /// A job's rules become something that is no document.
+    Job(JobId),
+    /// A live row's own rules become something that is no document.
+    Execution(ExecutionId),
+    /// A calendar's document becomes something that is none.
+    Calendar(Box<str>),
+    /// A calendar goes, though triggers name it.
+    MissingCalendar(Box<str>),
 }
 
 /// Where the store's time comes from.

@@ -34,7 +34,7 @@ pub mod report;
 mod runner;
 
 pub use self::case::{Case, Need, Section, all_cases};
-pub use self::harness::{Harness, Space, StoreClock};
+pub use self::harness::{Harness, Space, Spoil, StoreClock};
 pub use self::runner::{check, run};
 
 /// Makes the `main` of a test target that runs all cases on one harness.

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use punctual_core::memory::ManualClock;
-use punctual_core::{Error, Result, Timestamp};
+use punctual_core::{Error, Result, Timestamp, TriggerId};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::bench::Bench;
 use crate::case::{Case, Need, all_cases};
-use crate::harness::{Harness, Space, StoreClock};
+use crate::harness::{Harness, Space, Spoil, StoreClock};
 use crate::report::{Outcome, Report, Tested};
 
 /// 2030-01-01T00:00:00Z: where settable clocks begin.
@@ -113,6 +113,7 @@ struct Abilities {
     clock: StoreClock,
     locks: bool,
     wake: bool,
+    spoil: bool,
     shared: bool,
 }
 
@@ -124,6 +125,7 @@ impl Abilities {
             clock: harness.clock(),
             locks: harness.locks(&space).await?.is_some(),
             wake: store.wake().is_some(),
+            spoil: harness.spoil(&space, Spoil::Trigger(TriggerId::from_stored(0))).await?,
             shared: store.features().shared,
         })
     }
@@ -133,6 +135,7 @@ impl Abilities {
             Need::Clock => self.clock == StoreClock::Settable,
             Need::Locks => self.locks,
             Need::Wake => self.wake,
+            Need::Spoil => self.spoil,
         }
     }
 }

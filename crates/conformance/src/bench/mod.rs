@@ -24,7 +24,7 @@ pub(crate) use self::definitions::{
 };
 pub(crate) use self::firing::fences;
 pub(crate) use self::work::{TheSlot, back, claim_of, ended_attempt, success};
-use crate::harness::{Harness, Space};
+use crate::harness::{Harness, Space, Spoil};
 
 /// The kind of all work that does not say otherwise.
 pub(crate) const WORK: &str = "work";
@@ -112,6 +112,16 @@ impl Bench {
     /// Lets time pass; only for cases that need the clock.
     pub(crate) fn advance(&self, span: Duration) {
         self.space.manual_clock().advance(span);
+    }
+
+    /// Sets the store's clock, forwards or back; only for cases that need the clock.
+    pub(crate) fn set_clock(&self, at: Timestamp) {
+        self.space.manual_clock().set_wall(at);
+    }
+
+    /// Makes a row unreadable; only for cases that need that.
+    pub(crate) async fn spoil(&self, spoil: Spoil) {
+        assert!(self.harness.spoil(&self.space, spoil.clone()).await.expect("it is done"), "{spoil:?}");
     }
 
     /// The store's time.

@@ -4,6 +4,7 @@ use crate::case::Case;
 
 mod calendars;
 mod claim;
+mod clock;
 mod commands;
 mod definitions;
 mod deletion;
@@ -13,6 +14,7 @@ mod inspect;
 mod limits;
 mod locks;
 mod membership;
+mod poison;
 mod protocol;
 mod prune;
 mod races;
@@ -42,7 +44,9 @@ pub(crate) const ALL: &[&[Case]] = &[
     prune::CASES,
     wake::CASES,
     locks::CASES,
+    poison::CASES,
     protocol::CASES,
     races::CASES,
+    clock::CASES,
     limits::CASES,
 ];
