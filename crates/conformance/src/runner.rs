@@ -18,6 +18,9 @@ use crate::report::{Outcome, Report, Tested};
 /// 2030-01-01T00:00:00Z: where settable clocks begin.
 const BEGIN: Timestamp = Timestamp::from_secs(1_893_456_000);
 
+/// What precedes the sentence of a case that rejects a store.
+pub(crate) const SENTENCE: &str = "the contract says: ";
+
 /// Runs all cases that the command line selects, and says whether all of them passed.
 ///
 /// The command line is that of `cargo test`. Cases that do not apply are shown as ignored, with the reason.
@@ -93,7 +96,7 @@ fn judge(runtime: &Runtime, harness: Arc<dyn Harness>, case: Case, index: usize)
             (case.run)(bench).await;
         });
     };
-    let sentence = || format!("the contract says: {}", case.sentence());
+    let sentence = || format!("{SENTENCE}{}", case.sentence());
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| format!("{}\n{}", text(&*panic), sentence()))
 }
 

@@ -40,8 +40,9 @@ pub(crate) struct Options {
     filter: Option<String>,
 }
 
-/// The test program that has the kit reject stores which are broken on purpose. It says how many in a line of its own.
-const BROKEN: (&str, &str) = ("punctual-conformance", "faulty");
+/// The test programs that have the kit reject stores which are broken on purpose. Each says how many in a line of its
+/// own.
+const BROKEN: &[(&str, &str)] = &[("punctual-conformance", "faulty"), ("punctual-sqlite", "faulty")];
 const REJECTED: &str = "broken stores rejected: ";
 
 pub(crate) fn run(options: &Options) -> Result<Verdict> {
@@ -122,21 +123,26 @@ fn on_store(target: &Target, servers: &stores::Servers, path: &Path, filter: Opt
     Ok(report)
 }
 
-/// Whether the kit rejects all broken stores, and how many there are.
+/// Whether the kit rejects all broken stores, and how many there are; `None` if a program did not say.
 fn broken_stores() -> Result<(Verdict, Option<u64>)> {
-    let (package, test) = BROKEN;
-    let mut cargo = shell::cargo(&["test", "--package", package, "--test", test, "--", "--nocapture"]);
-    cargo.env("CARGO_TERM_COLOR", "never");
-    let mut rejected = None;
-    let mut tally = Tally::new(Show::Troubled);
-    let status = shell::stream(&mut cargo, |line| {
-        if let Some((_, number)) = line.split_once(REJECTED) {
-            rejected = number.trim().parse().ok();
-        }
-        tally.line(line);
-    })?;
-    tally.close();
-    Ok((Verdict::of(status.success() && tally.all.passed > 0 && rejected != Some(0)), rejected))
+    let mut all = Some(0);
+    let mut good = true;
+    for (package, test) in BROKEN {
+        let mut cargo = shell::cargo(&["test", "--package", package, "--test", test, "--", "--nocapture"]);
+        cargo.env("CARGO_TERM_COLOR", "never");
+        let mut rejected: Option<u64> = None;
+        let mut tally = Tally::new(Show::Troubled);
+        let status = shell::stream(&mut cargo, |line| {
+            if let Some((_, number)) = line.split_once(REJECTED) {
+                rejected = number.trim().parse().ok();
+            }
+            tally.line(line);
+        })?;
+        tally.close();
+        good &= status.success() && tally.all.passed > 0 && rejected != Some(0);
+        all = all.zip(rejected).map(|(all, rejected)| all + rejected);
+    }
+    Ok((Verdict::of(good), all))
 }
 
 fn count(report: &Value, what: &str) -> u64 {

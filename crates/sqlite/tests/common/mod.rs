@@ -1,0 +1,65 @@
+//! This store as the kit sees it: each space is a file of its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use punctual_conformance::{Harness, Space, Spoil, StoreClock};
+use punctual_core::{JobStore, LockProvider, Result};
+use punctual_sqlite::SqliteStore;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+pub(crate) struct Sqlite {
+    folder: TempDir,
+}
+
+impl Sqlite {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder for the files of the cases") }
+    }
+
+    fn path(&self, space: &Space) -> PathBuf {
+        self.folder.path().join(format!("{}.db", space.name()))
+    }
+
+    async fn store(&self, space: &Space) -> Result<SqliteStore> {
+        SqliteStore::builder(self.path(space)).clock(space.clock()).open().await
+    }
+}
+
+#[async_trait]
+impl Harness for Sqlite {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn clock(&self) -> StoreClock {
+        StoreClock::Settable
+    }
+
+    async fn open(&self, space: &Space) -> Result<Arc<dyn JobStore>> {
+        Ok(Arc::new(self.store(space).await?))
+    }
+
+    async fn locks(&self, space: &Space) -> Result<Option<Arc<dyn LockProvider>>> {
+        Ok(Some(Arc::new(self.store(space).await?)))
+    }
+
+    async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {
+        let file = Connection::open(self.path(space)).expect("the file opens");
+        let spoilt = match spoil {
+            Spoil::Trigger(id) => file.execute("UPDATE trigger SET spec = '{' WHERE id = ?1", [id.get()]),
+            Spoil::Job(id) => file.execute("UPDATE job SET spec = '{' WHERE id = ?1", [id.get()]),
+            Spoil::Execution(id) => {
+                file.execute("UPDATE execution SET spec = '{' WHERE id = ?1", [id.to_bytes()])
+            }
+            Spoil::Calendar(name) => {
+                file.execute("UPDATE calendar SET document = '{' WHERE name = ?1", [name])
+            }
+            Spoil::MissingCalendar(name) => file.execute("DELETE FROM calendar WHERE name = ?1", [name]),
+        };
+        spoilt.expect("the file can be written");
+        Ok(true)
+    }
+}
