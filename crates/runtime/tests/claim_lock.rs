@@ -43,7 +43,12 @@ async fn fires_every_second_once(locks: impl Fn(&World) -> Arc<dyn LockProvider>
     let within = |builder: punctual_runtime::Builder| builder.claim_within(Arc::clone(&locks), LOCK);
     let (one, _two) = (world.member_with(1, within).await, world.member_with(2, within).await);
     for n in 0..3 {
-        one.scheduler.schedule(task(&format!("t{n}"))).every(secs(1)).key(&format!("t{n}")).await.unwrap();
+        one.scheduler
+            .schedule(task(&format!("t{n}")))
+            .every(secs(1))
+            .key(&format!("t{n}"))
+            .await
+            .expect("it is stored");
     }
     world.pass(secs(30)).await;
     for n in 0..3 {
