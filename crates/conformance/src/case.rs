@@ -51,6 +51,8 @@ pub enum Need {
     Wake,
     /// Rows that can be made unreadable.
     Spoil,
+    /// Claims that compare the fence of a lock.
+    LockFences,
 }
 
 impl Need {
@@ -61,6 +63,7 @@ impl Need {
             Self::Locks => "the store has no locks",
             Self::Wake => "the store has no wake-up",
             Self::Spoil => "the harness cannot make rows of the store unreadable",
+            Self::LockFences => "the store does not compare the fences of locks",
         }
     }
 }

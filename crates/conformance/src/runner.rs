@@ -117,6 +117,7 @@ struct Abilities {
     locks: bool,
     wake: bool,
     spoil: bool,
+    lock_fences: bool,
     shared: bool,
 }
 
@@ -129,6 +130,7 @@ impl Abilities {
             locks: harness.locks(&space).await?.is_some(),
             wake: store.wake().is_some(),
             spoil: harness.spoil(&space, Spoil::Trigger(TriggerId::from_stored(0))).await?,
+            lock_fences: store.features().lock_fences,
             shared: store.features().shared,
         })
     }
@@ -139,6 +141,7 @@ impl Abilities {
             Need::Locks => self.locks,
             Need::Wake => self.wake,
             Need::Spoil => self.spoil,
+            Need::LockFences => self.lock_fences,
         }
     }
 }

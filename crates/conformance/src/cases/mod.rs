@@ -17,6 +17,7 @@ mod membership;
 mod poison;
 mod protocol;
 mod prune;
+mod queues;
 mod races;
 mod ready;
 mod recover;
@@ -24,6 +25,7 @@ mod settle;
 mod slots;
 mod waiting;
 mod wake;
+mod within;
 
 /// All groups.
 pub(crate) const ALL: &[&[Case]] = &[
@@ -36,6 +38,8 @@ pub(crate) const ALL: &[&[Case]] = &[
     ready::CASES,
     slots::CASES,
     waiting::CASES,
+    queues::CASES,
+    within::CASES,
     settle::CASES,
     membership::CASES,
     recover::CASES,

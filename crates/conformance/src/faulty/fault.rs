@@ -13,6 +13,8 @@ pub enum Fault {
     ClaimIgnoresTheSlot,
     /// A claim moves the trigger before it compares: the occurrence of a lost claim is lost too.
     ClaimMovesTheTriggerFirst,
+    /// A claim does not compare the fence of its lock: whoever lost the lock goes on claiming.
+    ClaimIgnoresTheLock,
     /// A claim writes no skips: instants vanish.
     ClaimForgetsSkips,
     /// A ready row that is claimed again keeps its fence: two owners hold the same one.
@@ -29,6 +31,8 @@ pub enum Fault {
     RecoveryForgetsTheAttempt,
     /// A slot is freed without waking who waits for it.
     FreeingWakesNobody,
+    /// Nobody looks for work that waits though its slot is free.
+    WakeWaitingWakesNobody,
     /// A body may begin under a claim that has passed to another.
     BeginIgnoresTheFence,
     /// A node is declared dead though it has beaten since.
@@ -75,6 +79,7 @@ impl Fault {
         ClaimIgnoresTheGate,
         ClaimIgnoresTheSlot,
         ClaimMovesTheTriggerFirst,
+        ClaimIgnoresTheLock,
         ClaimForgetsSkips,
         ReadyClaimRepeatsTheFence,
         ReadyClaimIgnoresTheGate,
@@ -83,6 +88,7 @@ impl Fault {
         BackKeepsTheOwner,
         RecoveryForgetsTheAttempt,
         FreeingWakesNobody,
+        WakeWaitingWakesNobody,
         BeginIgnoresTheFence,
         TakeOverIgnoresTheBeat,
         CheckInRevivesTheDead,
@@ -112,6 +118,7 @@ impl Fault {
             ClaimIgnoresTheGate => "membership::standby_is_a_point_in_time",
             ClaimIgnoresTheSlot => "slots::keeps_to_the_limit",
             ClaimMovesTheTriggerFirst => "claim::refuses_a_stale_revision",
+            ClaimIgnoresTheLock => "within::an_overtaken_fence_is_refused",
             ClaimForgetsSkips => "claim::records_skips",
             ReadyClaimRepeatsTheFence => "recover::recovered_work_runs_again",
             ReadyClaimIgnoresTheGate => "ready::refuses_a_closed_gate",
@@ -120,6 +127,7 @@ impl Fault {
             BackKeepsTheOwner => "settle::going_back_writes_what_the_plan_says",
             RecoveryForgetsTheAttempt => "recover::a_row_is_recovered_once",
             FreeingWakesNobody => "waiting::an_end_wakes_a_trigger",
+            WakeWaitingWakesNobody => "queues::a_higher_limit_wakes_a_trigger",
             BeginIgnoresTheFence => "recover::recovered_work_cannot_be_begun_by_its_old_owner",
             TakeOverIgnoresTheBeat => "membership::a_take_over_compares_the_beat",
             CheckInRevivesTheDead => "membership::a_dead_node_is_told_so",

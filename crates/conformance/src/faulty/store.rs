@@ -122,6 +122,7 @@ impl Broken {
             let request = ClaimReady {
                 node: claim.owner,
                 gate: self.gate_of(claim.owner).await?,
+                within: None,
                 kinds: [row.kind].into(),
                 limit: 1,
                 park: PARK,
@@ -252,6 +253,7 @@ impl JobStore for Broken {
 
     async fn claim(&self, mut request: Claim) -> Result<Claimed> {
         match self.fault {
+            ClaimIgnoresTheLock => request.within = None,
             ClaimIgnoresTheRevision | ClaimIgnoresTheFiringCounter => self.renew(&mut request).await?,
             ClaimIgnoresTheGate => request.gate = self.gate_of(request.node).await?,
             ClaimIgnoresTheSlot => {
@@ -339,6 +341,13 @@ impl JobStore for Broken {
             _ => {}
         }
         Ok(outcomes)
+    }
+
+    async fn wake_waiting(&self, limit: u32) -> Result<u32> {
+        if self.has(WakeWaitingWakesNobody) {
+            return Ok(0);
+        }
+        self.inner.wake_waiting(limit).await
     }
 
     async fn prune(&self, request: Prune) -> Result<Pruned> {
