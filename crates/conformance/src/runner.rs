@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +13,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::bench::Bench;
 use crate::case::{Case, Need, all_cases};
+use crate::child;
 use crate::harness::{Harness, Space, Spoil, StoreClock};
+use crate::probe::Probe;
 use crate::report::{Outcome, Report, Tested};
 
 /// 2030-01-01T00:00:00Z: where settable clocks begin.
@@ -38,6 +41,9 @@ pub fn run(harness: impl Harness) -> ExitCode {
 
 fn run_with(harness: Arc<dyn Harness>, arguments: &Arguments) -> Result<ExitCode> {
     let runtime = Arc::new(runtime()?);
+    if let Some(told) = child::told() {
+        return child::play(&runtime, harness, &told);
+    }
     let able = runtime.block_on(Abilities::probe(&*harness))?;
     let tested = Arc::new(Mutex::new(Vec::new()));
     let trials = all_cases().enumerate().map(|(index, case)| {
@@ -59,6 +65,7 @@ fn run_with(harness: Arc<dyn Harness>, arguments: &Arguments) -> Result<ExitCode
         Trial::test(case.name, body).with_kind(label).with_ignored_flag(missing.is_some())
     });
     let conclusion = libtest_mimic::run(arguments, trials.collect());
+    let _ = std::fs::remove_dir_all(folder());
     let tested = std::mem::take(&mut *tested.lock().unwrap_or_else(PoisonError::into_inner));
     Report::new(harness.name(), able.shared, tested).write_where_asked()?;
     Ok(conclusion.exit_code())
@@ -101,7 +108,16 @@ fn judge(runtime: &Runtime, harness: Arc<dyn Harness>, case: Case, index: usize)
 }
 
 fn space_of(index: usize) -> Space {
-    Space::new(&format!("kit{:x}_{index}", std::process::id()), ManualClock::at(BEGIN))
+    let index = if index == usize::MAX { "p".to_owned() } else { index.to_string() };
+    Space::new(&format!("kit{:x}_{index}", std::process::id()), &folder(), ManualClock::at(BEGIN))
+}
+
+/// A folder of this process, made when first asked for.
+fn folder() -> PathBuf {
+    let path = std::env::temp_dir().join(format!("punctual-kit-{}", std::process::id()));
+    // Somebody else's folder would be found to be unusable by the stores.
+    let _ = std::fs::create_dir_all(&path);
+    path
 }
 
 fn text(panic: &(dyn Any + Send)) -> String {
@@ -116,6 +132,8 @@ struct Abilities {
     clock: StoreClock,
     locks: bool,
     wake: bool,
+    statements: bool,
+    plans: bool,
     spoil: bool,
     lock_fences: bool,
     shared: bool,
@@ -129,6 +147,8 @@ impl Abilities {
             clock: harness.clock(),
             locks: harness.locks(&space).await?.is_some(),
             wake: store.wake().is_some(),
+            statements: harness.open_hooked(&space, Arc::new(Probe::default())).await?.is_some(),
+            plans: harness.plans(&space, &[]).await?.is_some(),
             spoil: harness.spoil(&space, Spoil::Trigger(TriggerId::from_stored(0))).await?,
             lock_fences: store.features().lock_fences,
             shared: store.features().shared,
@@ -140,6 +160,9 @@ impl Abilities {
             Need::Clock => self.clock == StoreClock::Settable,
             Need::Locks => self.locks,
             Need::Wake => self.wake,
+            Need::Statements => self.statements,
+            Need::Process => self.statements && self.shared && self.clock == StoreClock::Settable,
+            Need::Plans => self.plans,
             Need::Spoil => self.spoil,
             Need::LockFences => self.lock_fences,
         }

@@ -2,4 +2,4 @@
 
 mod common;
 
-punctual_conformance::conformance!(common::Sqlite::new());
+punctual_conformance::conformance!(common::Sqlite);

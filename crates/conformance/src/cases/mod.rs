@@ -6,6 +6,7 @@ mod calendars;
 mod claim;
 mod clock;
 mod commands;
+mod cuts;
 mod definitions;
 mod deletion;
 mod due;
@@ -51,6 +52,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     poison::CASES,
     protocol::CASES,
     races::CASES,
+    cuts::CASES,
     clock::CASES,
     limits::CASES,
 ];

@@ -65,6 +65,12 @@ pub enum Fault {
     LockRepeatsTheFence,
     /// A lease that has ended can be renewed.
     LockRenewsWhatHasEnded,
+    /// A batch of changes is applied in a transaction each: a crash leaves half of it.
+    AppliesOneByOne,
+    /// A batch of plans is claimed in a transaction each: a crash leaves half of it.
+    ClaimsOneByOne,
+    /// A batch of ends is written in a transaction each: a crash leaves half of it.
+    SettlesOneByOne,
     /// A row that cannot be read is left out: it is never set aside, and nobody hears of it.
     ReadLeavesPoisonOut,
 }
@@ -108,7 +114,8 @@ impl Fault {
     ];
 
     /// Faults that show only in a store whose rows can become unreadable, or whose steps consist of statements.
-    pub const OF_ROWS: &'static [Self] = &[ReadLeavesPoisonOut];
+    pub const OF_ROWS: &'static [Self] =
+        &[AppliesOneByOne, ClaimsOneByOne, SettlesOneByOne, ReadLeavesPoisonOut];
 
     /// The case that must reject a store with this fault.
     pub const fn caught_by(self) -> &'static str {
@@ -144,6 +151,9 @@ impl Fault {
             PruneDeletesLiveRows => "prune::live_rows_stay",
             LockRepeatsTheFence => "locks::fences_grow_over_releases",
             LockRenewsWhatHasEnded => "locks::an_ended_lease_cannot_be_renewed",
+            AppliesOneByOne => "cuts::apply",
+            ClaimsOneByOne => "cuts::claim",
+            SettlesOneByOne => "cuts::settle_end",
             ReadLeavesPoisonOut => "poison::a_trigger_comes_in_its_place",
         }
     }

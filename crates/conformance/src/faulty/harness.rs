@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
 
 use super::{Broken, BrokenLocks, Fault};
-use crate::harness::{Harness, Space, Spoil, StoreClock};
+use crate::harness::{Harness, Plan, Space, Spoil, StoreClock};
 
 /// Breaks each store that a sound harness opens.
 #[derive(Debug)]
@@ -42,6 +43,28 @@ impl<H: Harness> Harness for BrokenHarness<H> {
     async fn locks(&self, space: &Space) -> Result<Option<Arc<dyn LockProvider>>> {
         let sound = self.sound.locks(space).await?;
         Ok(sound.map(|sound| Arc::new(BrokenLocks::new(sound, self.fault)) as _))
+    }
+
+    async fn open_hooked(
+        &self,
+        space: &Space,
+        hook: Arc<dyn StatementHook>,
+    ) -> Result<Option<Arc<dyn JobStore>>> {
+        let Some(sound) = self.sound.open_hooked(space, hook).await? else { return Ok(None) };
+        Ok(Some(Arc::new(Broken::open(sound, self.fault).await?)))
+    }
+
+    async fn locks_hooked(
+        &self,
+        space: &Space,
+        hook: Arc<dyn StatementHook>,
+    ) -> Result<Option<Arc<dyn LockProvider>>> {
+        let sound = self.sound.locks_hooked(space, hook).await?;
+        Ok(sound.map(|sound| Arc::new(BrokenLocks::new(sound, self.fault)) as _))
+    }
+
+    async fn plans(&self, space: &Space, statements: &[String]) -> Result<Option<Vec<Plan>>> {
+        self.sound.plans(space, statements).await
     }
 
     async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {

@@ -116,6 +116,17 @@ impl Broken {
         Ok(())
     }
 
+    async fn claim_one_by_one(&self, mut request: Claim) -> Result<Claimed> {
+        let plans = std::mem::take(&mut request.plans);
+        let mut claimed = self.inner.claim(request.clone()).await?;
+        for plan in plans {
+            let one = self.inner.claim(Claim { plans: vec![plan], ..request.clone() }).await?;
+            claimed.outcomes.extend(one.outcomes);
+            claimed.gate_open &= one.gate_open;
+        }
+        Ok(claimed)
+    }
+
     /// Gives a row back to the owner that it just lost.
     async fn keep_owner(&self, claim: ClaimRef) -> Result<()> {
         if let Some(row) = self.inner.inspect().execution(claim.id).await? {
@@ -156,7 +167,7 @@ impl JobStore for Broken {
         if self.has(DeletionForgetsTheMark) {
             self.forget_last(&mut changes).await?;
         }
-        if !self.has(ApplyIsNotAtomic) {
+        if !self.has(ApplyIsNotAtomic) && !self.has(AppliesOneByOne) {
             return self.inner.apply(changes).await;
         }
         for (at, change) in changes.into_iter().enumerate() {
@@ -271,6 +282,9 @@ impl JobStore for Broken {
             _ => {}
         }
         let again = request.clone();
+        if self.has(ClaimsOneByOne) {
+            return self.claim_one_by_one(request).await;
+        }
         let claimed = self.inner.claim(request).await?;
         if self.has(ClaimMovesTheTriggerFirst) && claimed.outcomes.contains(&ClaimOutcome::Lost) {
             let mut moved = again;
@@ -325,6 +339,13 @@ impl JobStore for Broken {
         }
         let backs = plans.iter().filter(|plan| matches!(plan.then, Settlement::Back(_)));
         let backs: Vec<ClaimRef> = backs.map(|plan| plan.claim).collect();
+        if self.has(SettlesOneByOne) {
+            let mut outcomes = Vec::new();
+            for plan in plans {
+                outcomes.extend(self.inner.settle(vec![plan]).await?);
+            }
+            return Ok(outcomes);
+        }
         let mut outcomes = self.inner.settle(plans).await?;
         match self.fault {
             FreeingWakesNobody => self.park_again(before).await?,

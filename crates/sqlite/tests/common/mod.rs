@@ -5,26 +5,24 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use punctual_conformance::{Harness, Space, Spoil, StoreClock};
+use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
 use punctual_sqlite::SqliteStore;
 use rusqlite::Connection;
-use tempfile::TempDir;
 
-pub(crate) struct Sqlite {
-    folder: TempDir,
-}
+pub(crate) struct Sqlite;
 
 impl Sqlite {
-    pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder for the files of the cases") }
+    fn path(space: &Space) -> PathBuf {
+        space.folder().join(format!("{}.db", space.name()))
     }
 
-    fn path(&self, space: &Space) -> PathBuf {
-        self.folder.path().join(format!("{}.db", space.name()))
+    async fn store(space: &Space) -> Result<SqliteStore> {
+        SqliteStore::builder(Self::path(space)).clock(space.clock()).open().await
     }
 
-    async fn store(&self, space: &Space) -> Result<SqliteStore> {
-        SqliteStore::builder(self.path(space)).clock(space.clock()).open().await
+    async fn hooked(space: &Space, hook: Arc<dyn StatementHook>) -> Result<SqliteStore> {
+        SqliteStore::builder(Self::path(space)).clock(space.clock()).statement_hook(hook).open().await
     }
 }
 
@@ -39,15 +37,31 @@ impl Harness for Sqlite {
     }
 
     async fn open(&self, space: &Space) -> Result<Arc<dyn JobStore>> {
-        Ok(Arc::new(self.store(space).await?))
+        Ok(Arc::new(Self::store(space).await?))
     }
 
     async fn locks(&self, space: &Space) -> Result<Option<Arc<dyn LockProvider>>> {
-        Ok(Some(Arc::new(self.store(space).await?)))
+        Ok(Some(Arc::new(Self::store(space).await?)))
+    }
+
+    async fn open_hooked(
+        &self,
+        space: &Space,
+        hook: Arc<dyn StatementHook>,
+    ) -> Result<Option<Arc<dyn JobStore>>> {
+        Ok(Some(Arc::new(Self::hooked(space, hook).await?)))
+    }
+
+    async fn locks_hooked(
+        &self,
+        space: &Space,
+        hook: Arc<dyn StatementHook>,
+    ) -> Result<Option<Arc<dyn LockProvider>>> {
+        Ok(Some(Arc::new(Self::hooked(space, hook).await?)))
     }
 
     async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {
-        let file = Connection::open(self.path(space)).expect("the file opens");
+        let file = Connection::open(Self::path(space)).expect("the file opens");
         let spoilt = match spoil {
             Spoil::Trigger(id) => file.execute("UPDATE trigger SET spec = '{' WHERE id = ?1", [id.get()]),
             Spoil::Job(id) => file.execute("UPDATE job SET spec = '{' WHERE id = ?1", [id.get()]),
