@@ -131,8 +131,8 @@ impl Space {
         &self.name
     }
 
-    /// A folder for files, which is deleted when all cases have ended. Other spaces share it, so a file must have the
-    /// space's name in its own.
+    /// A folder for files, which is deleted when the case has ended. A case with several spaces has all of them there, so
+    /// a file must have the space's name in its own.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

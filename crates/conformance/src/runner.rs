@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -46,7 +46,7 @@ fn run_with(harness: Arc<dyn Harness>, arguments: &Arguments) -> Result<ExitCode
     }
     let able = runtime.block_on(Abilities::probe(&*harness))?;
     let tested = Arc::new(Mutex::new(Vec::new()));
-    let trials = all_cases().enumerate().map(|(index, case)| {
+    let trials = all_cases().map(|case| {
         let missing = case.needs.iter().find(|need| !able.can(**need)).map(|need| need.reason());
         let label = missing.map_or_else(String::new, |why| format!("not applicable: {why}"));
         if let Some(why) = missing {
@@ -57,7 +57,7 @@ fn run_with(harness: Arc<dyn Harness>, arguments: &Arguments) -> Result<ExitCode
             if let Some(why) = missing {
                 return Err(Failed::from(why));
             }
-            let verdict = judge(&runtime, harness, case, index);
+            let verdict = judge(&runtime, harness, case);
             let outcome = verdict.clone().map_or_else(Outcome::Failed, |()| Outcome::Passed);
             push(&tested, Tested { case, outcome });
             verdict.map_err(Failed::from)
@@ -65,7 +65,6 @@ fn run_with(harness: Arc<dyn Harness>, arguments: &Arguments) -> Result<ExitCode
         Trial::test(case.name, body).with_kind(label).with_ignored_flag(missing.is_some())
     });
     let conclusion = libtest_mimic::run(arguments, trials.collect());
-    let _ = std::fs::remove_dir_all(folder());
     let tested = std::mem::take(&mut *tested.lock().unwrap_or_else(PoisonError::into_inner));
     Report::new(harness.name(), able.shared, tested).write_where_asked()?;
     Ok(conclusion.exit_code())
@@ -80,12 +79,9 @@ fn push(tested: &Mutex<Vec<Tested>>, one: Tested) {
 /// # Errors
 /// Why the case rejects the store, or that there is no such case.
 pub fn check(harness: impl Harness, name: &str) -> Result<(), String> {
-    let (index, case) = all_cases()
-        .enumerate()
-        .find(|(_, case)| case.name == name)
-        .ok_or_else(|| format!("no case {name}"))?;
+    let case = all_cases().find(|case| case.name == name).ok_or_else(|| format!("no case {name}"))?;
     let runtime = runtime().map_err(|error| error.chain())?;
-    judge(&runtime, Arc::new(harness), case, index)
+    judge(&runtime, Arc::new(harness), case)
 }
 
 fn runtime() -> Result<Runtime> {
@@ -95,11 +91,11 @@ fn runtime() -> Result<Runtime> {
         .map_err(|error| Error::internal("runtime", "the executor cannot start").with_source(error))
 }
 
-fn judge(runtime: &Runtime, harness: Arc<dyn Harness>, case: Case, index: usize) -> Result<(), String> {
-    let space = space_of(index);
+fn judge(runtime: &Runtime, harness: Arc<dyn Harness>, case: Case) -> Result<(), String> {
+    let place = Place::new();
     let run = || {
         runtime.block_on(async {
-            let bench = Bench::open(harness, space, case.name).await;
+            let bench = Bench::open(harness, place.space.clone(), case.name).await;
             (case.run)(bench).await;
         });
     };
@@ -107,17 +103,27 @@ fn judge(runtime: &Runtime, harness: Arc<dyn Harness>, case: Case, index: usize)
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| format!("{}\n{}", text(&*panic), sentence()))
 }
 
-fn space_of(index: usize) -> Space {
-    let index = if index == usize::MAX { "p".to_owned() } else { index.to_string() };
-    Space::new(&format!("kit{:x}_{index}", std::process::id()), &folder(), ManualClock::at(BEGIN))
+/// A space that nothing else has, and the folder of its files, which goes when this is dropped.
+struct Place {
+    space: Space,
 }
 
-/// A folder of this process, made when first asked for.
-fn folder() -> PathBuf {
-    let path = std::env::temp_dir().join(format!("punctual-kit-{}", std::process::id()));
-    // Somebody else's folder would be found to be unusable by the stores.
-    let _ = std::fs::create_dir_all(&path);
-    path
+impl Place {
+    fn new() -> Self {
+        static PLACES: AtomicU32 = AtomicU32::new(0);
+        let n = PLACES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kit{:x}_{n}", std::process::id());
+        let folder = std::env::temp_dir().join(format!("punctual-{name}"));
+        // A folder that cannot be made shows where somebody wants to write to it.
+        let _ = std::fs::create_dir_all(&folder);
+        Self { space: Space::new(&name, &folder, ManualClock::at(BEGIN)) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.space.folder());
+    }
 }
 
 fn text(panic: &(dyn Any + Send)) -> String {
@@ -141,15 +147,16 @@ struct Abilities {
 
 impl Abilities {
     async fn probe(harness: &dyn Harness) -> Result<Self> {
-        let space = space_of(usize::MAX);
-        let store = harness.open(&space).await?;
+        let place = Place::new();
+        let space = &place.space;
+        let store = harness.open(space).await?;
         Ok(Self {
             clock: harness.clock(),
-            locks: harness.locks(&space).await?.is_some(),
+            locks: harness.locks(space).await?.is_some(),
             wake: store.wake().is_some(),
-            statements: harness.open_hooked(&space, Arc::new(Probe::default())).await?.is_some(),
-            plans: harness.plans(&space, &[]).await?.is_some(),
-            spoil: harness.spoil(&space, Spoil::Trigger(TriggerId::from_stored(0))).await?,
+            statements: harness.open_hooked(space, Arc::new(Probe::default())).await?.is_some(),
+            plans: harness.plans(space, &[]).await?.is_some(),
+            spoil: harness.spoil(space, Spoil::Trigger(TriggerId::from_stored(0))).await?,
             lock_fences: store.features().lock_fences,
             shared: store.features().shared,
         })
