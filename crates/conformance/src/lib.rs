@@ -31,6 +31,7 @@ mod cases;
 mod child;
 pub mod faulty;
 mod harness;
+mod meeting;
 mod probe;
 pub mod report;
 mod runner;

@@ -4,7 +4,7 @@ use punctual_core::JobStore;
 use punctual_core::inspect::{ExecutionFilter, HistoryFilter, Page};
 use punctual_core::store::Readable;
 
-use crate::bench::{Bench, success};
+use crate::bench::Bench;
 
 /// What a store shows, one line a row.
 #[derive(Clone, Debug, PartialEq, Eq)]

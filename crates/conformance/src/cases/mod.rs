@@ -2,6 +2,7 @@
 
 use crate::case::Case;
 
+mod between;
 mod calendars;
 mod claim;
 mod clock;
@@ -11,8 +12,10 @@ mod definitions;
 mod deletion;
 mod due;
 mod enqueue;
+mod held;
 mod inspect;
 mod limits;
+mod lock_cuts;
 mod locks;
 mod membership;
 mod poison;
@@ -52,7 +55,10 @@ pub(crate) const ALL: &[&[Case]] = &[
     poison::CASES,
     protocol::CASES,
     races::CASES,
+    held::CASES,
+    between::CASES,
     cuts::CASES,
+    lock_cuts::CASES,
     clock::CASES,
     limits::CASES,
 ];

@@ -5,6 +5,8 @@
 pub enum Fault {
     /// A claim does not compare the trigger's revision: an edit in between is lost.
     ClaimIgnoresTheRevision,
+    /// A claim compares what it has read before it began to write: an edit in between is lost.
+    ClaimComparesTooEarly,
     /// A claim does not compare the firing counter: what was decided about is decided about again.
     ClaimIgnoresTheFiringCounter,
     /// A claim does not compare the gate: what was planned before a standby fires after it.
@@ -115,12 +117,13 @@ impl Fault {
 
     /// Faults that show only in a store whose rows can become unreadable, or whose steps consist of statements.
     pub const OF_ROWS: &'static [Self] =
-        &[AppliesOneByOne, ClaimsOneByOne, SettlesOneByOne, ReadLeavesPoisonOut];
+        &[ClaimComparesTooEarly, AppliesOneByOne, ClaimsOneByOne, SettlesOneByOne, ReadLeavesPoisonOut];
 
     /// The case that must reject a store with this fault.
     pub const fn caught_by(self) -> &'static str {
         match self {
             ClaimIgnoresTheRevision => "claim::an_edit_in_between_survives",
+            ClaimComparesTooEarly => "held::an_edit_within_a_claim",
             ClaimIgnoresTheFiringCounter => "claim::refuses_a_stale_firing_counter",
             ClaimIgnoresTheGate => "membership::standby_is_a_point_in_time",
             ClaimIgnoresTheSlot => "slots::keeps_to_the_limit",

@@ -10,8 +10,8 @@ use punctual_core::key::{ExecutionId, Fence, NodeId};
 use punctual_core::node::{NodeInfo, NodeRecord};
 use punctual_core::store::{
     Applied, Cancelled, Change, CheckedIn, Claim, ClaimOutcome, ClaimReady, ClaimRef, Claimed, ClaimedReady,
-    Due, Enqueue, Expect, PARK, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Settlement,
-    Standby, Standing, StoreFeatures, Wake,
+    Due, Enqueue, Expect, FirePlan, PARK, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan,
+    Settlement, Standby, Standing, StoreFeatures, Wake,
 };
 use punctual_core::trigger::TriggerRecord;
 use punctual_core::{JobStore, Result, Timestamp};
@@ -266,6 +266,17 @@ impl JobStore for Broken {
         match self.fault {
             ClaimIgnoresTheLock => request.within = None,
             ClaimIgnoresTheRevision | ClaimIgnoresTheFiringCounter => self.renew(&mut request).await?,
+            ClaimComparesTooEarly => {
+                let triggers = self.triggers().await?;
+                let fits = |plan: &FirePlan| {
+                    let same =
+                        |trigger: &TriggerRecord| (trigger.id, trigger.rev) == (plan.trigger, plan.rev);
+                    triggers.iter().any(same)
+                };
+                if request.plans.iter().all(fits) {
+                    self.renew(&mut request).await?;
+                }
+            }
             ClaimIgnoresTheGate => request.gate = self.gate_of(request.node).await?,
             ClaimIgnoresTheSlot => {
                 for plan in &mut request.plans {
