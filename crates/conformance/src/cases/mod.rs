@@ -18,6 +18,7 @@ mod limits;
 mod lock_cuts;
 mod locks;
 mod membership;
+mod plans;
 mod poison;
 mod protocol;
 mod prune;
@@ -61,4 +62,5 @@ pub(crate) const ALL: &[&[Case]] = &[
     lock_cuts::CASES,
     clock::CASES,
     limits::CASES,
+    plans::CASES,
 ];

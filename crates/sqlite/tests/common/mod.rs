@@ -1,10 +1,12 @@
 //! This store as the kit sees it: each space is a file of its own.
 
+mod plans;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use punctual_conformance::{Harness, Space, Spoil, StoreClock};
+use punctual_conformance::{Harness, Plan, Space, Spoil, StoreClock};
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
 use punctual_sqlite::SqliteStore;
@@ -58,6 +60,11 @@ impl Harness for Sqlite {
         hook: Arc<dyn StatementHook>,
     ) -> Result<Option<Arc<dyn LockProvider>>> {
         Ok(Some(Arc::new(Self::hooked(space, hook).await?)))
+    }
+
+    async fn plans(&self, space: &Space, statements: &[String]) -> Result<Option<Vec<Plan>>> {
+        let file = Connection::open(Self::path(space)).expect("the file opens");
+        Ok(Some(plans::plans(&file, statements).expect("SQLite has plans")))
     }
 
     async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {
