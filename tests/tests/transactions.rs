@@ -98,11 +98,15 @@ async fn run(path: &Path, job: Pay, settled: usize) -> (Vec<i64>, Vec<Outcome>) 
         }
     };
     scheduler.run_until(done).await.expect("a good end");
-    let mut payments = connection.prepare("SELECT amount FROM payment").expect("a table");
-    let payments =
-        payments.query_map([], |row| row.get(0)).expect("rows").map(|row| row.expect("a row")).collect();
+    let payments = payments(&connection);
     let history = store.inspect().history(HistoryFilter::default()).await.expect("a read");
     (payments, history.into_iter().map(|record| record.outcome).collect())
+}
+
+fn payments(connection: &Connection) -> Vec<i64> {
+    let mut payments = connection.prepare("SELECT amount FROM payment").expect("a table");
+    let rows = payments.query_map([], |row| row.get(0)).expect("rows");
+    rows.map(|row| row.expect("a row")).collect()
 }
 
 #[tokio::test]
