@@ -72,6 +72,7 @@ impl Listener for Ear {
 
 /// Enqueues a payment together with a row of the user's, runs a node until it is settled so often, and answers the
 /// payments and the outcomes in the history.
+#[expect(clippy::future_not_send, reason = "a connection of the user's stays on its thread")]
 async fn run(path: &Path, job: Pay, settled: usize) -> (Vec<i64>, Vec<Outcome>) {
     let store = SqliteStore::open(path).await.expect("the file opens");
     let bank = Bank { path: path.to_owned(), store: store.clone() };
