@@ -1,7 +1,7 @@
 //! Two steps that meet: one is held between two of its statements while another store does something else.
 //!
-//! A second step that has to wait for the first is given time to get there by round trips to the store, and goes on when
-//! the first is released. Each round has a job of its own, so that one round leaves nothing to the next.
+//! Where the first has not begun, nothing can stop the second, and it is waited for. Where the first may hold locks, the
+//! second is given time by round trips to the store, and if it waits for the first, it goes on when that is released. Each round has a job of its own, so that one round leaves nothing to the next.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use punctual_core::store::hook::Side;
 use punctual_core::store::{Claim, ClaimOutcome, ClaimReady, FirePlan, PARK, SettleOutcome, SettlePlan};
 
 use crate::bench::{Bench, Node, kind};
-use crate::probe::{Point, Probe};
+use crate::probe::{Grip, Point, Probe};
 
-/// Round trips that a step which must not wait has ended after.
-const PATIENCE: u32 = 8;
+/// Round trips that a step gets which may have to wait.
+const PATIENCE: u32 = 30;
 /// More statements than any step has.
 const MOST: u32 = 200;
 
@@ -46,22 +46,31 @@ impl Pair {
     {
         let hold = self.probe.hold_at(point);
         let mut first = tokio::spawn(held);
-        let came = tokio::select! {
-            came = hold.reached => came.is_ok(),
+        let grip = tokio::select! {
+            came = hold.reached => came.expect("the probe is there as long as the step"),
             done = &mut first => {
                 return (done.expect("the task ends"), other.await, false);
             }
         };
-        assert!(came, "the probe is there as long as the step");
-        let second = tokio::spawn(other);
-        for _ in 0..PATIENCE {
-            if second.is_finished() {
-                break;
+        let mut second = tokio::spawn(other);
+        let mut second_done = None;
+        match grip {
+            Grip::Nothing => second_done = Some((&mut second).await.expect("the task ends")),
+            Grip::Locks => {
+                let mut patience = PATIENCE;
+                while !second.is_finished() && patience > 0 {
+                    bench.now().await;
+                    patience -= 1;
+                }
             }
-            bench.now().await;
         }
         let _ended_already = hold.release.send(());
-        (first.await.expect("the task ends"), second.await.expect("the task ends"), true)
+        let first = first.await.expect("the task ends");
+        let second = match second_done {
+            Some(done) => done,
+            None => second.await.expect("the task ends"),
+        };
+        (first, second, true)
     }
 }
 

@@ -28,6 +28,15 @@ impl Point {
     }
 }
 
+/// What a step that is held may have in its hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grip {
+    /// Nothing: it has not begun yet, so nobody has to wait for it.
+    Nothing,
+    /// Locks, perhaps.
+    Locks,
+}
+
 /// What a probe does at its point.
 enum Deed {
     /// It cuts the connection.
@@ -35,7 +44,7 @@ enum Deed {
     /// It ends the process, as a kill does: nothing is closed, and nobody is told.
     Die,
     /// It says that the step is there, and waits.
-    Hold { reached: Option<oneshot::Sender<()>>, release: Receiver<()> },
+    Hold { reached: Option<oneshot::Sender<Grip>>, release: Receiver<()> },
 }
 
 #[derive(Default)]
@@ -52,7 +61,7 @@ pub(crate) struct Probe(Mutex<Inner>);
 /// A step that is held.
 pub(crate) struct Held {
     /// Ends when the step has come to its point; an error if it never will.
-    pub(crate) reached: oneshot::Receiver<()>,
+    pub(crate) reached: oneshot::Receiver<Grip>,
     /// Lets it go on, also by being dropped.
     pub(crate) release: Sender<()>,
 }
@@ -113,7 +122,9 @@ impl StatementHook for Probe {
             Some((_, Deed::Die)) => std::process::exit(crate::child::DIED),
             Some((_, Deed::Hold { mut reached, release })) => {
                 drop(inner);
-                let _nobody_listens = reached.take().is_some_and(|reached| reached.send(()).is_ok());
+                let begun = point.index > 0 || point.side == Side::After;
+                let grip = if begun { Grip::Locks } else { Grip::Nothing };
+                let _nobody_listens = reached.take().is_some_and(|reached| reached.send(grip).is_ok());
                 // Dropping the other end releases it too.
                 let _ = release.recv();
                 HookAnswer::Continue
