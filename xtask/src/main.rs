@@ -7,6 +7,7 @@
 mod bench;
 mod ci;
 mod conformance;
+mod contract;
 mod db;
 mod ends;
 mod oracle;
@@ -34,6 +35,8 @@ enum Command {
     Test(test::Options),
     /// Run the conformance kit on stores, and show what came out as a table.
     Conformance(conformance::Options),
+    /// Write the chapter of the book that has every sentence of the contract of a store.
+    Contract(contract::Options),
     /// Start throw-away database servers, or end them.
     Db(db::Options),
     /// Check the rules of the house that no compiler checks.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Test(options) => test::run(&options),
         Command::Conformance(options) => conformance::run(&options),
+        Command::Contract(options) => contract::run(&options),
         Command::Db(options) => db::run(&options),
         Command::Tidy(options) => tidy::run(&options),
         Command::Ci(options) => ci::run(&options),

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use punctual_core::memory::ManualClock;
+use punctual_core::store::{ClaimShape, StoreFeatures};
 use punctual_core::{Error, Result, Timestamp, TriggerId};
 use tokio::runtime::{Builder, Runtime};
 
@@ -133,6 +134,12 @@ fn text(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without words".to_owned())
 }
 
+/// Whether several processes may claim from a store. One whose claims are safe only within a lock must compare the fences
+/// of that lock, or a node that was frozen while it held it claims beside its successor.
+fn is_shared(features: StoreFeatures) -> bool {
+    features.shared && (features.claims != ClaimShape::WithinLock || features.lock_fences)
+}
+
 /// What a harness can do.
 struct Abilities {
     clock: StoreClock,
@@ -158,7 +165,7 @@ impl Abilities {
             plans: harness.plans(space, &[]).await?.is_some(),
             spoil: harness.spoil(space, Spoil::Trigger(TriggerId::from_stored(0))).await?,
             lock_fences: store.features().lock_fences,
-            shared: store.features().shared,
+            shared: is_shared(store.features()),
         })
     }
 

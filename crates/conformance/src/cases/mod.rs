@@ -7,6 +7,7 @@ mod calendars;
 mod claim;
 mod clock;
 mod commands;
+mod crowds;
 mod cuts;
 mod definitions;
 mod deletion;
@@ -62,5 +63,6 @@ pub(crate) const ALL: &[&[Case]] = &[
     lock_cuts::CASES,
     clock::CASES,
     limits::CASES,
+    crowds::CASES,
     plans::CASES,
 ];
