@@ -33,7 +33,13 @@ pub(crate) enum End {
 }
 
 /// Starts this program again, to do a scene's step in a space and die at a point. Blocks until it has ended.
-pub(crate) fn run(space: &Space, scene: &str, t0: Timestamp, point: Point) -> Result<End, String> {
+pub(crate) fn run(
+    space: &Space,
+    scene: &str,
+    t0: Timestamp,
+    point: Point,
+    environment: Vec<(&'static str, String)>,
+) -> Result<End, String> {
     let side = if point.side == Side::Before { "before" } else { "after" };
     let now = space.manual_clock_wall().as_micros();
     let folder = space.folder().to_string_lossy();
@@ -41,7 +47,12 @@ pub(crate) fn run(space: &Space, scene: &str, t0: Timestamp, point: Point) -> Re
         format!("{}|{folder}|{now}|{scene}|{}|{}|{side}", space.name(), t0.as_micros(), point.statement);
     let program = env::current_exe().map_err(|error| format!("this program has no path: {error}"))?;
     let mut command = Command::new(program);
-    command.env(VARIABLE, told).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .envs(environment)
+        .env(VARIABLE, told)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let output =
         command.output().map_err(|error| format!("this program cannot be started again: {error}"))?;
     match output.status.code() {

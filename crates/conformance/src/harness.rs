@@ -46,6 +46,12 @@ pub trait Harness: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// What a second process of this test program, which makes a harness of its own, must find in its environment so that
+    /// it opens the spaces of this one; `None` if it cannot.
+    fn for_a_second_process(&self) -> Option<Vec<(&'static str, String)>> {
+        None
+    }
+
     /// How the database would go about each of these statements of the store, on the data of `space`; `None` if the
     /// harness has no way to ask it.
     ///

@@ -134,6 +134,11 @@ impl Bench {
         &self.space
     }
 
+    /// What a second process finds in its environment; only for cases that need one.
+    pub(crate) fn for_a_second_process(&self) -> Vec<(&'static str, String)> {
+        self.harness.for_a_second_process().expect("a second process finds the data")
+    }
+
     /// How the database would go about statements; only for cases that need plans.
     pub(crate) async fn ask_for_plans(&self, statements: &[String]) -> Vec<Plan> {
         let plans = self.harness.plans(&self.space, statements).await.expect("an answer");

@@ -78,7 +78,9 @@ impl How {
             }
             Self::Die => {
                 let (place, scene, t0) = (space.space().clone(), scene.name, space.t0);
-                let end = tokio::task::spawn_blocking(move || child::run(&place, scene, t0, point));
+                let environment = space.for_a_second_process();
+                let die = move || child::run(&place, scene, t0, point, environment);
+                let end = tokio::task::spawn_blocking(die);
                 let end = end.await.expect("the task ends").expect("a second process");
                 assert_eq!(end, End::Died, "{point:?}");
             }
@@ -237,37 +239,37 @@ cases! {
     }
 
     /// A process that dies in the middle of a batch of changes leaves all of them or none.
-    [Process]
+    [Process, Statements, Clock]
     async fn death_in_apply(bench) {
         disturb(&bench, "apply", How::Die).await;
     }
 
     /// A process that dies in the middle of an enqueueing leaves all of the work or none.
-    [Process]
+    [Process, Statements, Clock]
     async fn death_in_enqueue(bench) {
         disturb(&bench, "enqueue", How::Die).await;
     }
 
     /// A process that dies in the middle of a claim leaves rows that name its node, or no trace.
-    [Process]
+    [Process, Statements, Clock]
     async fn death_in_claim(bench) {
         disturb(&bench, "claim", How::Die).await;
     }
 
     /// A process that dies in the middle of a claim of ready work leaves rows that name its node, or no trace.
-    [Process]
+    [Process, Statements, Clock]
     async fn death_in_claim_ready(bench) {
         disturb(&bench, "claim_ready", How::Die).await;
     }
 
     /// A process that dies in the middle of an end leaves a record and a free slot, or its live row.
-    [Process]
+    [Process, Statements, Clock]
     async fn death_in_settle(bench) {
         disturb(&bench, "settle_end", How::Die).await;
     }
 
     /// A process that dies in the middle of a take-over leaves a dead node or a living one.
-    [Process]
+    [Process, Statements, Clock]
     async fn death_in_take_over(bench) {
         disturb(&bench, "take_over", How::Die).await;
     }

@@ -63,6 +63,11 @@ impl<H: Harness> Harness for BrokenHarness<H> {
         Ok(sound.map(|sound| Arc::new(BrokenLocks::new(sound, self.fault)) as _))
     }
 
+    fn for_a_second_process(&self) -> Option<Vec<(&'static str, String)>> {
+        // It would open the sound store.
+        None
+    }
+
     async fn plans(&self, space: &Space, statements: &[String]) -> Result<Option<Vec<Plan>>> {
         self.sound.plans(space, statements).await
     }

@@ -62,6 +62,11 @@ impl Harness for Sqlite {
         Ok(Some(Arc::new(Self::hooked(space, hook).await?)))
     }
 
+    fn for_a_second_process(&self) -> Option<Vec<(&'static str, String)>> {
+        // A space's folder is enough.
+        Some(Vec::new())
+    }
+
     async fn plans(&self, space: &Space, statements: &[String]) -> Result<Option<Vec<Plan>>> {
         let file = Connection::open(Self::path(space)).expect("the file opens");
         Ok(Some(plans::plans(&file, statements).expect("SQLite has plans")))
