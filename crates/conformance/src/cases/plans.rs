@@ -37,6 +37,13 @@ const SMALL: &[&str] = &[
     "set",
 ];
 
+/// Stores may put their own name before those of their tables.
+fn is_small(table: &str) -> bool {
+    let ends =
+        |small: &&str| table.strip_suffix(*small).is_some_and(|rest| rest.is_empty() || rest.ends_with('_'));
+    SMALL.iter().any(ends)
+}
+
 /// A full store, and a handle whose statements are noted.
 struct Full {
     bench: Bench,
@@ -109,8 +116,7 @@ impl Full {
             let plans = self.bench.ask_for_plans(&asked).await;
             assert_eq!(plans.len(), asked.len());
             for (text, plan) in asked.iter().zip(&plans) {
-                let grown: Vec<_> =
-                    plan.scans.iter().filter(|table| !SMALL.contains(&table.as_str())).collect();
+                let grown: Vec<_> = plan.scans.iter().filter(|table| !is_small(table)).collect();
                 assert!(grown.is_empty(), "{step} scans {grown:?}:\n{text}\n{}", plan.text);
             }
             assert!(plans.iter().any(|plan| !plan.indexes.is_empty()), "{step} uses no index: {plans:#?}");
