@@ -134,11 +134,10 @@ fn group(text: &str) -> Group {
         } else if let Some((name, _)) = line.strip_prefix("async fn ").and_then(|rest| rest.split_once('(')) {
             name.clone_into(&mut case.name);
             group.cases.push(std::mem::take(&mut case));
-        } else if let Some((section, name)) = line.strip_suffix("\";").and_then(|line| line.split_once(" \""))
+        } else if let Some((section, name)) =
+            line.strip_suffix("\";").and_then(|line| line.split_once(" \"")).filter(|_| group.name.is_empty())
         {
-            if group.name.is_empty() {
-                (group.section, group.name) = (section.to_owned(), name.to_owned());
-            }
+            (group.section, group.name) = (section.to_owned(), name.to_owned());
         }
     }
     group

@@ -321,7 +321,7 @@ cases! {
         assert_eq!(bench.store.prune(old).await.expect("a write").history, 0);
         bench.set_clock(bench.t0.plus(YEAR));
         assert_eq!(bench.store.prune(old).await.expect("a write").history, 1);
-        assert_eq!(bench.rows().await, [held.clone()]);
+        assert_eq!(bench.rows().await, std::slice::from_ref(&held));
         assert_eq!(bench.member(node).await.state, NodeState::Up);
         bench.finish(&held).await;
     }

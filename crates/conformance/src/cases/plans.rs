@@ -111,7 +111,7 @@ impl Full {
         self.probe.watch();
         for step in steps {
             let asked: Vec<String> =
-                texts.remove(step).unwrap_or_default().into_iter().filter(is_asked).collect();
+                texts.remove(step).unwrap_or_default().into_iter().filter(|text| is_asked(text)).collect();
             assert!(!asked.is_empty(), "{step} has statements");
             let plans = self.bench.ask_for_plans(&asked).await;
             assert_eq!(plans.len(), asked.len());
@@ -136,7 +136,7 @@ impl Full {
 }
 
 /// Whether a statement is one that a database has plans for.
-fn is_asked(text: &String) -> bool {
+fn is_asked(text: &str) -> bool {
     let verb = text.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).split_whitespace().next();
     let verb = verb.unwrap_or_default().to_ascii_uppercase();
     ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE"].contains(&verb.as_str())
