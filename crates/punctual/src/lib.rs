@@ -68,3 +68,9 @@ pub use punctual_sqlite::{SqliteBuilder, SqliteStore};
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The programs in the chapters about schedules, compiled for the same reason.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/schedules.md")]
+#[doc = include_str!("../../../docs/quartz-triggers.md")]
+struct Schedules;
