@@ -59,7 +59,8 @@ pub use punctual_core::{
 #[doc(inline)]
 pub use punctual_runtime as runtime;
 pub use punctual_runtime::{
-    Builder, Context, DeleteJob, Failure, Job, Output, Scheduler, Settings, State, StopReason,
+    Builder, Context, DeleteJob, Exclusive, Failure, Held, Job, Output, Scheduler, Settings, State,
+    StopReason, Terms,
 };
 #[cfg(feature = "sqlite")]
 pub use punctual_sqlite::{SqliteBuilder, SqliteStore};
@@ -69,8 +70,9 @@ pub use punctual_sqlite::{SqliteBuilder, SqliteStore};
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
-/// The programs in the chapters about schedules, compiled for the same reason.
+/// The programs in the chapters, compiled for the same reason.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/schedules.md")]
 #[doc = include_str!("../../../docs/quartz-triggers.md")]
-struct Schedules;
+#[doc = include_str!("../../../docs/locks.md")]
+struct Chapters;
