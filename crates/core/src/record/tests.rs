@@ -8,12 +8,12 @@ use super::*;
 use crate::execution::{
     Attempt, AttemptOutcome, Execution, ExecutionWithJob, HistoryRecord, JobRef, Occurrence, Slot,
 };
-use crate::job::{Concurrency, ExecutionSpec, RetryPolicy, WhenBusy};
-use crate::key::{ExecutionId, Fence, NodeId};
+use crate::job::{Concurrency, ExecutionSpec, JobRecord, RetryPolicy, WhenBusy};
+use crate::key::{ExecutionId, Fence, JobId, JobKey, NodeId, TriggerId, TriggerKey};
 use crate::node::{NodeInfo, NodeRecord, Profile};
 use crate::quartz::{CatchUp, Progress};
 use crate::schedule::{Every, Schedule};
-use crate::trigger::TriggerSpec;
+use crate::trigger::{TriggerRecord, TriggerSpec};
 
 fn payload() -> Payload {
     Payload { codec: "raw".into(), version: 3, data: vec![0, 255, 7] }
