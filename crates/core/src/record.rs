@@ -3,7 +3,13 @@
 //! No I/O and no SQL: a store binds the fields of a row in the order that they are declared in, and reads them back
 //! the same way. Whatever a database holds, decoding answers a record or the column that is wrong; it never panics.
 //! Times are microseconds since the epoch, documents are JSON, ids of executions are 16 bytes.
+//!
+//! A store that keeps documents, not columns, writes whole rows: they serialise with serde under the names of their
+//! columns. A column that is missing when a row is read has its default, and an unknown one is passed over, so rows of
+//! neighbouring versions can be read. Keep rows, not records: a record with one bad part cannot be read at all, while
+//! a row with one bad column still has the id and the guards by which it can be set aside, mended or deleted.
 
+mod edit;
 mod node;
 mod work;
 
@@ -12,8 +18,8 @@ use std::num::TryFromIntError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 pub use self::node::NodeRow;
 pub use self::work::{ExecutionRow, HistoryRow, OwnedRow, SkipRow, WorkRow};
@@ -146,7 +152,8 @@ fn text_of(text: Option<&str>) -> Option<String> {
 }
 
 /// The three columns of a payload; all of them null, or none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PayloadRow {
     /// The codec's name.
     pub codec: Option<String>,
@@ -182,7 +189,8 @@ impl PayloadRow {
 }
 
 /// A row of `job`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the fields are the columns, explained by JobRecord")]
 pub struct JobRow {
     pub id: i64,
@@ -250,7 +258,8 @@ impl TryFrom<JobRow> for JobRecord {
 }
 
 /// A row of `trigger`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the fields are the columns, explained by TriggerRecord")]
 pub struct TriggerRow {
     pub id: i64,
@@ -382,7 +391,8 @@ impl TryFrom<DueRow> for DueTrigger {
 }
 
 /// A row of `definition_set`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the fields are the columns, explained by SetRecord")]
 pub struct SetRow {
     pub name: String,
@@ -391,6 +401,20 @@ pub struct SetRow {
     pub written_by: String,
     pub rev: i64,
     pub written_us: i64,
+}
+
+impl SetRow {
+    /// The row of a record.
+    pub fn of(set: &SetRecord) -> Self {
+        Self {
+            name: set.name.to_string(),
+            revision: set.revision,
+            hash: set.hash,
+            written_by: set.by.to_string(),
+            rev: set.rev,
+            written_us: set.written.as_micros(),
+        }
+    }
 }
 
 impl From<SetRow> for SetRecord {
@@ -407,7 +431,8 @@ impl From<SetRow> for SetRecord {
 }
 
 /// A row of `calendar`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the fields are the columns, explained by CalendarRecord")]
 pub struct CalendarRow {
     pub name: String,
