@@ -78,6 +78,14 @@ impl<'a> EnqueueRequest<'a> {
         let when_busy = WhenBusy::Queue;
         self.work(|work| work.rules.concurrency = Some(Concurrency { key: key.into(), limit, when_busy }))
     }
+
+    /// The work as it would be written, for `enqueue_in` of a store: it is then written in a transaction of the caller's.
+    ///
+    /// # Errors
+    /// `Invalid` if the job or a rule of the request is not valid.
+    pub fn prepare(self) -> Result<Enqueue> {
+        row(self.scheduler, self.work?, self.due)
+    }
 }
 
 impl<'a> IntoFuture for EnqueueRequest<'a> {
@@ -86,9 +94,10 @@ impl<'a> IntoFuture for EnqueueRequest<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let enqueue = row(self.scheduler, self.work?, self.due)?;
+            let scheduler = self.scheduler;
+            let enqueue = self.prepare()?;
             let id = enqueue.execution.id;
-            self.scheduler.put_work(vec![enqueue]).await?;
+            scheduler.put_work(vec![enqueue]).await?;
             Ok(id)
         })
     }
@@ -128,6 +137,14 @@ impl<'a> EnqueueMany<'a> {
         }
         self
     }
+
+    /// The work as it would be written, as [`EnqueueRequest::prepare`].
+    ///
+    /// # Errors
+    /// `Invalid` if a job or a rule of the request is not valid.
+    pub fn prepare(self) -> Result<Vec<Enqueue>> {
+        self.work?.into_iter().map(|work| row(self.scheduler, work, self.due)).collect()
+    }
 }
 
 impl<'a> IntoFuture for EnqueueMany<'a> {
@@ -136,11 +153,10 @@ impl<'a> IntoFuture for EnqueueMany<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let rows: Result<Vec<Enqueue>> =
-                self.work?.into_iter().map(|work| row(self.scheduler, work, self.due)).collect();
-            let rows = rows?;
+            let scheduler = self.scheduler;
+            let rows = self.prepare()?;
             let ids = rows.iter().map(|row| row.execution.id).collect();
-            self.scheduler.put_work(rows).await?;
+            scheduler.put_work(rows).await?;
             Ok(ids)
         })
     }
