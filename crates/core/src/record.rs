@@ -3,9 +3,15 @@
 //! No I/O and no SQL: a store binds the fields of a row in the order that they are declared in, and reads them back
 //! the same way. Whatever a database holds, decoding answers a record or the column that is wrong; it never panics.
 //! Times are microseconds since the epoch, documents are JSON, ids of executions are 16 bytes.
+//!
+//! A store that keeps documents, not columns, writes whole rows: they serialise with serde under the names of their
+//! columns. A column that is missing when a row is read has its default, and an unknown one is passed over, so rows of
+//! neighbouring versions can be read. Keep rows, not records: a record with one bad part cannot be read at all, while
+//! a row with one bad column still has the id and the guards by which it can be set aside, mended or deleted.
 
 mod calendars;
 mod definition;
+mod edit;
 mod node;
 mod work;
 
@@ -13,8 +19,8 @@ use std::fmt;
 use std::num::TryFromIntError;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 pub use self::definition::{CalendarRow, DueRow, JobRow, SetRow, TriggerRow, progress_document};
 pub use self::node::NodeRow;
@@ -146,7 +152,8 @@ fn text_of(text: Option<&str>) -> Option<String> {
 }
 
 /// The three columns of a payload; all of them null, or none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PayloadRow {
     /// The codec's name.
     pub codec: Option<String>,

@@ -1,5 +1,7 @@
 //! Rows of definitions: jobs, triggers, calendars and sets.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     BadColumn, Coded, Decoded, PayloadRow, at, boolean, boxed, calendars, document, flag, micros_of, named,
     number, parsed, text_of,
@@ -13,7 +15,8 @@ use crate::time::Timestamp;
 use crate::trigger::{TriggerRecord, TriggerState};
 
 /// A row of `job`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the fields are the columns, explained by JobRecord")]
 pub struct JobRow {
     pub id: i64,
@@ -81,7 +84,8 @@ impl TryFrom<JobRow> for JobRecord {
 }
 
 /// A row of `trigger`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the fields are the columns, explained by TriggerRecord")]
 pub struct TriggerRow {
     pub id: i64,
@@ -213,7 +217,8 @@ impl TryFrom<DueRow> for DueTrigger {
 }
 
 /// A row of `definition_set`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the fields are the columns, explained by SetRecord")]
 pub struct SetRow {
     pub name: String,
@@ -237,8 +242,23 @@ impl From<SetRow> for SetRecord {
     }
 }
 
+impl SetRow {
+    /// The row of a record.
+    pub fn of(set: &SetRecord) -> Self {
+        Self {
+            name: set.name.to_string(),
+            revision: set.revision,
+            hash: set.hash,
+            written_by: set.by.to_string(),
+            rev: set.rev,
+            written_us: set.written.as_micros(),
+        }
+    }
+}
+
 /// A row of `calendar`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the fields are the columns, explained by CalendarRecord")]
 pub struct CalendarRow {
     pub name: String,
