@@ -114,6 +114,7 @@ struct Abilities {
     clock: StoreClock,
     locks: bool,
     wake: bool,
+    lock_fences: bool,
     shared: bool,
 }
 
@@ -125,6 +126,7 @@ impl Abilities {
             clock: harness.clock(),
             locks: harness.locks(&space).await?.is_some(),
             wake: store.wake().is_some(),
+            lock_fences: store.features().lock_fences,
             shared: store.features().shared,
         })
     }
@@ -134,6 +136,7 @@ impl Abilities {
             Need::Clock => self.clock == StoreClock::Settable,
             Need::Locks => self.locks,
             Need::Wake => self.wake,
+            Need::LockFences => self.lock_fences,
         }
     }
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "only tests use this; a broken expectation is to be seen")]
 
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -289,12 +289,20 @@ pub struct Line {
     only: Mutex<Option<&'static str>>,
     /// How many of the node's commits the store has lost, as a restored backup has.
     pub lost_beats: AtomicI64,
+    /// Whether the store says that claims are only safe within a lock.
+    needs_lock: AtomicBool,
+    /// How often the node has looked for work.
+    pub looks: AtomicU64,
 }
 
 impl Line {
     pub fn set(&self, mode: Mode) {
         *self.only.lock().unwrap() = None;
         self.mode.store(mode as u8, Ordering::SeqCst);
+    }
+
+    pub fn needs_lock(&self) {
+        self.needs_lock.store(true, Ordering::SeqCst);
     }
 
     pub fn set_for(&self, step: &'static str, mode: Mode) {
@@ -315,6 +323,9 @@ impl Line {
     }
 
     async fn pass<T>(&self, step: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        if step == "read_due" {
+            self.looks.fetch_add(1, Ordering::SeqCst);
+        }
         match self.mode(step) {
             Mode::Up => work.await,
             Mode::Down => Err(Error::unavailable(step, "the line is down")),
@@ -340,7 +351,9 @@ macro_rules! wired {
         #[deny(clippy::missing_trait_methods)]
         impl JobStore for Wired {
             fn features(&self) -> StoreFeatures {
-                self.inner.features()
+                let features = self.inner.features();
+                let needs_lock = self.line.needs_lock.load(Ordering::SeqCst);
+                StoreFeatures { claims: if needs_lock { ClaimShape::WithinLock } else { features.claims }, ..features }
             }
 
             fn inspect(&self) -> &dyn Inspect {
@@ -381,5 +394,6 @@ wired! {
     claim_ready(request: ClaimReady) -> ClaimedReady;
     begin(claims: Vec<ClaimRef>) -> Vec<SettleOutcome>;
     settle(plans: Vec<SettlePlan>) -> Vec<SettleOutcome>;
+    wake_waiting(limit: u32) -> u32;
     prune(request: Prune) -> Pruned;
 }
