@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use punctual_core::{Clock, Result};
+use punctual_core::store::ClaimShape;
+use punctual_core::store::hook::StatementHook;
+use punctual_core::{Clock, Error, Result};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
@@ -110,6 +112,28 @@ impl PostgresBuilder {
     /// have the same time.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.options.clock = Some(clock);
+        self
+    }
+
+    /// How ready rows are claimed; [`ClaimShape::SkipLocked`] by default. [`ClaimShape::Cas`] never asks a server to leave
+    /// out locked rows, for those that speak PostgreSQL's language and do that badly; nodes wait for one another then.
+    ///
+    /// # Errors
+    /// `Unsupported` for [`ClaimShape::WithinLock`]: claims are safe here without a lock, and may be made within one
+    /// whatever this says.
+    pub fn claims(mut self, claims: ClaimShape) -> Result<Self> {
+        if claims == ClaimShape::WithinLock {
+            let why = "this store's claims need no lock; choose SkipLocked or Cas";
+            return Err(Error::new(punctual_core::ErrorKind::Unsupported, "open", why));
+        }
+        self.options.claims = claims;
+        Ok(self)
+    }
+
+    /// Tells `hook` of each statement of each step. For tests of what a crash in between leaves behind.
+    #[doc(hidden)]
+    pub fn statement_hook(mut self, hook: Arc<dyn StatementHook>) -> Self {
+        self.options.hook = Some(hook);
         self
     }
 

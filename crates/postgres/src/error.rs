@@ -12,6 +12,8 @@ pub(crate) enum Failure {
     Core(Error),
     /// No answer came in time.
     Silent,
+    /// A test cut the connection.
+    Cut,
 }
 
 impl From<sqlx::Error> for Failure {
@@ -74,6 +76,12 @@ const MEANINGS: &[Meaning] = &[
         ErrorKind::Unsupported,
         "a prepared statement is gone: the connection goes through a pooler in transaction mode; open the store with \
          `transaction_pooler(true)`",
+    ),
+    meaning("25P01", ErrorKind::Invalid, "the connection is in no transaction; begin one first"),
+    meaning(
+        "25P02",
+        ErrorKind::Invalid,
+        "the transaction had failed before; roll it back, and begin another one",
     ),
     meaning("28", ErrorKind::Invalid, "the server refused the user or its password; correct the URL"),
     meaning("3D000", ErrorKind::NotFound, "the database does not exist; create it, or correct the URL"),
@@ -143,7 +151,7 @@ impl Failure {
     pub(crate) fn ends_connection(&self) -> bool {
         match self {
             Self::Core(_) | Self::Sqlx(sqlx::Error::Encode(_) | sqlx::Error::Decode(_)) => false,
-            Self::Silent => true,
+            Self::Silent | Self::Cut => true,
             Self::Sqlx(_) => self.of_server().is_none_or(|error| {
                 matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)
                     || matches!(error.code(), "0A000" | "25006" | "26000" | "42P05")
@@ -161,6 +169,7 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
             let why = "the server did not answer in time, and the connection was given up; the step may be repeated";
             return Error::unavailable(operation, format!("{place}: {why}"));
         }
+        Failure::Cut => return Error::unavailable(operation, format!("{place}: the connection was cut")),
         Failure::Sqlx(error) => error,
     };
     if let Some(code) = code {

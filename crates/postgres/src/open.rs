@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use punctual_core::store::ClaimShape;
+use punctual_core::store::hook::StatementHook;
 use punctual_core::{Clock, Error, ErrorKind, Result};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection, Row};
@@ -50,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) sessions: Sessions,
     pub(crate) listen: Listen,
     pub(crate) clock: Option<Arc<dyn Clock>>,
+    pub(crate) claims: ClaimShape,
+    pub(crate) hook: Option<Arc<dyn StatementHook>>,
 }
 
 /// How the store learns what others have made available.
@@ -75,6 +79,8 @@ impl Default for Options {
             sessions: Sessions::Own,
             listen: Listen::Beside,
             clock: None,
+            claims: ClaimShape::SkipLocked,
+            hook: None,
         }
     }
 }

@@ -135,6 +135,7 @@ impl FromColumns for JobRow {
             rev: c.int(),
             created_us: c.int(),
             slot_key: None,
+            slot_limit: None,
         }
     }
 }
@@ -354,11 +355,11 @@ macro_rules! push_each {
 impl ToParams for JobRow {
     fn push_to(&self, args: &mut Args) -> Result<(), Failure> {
         let Self { id, group_name, name, kind, description, spec, payload, .. } = self;
-        let Self { priority, durable, set_name, rev, created_us, slot_key, .. } = self;
+        let Self { priority, durable, set_name, rev, created_us, slot_key, slot_limit, .. } = self;
         let PayloadRow { codec, version, data } = payload;
         push_each!(
             args; id, group_name, name, kind, plain_or_null(description.as_ref()), spec, codec, version, data,
-            priority, durable, set_name, rev, created_us, slot_key
+            priority, durable, set_name, rev, created_us, slot_key, slot_limit
         )
     }
 }

@@ -142,6 +142,36 @@ macro_rules! work_tables {
     };
 }
 
+/// The first parts of a claim: the node is locked shared, so that whoever ends it or closes its gate waits for the claim;
+/// then the fence of the lock that the claim is made within is compared with the highest one seen, and kept. `gate` has a
+/// row if the node may claim.
+macro_rules! gate {
+    ($node:literal, $gate:literal, $lock:literal, $fence:literal) => {
+        concat!(
+            "up AS MATERIALIZED (
+  SELECT id FROM {s}.node WHERE id = ",
+            $node,
+            " AND state = 1 AND standby = 0 AND gate = ",
+            $gate,
+            " FOR SHARE
+), guard AS (
+  INSERT INTO {s}.lock_guard AS g (name, fence) SELECT ",
+            $lock,
+            "::text, ",
+            $fence,
+            "::bigint FROM up WHERE ",
+            $lock,
+            "::text IS NOT NULL
+  ON CONFLICT (name) DO UPDATE SET fence = excluded.fence WHERE g.fence <= excluded.fence RETURNING name
+), gate AS MATERIALIZED (
+  SELECT u.id FROM up u WHERE ",
+            $lock,
+            "::text IS NULL OR EXISTS (SELECT 1 FROM guard)
+)"
+        )
+    };
+}
+
 /// Taking slots, as parts of a statement that has `wanted (holder, slot_key, slot_limit, above, turn)`: for each key the
 /// work that needs a slot of it, in turn. `$offset` turns the order in which nodes try free slots, so that they do not
 /// all try the same one first.
@@ -192,6 +222,81 @@ macro_rules! take_slots {
     };
 }
 
+/// Claims ready rows whose time has come. For each kind and priority, as in READ_DUE, at most `limit` entries of
+/// execution_ready in its order are locked by `$locked`; then the best of all kinds go, as far as there are slots for
+/// them, and what stands before the last of them and finds its slots taken is parked. Answers, with the rows, how many
+/// were parked and how many were to be claimed; `$missed` adds those that others were claiming.
+///
+/// Rows are locked before slots here, and in every step that has both.
+macro_rules! claim_ready {
+    ($locked:literal, $missed:literal) => {
+        concat!(
+    "
+WITH RECURSIVE ",
+            gate!("$2", "$3", "$8", "$9"),
+            ", due AS MATERIALIZED (
+  SELECT ",
+    clock!(),
+    " AS us FROM gate
+), level (kind, priority) AS (
+  SELECT k.kind, (SELECT e.priority FROM {s}.execution e WHERE e.state = 1 AND e.kind = k.kind
+    ORDER BY e.priority DESC LIMIT 1) FROM (SELECT DISTINCT k.kind FROM unnest($4::text[]) AS k(kind)) k CROSS JOIN gate
+  UNION ALL
+  SELECT l.kind, (SELECT e.priority FROM {s}.execution e
+    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority ORDER BY e.priority DESC LIMIT 1)
+  FROM level l WHERE l.priority IS NOT NULL
+), ",
+            $locked,
+            "), ready AS MATERIALIZED (
+  SELECT l.*, s.n AS kept, s.fence_seq AS kept_fence, l.slot_key IS NOT NULL AND l.slot_limit IS NOT NULL AS needs
+  FROM locked l LEFT JOIN {s}.slot s ON s.exec_id = l.id AND s.slot_key = l.slot_key
+), wanted AS MATERIALIZED (
+  SELECT r.id AS holder, r.slot_key, r.slot_limit, r.fence AS above,
+    row_number() OVER (PARTITION BY r.slot_key ORDER BY r.priority DESC, r.wake_us, r.id) AS turn
+  FROM ready r WHERE r.needs AND r.kept IS NULL
+), ",
+    take_slots!(
+        "$7::bigint",
+        "
+  UNION ALL SELECT r.id, r.slot_key, r.fence, r.kept, r.kept_fence FROM ready r WHERE r.needs AND r.kept IS NOT NULL
+), judged AS MATERIALIZED (
+  SELECT r.id, r.priority, r.wake_us, r.fence, r.needs, NOT r.needs OR p.holder IS NOT NULL AS goes,
+    w.holder IS NOT NULL AND k.held + w.turn > w.slot_limit AND (k.alike OR k.held >= w.slot_limit) AS busy
+  FROM ready r LEFT JOIN placed p ON p.holder = r.id LEFT JOIN wanted w ON w.holder = r.id
+  LEFT JOIN pressed k ON k.slot_key = w.slot_key
+), cut AS MATERIALIZED (
+  SELECT j.*, count(*) FILTER (WHERE j.goes) OVER (
+    ORDER BY j.priority DESC, j.wake_us, j.id ROWS UNBOUNDED PRECEDING) AS place FROM judged j",
+        " JOIN cut c ON c.id = p.holder AND c.place <= $5"
+    ),
+    ", claimed AS (
+  UPDATE {s}.execution e SET state = 2, owner = $2, fence = coalesce(t.fence_seq, e.fence + 1)
+  FROM cut c LEFT JOIN taken t ON t.exec_id = c.id
+  WHERE e.id = c.id AND c.goes AND c.place <= $5 AND (NOT c.needs OR t.exec_id IS NOT NULL) RETURNING e.*
+), now AS MATERIALIZED (
+  SELECT ",
+    clock!(),
+    " AS us FROM (SELECT count(*) FROM claimed) c
+), parked AS (
+  UPDATE {s}.execution e SET wake_us = ",
+    later!("n.us", "$6"),
+    " FROM cut c CROSS JOIN now n
+  WHERE e.id = c.id AND c.busy AND c.place < $5 RETURNING e.id
+), head AS MATERIALIZED (
+  SELECT EXISTS (SELECT 1 FROM gate) AS open, (SELECT us FROM now) AS now_us, (SELECT count(*) FROM parked) AS parked,
+    (SELECT count(*) FROM cut c WHERE c.goes AND c.place <= $5) + ",
+            $missed,
+            " AS tried
+)
+SELECT h.open, h.now_us, h.parked, h.tried, ",
+    work_columns!(),
+    " FROM head h LEFT JOIN (claimed e",
+    work_tables!(),
+    ") ON true ORDER BY e.priority DESC, e.wake_us, e.id"
+)
+    };
+}
+
 mod listings;
 mod own;
 
@@ -220,12 +325,13 @@ FROM (SELECT id, group_name, name, rev FROM {s}.job
 /// Creates or replaces a job, by its primary key. Zero rows: it was changed meanwhile.
 pub(crate) const PUT_JOB: &str = "
 INSERT INTO {s}.job AS j (id, group_name, name, kind, description, spec, payload_codec, payload_version, payload_data,
-  priority, durable, set_name, rev, created_us, slot_key)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+  priority, durable, set_name, rev, created_us, slot_key, slot_limit)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, description = excluded.description, spec = excluded.spec,
   payload_codec = excluded.payload_codec, payload_version = excluded.payload_version,
   payload_data = excluded.payload_data, priority = excluded.priority, durable = excluded.durable,
-  set_name = excluded.set_name, rev = excluded.rev, created_us = excluded.created_us, slot_key = excluded.slot_key
+  set_name = excluded.set_name, rev = excluded.rev, created_us = excluded.created_us, slot_key = excluded.slot_key,
+  slot_limit = excluded.slot_limit
 WHERE j.rev = excluded.rev - 1";
 
 /// Brings the copies that triggers keep of their job up to date, by trigger_job. Not a write in the sense of `rev`: no
@@ -510,78 +616,19 @@ pub(crate) const SET_ASIDE: &str = "
 UPDATE {s}.trigger SET state = 3, wake_us = NULL, error = $2, completed_us = NULL, fire_seq = fire_seq + 1, rev = rev + 1
 WHERE id = $1";
 
-/// Claims ready rows whose time has come. For each kind and priority, as in READ_DUE, at most `limit` entries of
-/// execution_ready in its order are locked, those that others have locked left out; then the best of all kinds go, as
-/// far as there are slots for them, and what stands before the last of them and finds its slots taken is parked.
+/// Claims ready rows; those that others have locked are left out.
 ///
 /// The locking part has a limit, and is planned as the inner side of a loop over kinds and priorities: that is safe only
 /// because it is materialised and the outer side gives each pair once, so no part of it runs twice.
-/// Rows are locked before slots here, and in every step that has both.
-pub(crate) const CLAIM_READY: &str = concat!(
-    "
-WITH RECURSIVE gate AS MATERIALIZED (
-  SELECT id FROM {s}.node WHERE id = $2 AND state = 1 AND standby = 0 AND gate = $3 FOR SHARE
-), due AS MATERIALIZED (
-  SELECT ",
-    clock!(),
-    " AS us FROM gate
-), level (kind, priority) AS (
-  SELECT k.kind, (SELECT e.priority FROM {s}.execution e WHERE e.state = 1 AND e.kind = k.kind
-    ORDER BY e.priority DESC LIMIT 1) FROM (SELECT DISTINCT k.kind FROM unnest($4::text[]) AS k(kind)) k CROSS JOIN gate
-  UNION ALL
-  SELECT l.kind, (SELECT e.priority FROM {s}.execution e
-    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority ORDER BY e.priority DESC LIMIT 1)
-  FROM level l WHERE l.priority IS NOT NULL
-), locked AS MATERIALIZED (
+pub(crate) const CLAIM_READY: &str = claim_ready!(
+    "locked AS MATERIALIZED (
   SELECT r.* FROM level l CROSS JOIN due d CROSS JOIN LATERAL (
     SELECT r.id, r.priority, r.wake_us, r.slot_key, r.slot_limit, r.fence FROM {s}.execution r
     WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= d.us
     ORDER BY r.wake_us, r.id LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED) r
   WHERE l.priority IS NOT NULL
-), ready AS MATERIALIZED (
-  SELECT l.*, s.n AS kept, s.fence_seq AS kept_fence, l.slot_key IS NOT NULL AND l.slot_limit IS NOT NULL AS needs
-  FROM locked l LEFT JOIN {s}.slot s ON s.exec_id = l.id AND s.slot_key = l.slot_key
-), wanted AS MATERIALIZED (
-  SELECT r.id AS holder, r.slot_key, r.slot_limit, r.fence AS above,
-    row_number() OVER (PARTITION BY r.slot_key ORDER BY r.priority DESC, r.wake_us, r.id) AS turn
-  FROM ready r WHERE r.needs AND r.kept IS NULL
-), ",
-    take_slots!(
-        "$7::bigint",
-        "
-  UNION ALL SELECT r.id, r.slot_key, r.fence, r.kept, r.kept_fence FROM ready r WHERE r.needs AND r.kept IS NOT NULL
-), judged AS MATERIALIZED (
-  SELECT r.id, r.priority, r.wake_us, r.fence, r.needs, NOT r.needs OR p.holder IS NOT NULL AS goes,
-    w.holder IS NOT NULL AND k.held + w.turn > w.slot_limit AND (k.alike OR k.held >= w.slot_limit) AS busy
-  FROM ready r LEFT JOIN placed p ON p.holder = r.id LEFT JOIN wanted w ON w.holder = r.id
-  LEFT JOIN pressed k ON k.slot_key = w.slot_key
-), cut AS MATERIALIZED (
-  SELECT j.*, count(*) FILTER (WHERE j.goes) OVER (
-    ORDER BY j.priority DESC, j.wake_us, j.id ROWS UNBOUNDED PRECEDING) AS place FROM judged j",
-        " JOIN cut c ON c.id = p.holder AND c.place <= $5"
-    ),
-    ", claimed AS (
-  UPDATE {s}.execution e SET state = 2, owner = $2, fence = coalesce(t.fence_seq, e.fence + 1)
-  FROM cut c LEFT JOIN taken t ON t.exec_id = c.id
-  WHERE e.id = c.id AND c.goes AND c.place <= $5 AND (NOT c.needs OR t.exec_id IS NOT NULL) RETURNING e.*
-), now AS MATERIALIZED (
-  SELECT ",
-    clock!(),
-    " AS us FROM (SELECT count(*) FROM claimed) c
-), parked AS (
-  UPDATE {s}.execution e SET wake_us = ",
-    later!("n.us", "$6"),
-    " FROM cut c CROSS JOIN now n
-  WHERE e.id = c.id AND c.busy AND c.place < $5 RETURNING e.id
-), head AS MATERIALIZED (
-  SELECT EXISTS (SELECT 1 FROM gate) AS open, (SELECT us FROM now) AS now_us, (SELECT count(*) FROM parked) AS parked,
-    (SELECT count(*) FROM cut c WHERE c.goes AND c.place <= $5) AS tried
-)
-SELECT h.open, h.now_us, h.parked, h.tried, ",
-    work_columns!(),
-    " FROM head h LEFT JOIN (claimed e",
-    work_tables!(),
-    ") ON true ORDER BY e.priority DESC, e.wake_us, e.id"
+",
+    "0"
 );
 
 /// Marks claimed rows as begun, by primary key. Answers which of them still were those claims.
@@ -637,6 +684,31 @@ SELECT f.slot_key, (SELECT count(*) FROM best b WHERE b.slot_key = f.slot_key),
   (SELECT count(*) FROM best b JOIN woken w ON w.id = b.id WHERE b.slot_key = f.slot_key) FROM freed f";
 
 // ---- upkeep ----
+
+/// Keys that work waits for although they have a free slot, and how many they have. Goes from key to key in
+/// execution_parked, and through the jobs of job_slot with one probe of trigger_parked each; then counts by the primary
+/// key of slot. So it costs the same however many wait for one key.
+pub(crate) const WAITING_KEYS: &str = "
+WITH RECURSIVE parked (slot_key) AS (
+  (SELECT e.slot_key FROM {s}.execution e WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > ''
+    ORDER BY e.slot_key LIMIT 1)
+  UNION ALL
+  SELECT (SELECT e.slot_key FROM {s}.execution e
+    WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > p.slot_key ORDER BY e.slot_key LIMIT 1)
+  FROM parked p WHERE p.slot_key IS NOT NULL
+), waiting (slot_key, slot_limit) AS (
+  SELECT p.slot_key, (SELECT e.slot_limit FROM {s}.execution e WHERE e.slot_key = p.slot_key AND e.state = 1
+    AND e.wake_us > e.due_us ORDER BY e.priority DESC, e.due_us, e.id LIMIT 1)
+  FROM parked p WHERE p.slot_key IS NOT NULL
+  UNION ALL
+  SELECT j.slot_key, j.slot_limit FROM {s}.job j WHERE j.slot_key IS NOT NULL AND EXISTS (
+    SELECT 1 FROM {s}.trigger t WHERE t.job_id = j.id AND t.state = 1 AND t.wake_us > t.next_fire_us)
+), room (slot_key, free) AS (
+  SELECT w.slot_key, max(w.slot_limit)
+    - (SELECT count(*) FROM {s}.slot s WHERE s.slot_key = w.slot_key AND s.exec_id IS NOT NULL)
+  FROM waiting w GROUP BY w.slot_key
+)
+SELECT r.slot_key, r.free FROM room r WHERE r.free > 0 ORDER BY r.slot_key LIMIT $1";
 
 /// Deletes old history, by history_ended.
 pub(crate) const PRUNE_HISTORY: &str = concat!(
@@ -740,11 +812,11 @@ pub(crate) const ALL: &[(&str, &str)] = list![
     DELETE_TRIGGER PUT_MARK DELETE_MARK LEAVE_TRIGGER LEAVE_JOB LIVE_OF_JOB DELETE_JOB UNOWNED_OF_JOB
     CANCEL_OWNED_OF_JOB SET PUT_SET FIND_CALENDAR PUT_CALENDAR DELETE_CALENDAR RECORD_CANCELLED DELETE_UNOWNED
     CANCEL_OWNED INSERT_NODE INSERT_BEAT CHECK_IN TAKE_OVER LEAVE SET_STANDBY ORPHANS READ_DUE SET_ASIDE CLAIM_READY
-    BEGIN KNOWS_END FREE_HELD_SLOT WAKE_READY WAKE_TRIGGER PRUNE_HISTORY PRUNE_NODES COMPLETED PRUNE_JOB PRUNE_MARKS
+    BEGIN KNOWS_END FREE_HELD_SLOT WAKE_READY WAKE_TRIGGER WAITING_KEYS PRUNE_HISTORY PRUNE_NODES COMPLETED PRUNE_JOB PRUNE_MARKS
     PRUNE_SLOTS RAISE_FLOOR RAISE_WAKE ACQUIRE_LOCK RENEW_LOCK RELEASE_LOCK JOB JOB_BY_ID JOBS TRIGGER TRIGGERS TRIGGERS_OF CALENDAR
     CALENDARS TRIGGERS_USING EXECUTION EXECUTIONS RECORD HISTORY HISTORY_OF_TRIGGER HISTORY_OF_JOB NODES JOBS_OF_SET
     TRIGGERS_OF_SET CREATE_MIGRATION HAS_MIGRATION MIGRATIONS PUT_MIGRATION CLOCK LOCK_KEY LOCK_JOB LOCK_EXECUTIONS
-    LOCK_FLOOR ENQUEUE CLAIM SETTLE CREATE_SCHEMA HAS_SCHEMA LOCK_MIGRATIONS SERVER
+    LOCK_FLOOR ENQUEUE CLAIM CLAIM_READY_CAS SETTLE SAVEPOINT SAVEPOINT_KEEP SAVEPOINT_UNDO CREATE_SCHEMA HAS_SCHEMA LOCK_MIGRATIONS SERVER
 ];
 
 #[cfg(test)]

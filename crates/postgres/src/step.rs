@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use punctual_core::entropy::SeededEntropy;
-use punctual_core::{BoxFuture, Clock, Entropy, Timestamp};
+use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
+use punctual_core::{BoxFuture, Clock, Entropy, Error, Timestamp};
 use sqlx::postgres::{PgQueryResult, PgRow};
 use sqlx::{AssertSqlSafe, Decode, PgConnection, Postgres, Row, Type};
+
+use punctual_core::store::ClaimShape;
 
 use crate::error::Failure;
 use crate::open::{Options, Sessions};
@@ -64,14 +67,63 @@ pub(crate) enum Shape {
 pub(crate) struct Step<'c> {
     connection: &'c mut PgConnection,
     engine: &'c Engine,
+    operation: &'static str,
+    keeps_statements: bool,
+    /// How many statements have been run, the one that begins the transaction included.
+    index: u32,
     undone: bool,
     after: After,
 }
 
 impl<'c> Step<'c> {
-    /// A step on a connection of the user's, in whatever transaction that is in.
-    pub(crate) fn within(connection: &'c mut PgConnection, engine: &'c Engine) -> Self {
-        Self { connection, engine, undone: false, after: After::default() }
+    fn new(connection: &'c mut PgConnection, engine: &'c Engine, operation: &'static str) -> Self {
+        let (keeps_statements, after) = (engine.is_alone, After::default());
+        Self { connection, engine, operation, keeps_statements, index: 0, undone: false, after }
+    }
+
+    /// A step on a connection of the user's, in the transaction that it is in. Nothing is prepared by name there.
+    pub(crate) fn within(
+        connection: &'c mut PgConnection,
+        engine: &'c Engine,
+        operation: &'static str,
+    ) -> Self {
+        Self { keeps_statements: false, ..Self::new(connection, engine, operation) }
+    }
+
+    /// How rows are claimed.
+    pub(crate) const fn claims(&self) -> ClaimShape {
+        self.engine.claims
+    }
+
+    /// What was made available so far.
+    pub(crate) fn take_after(&mut self) -> After {
+        std::mem::take(&mut self.after)
+    }
+
+    /// Tells whoever watches of a statement, where blocking is allowed.
+    async fn watch(&self, text: &Arc<str>, side: Side) -> Outcome<()> {
+        let Some(hook) = &self.engine.hook else { return Ok(()) };
+        let (hook, text, step, index) = (Arc::clone(hook), Arc::clone(text), self.operation, self.index);
+        let ask = move || hook.at(&StatementPoint { step, statement: &text, index, side });
+        match tokio::task::spawn_blocking(ask).await {
+            Ok(HookAnswer::Continue) => Ok(()),
+            Ok(HookAnswer::Cut) => Err(Failure::Cut),
+            Err(_) => Err(Error::internal(self.operation, "the hook panicked").into()),
+        }
+    }
+
+    /// Runs statements without parameters, and drops their answers.
+    pub(crate) async fn say(&mut self, text: Arc<str>) -> Outcome<()> {
+        self.watch(&text, Side::Before).await?;
+        sqlx::raw_sql(AssertSqlSafe(Arc::clone(&text))).execute(&mut *self.connection).await?;
+        self.watch(&text, Side::After).await?;
+        self.index += 1;
+        Ok(())
+    }
+
+    /// The same with the name of the statement.
+    pub(crate) async fn do_now(&mut self, sql: &'static str) -> Outcome<()> {
+        self.say(self.engine.statements.text(sql)).await
     }
 
     /// The time that was given for this step; `None` if the server's clock counts.
@@ -105,15 +157,24 @@ impl<'c> Step<'c> {
 
     /// Runs a statement that returns no rows, and answers how many it wrote.
     pub(crate) async fn run(&mut self, sql: &'static str, args: Args) -> Outcome<u64> {
-        let query = sqlx::query_with(AssertSqlSafe(self.engine.statements.text(sql)), args.into_inner());
-        let done = query.persistent(self.engine.keeps_statements).execute(&mut *self.connection).await?;
+        let text = self.engine.statements.text(sql);
+        self.watch(&text, Side::Before).await?;
+        let query = sqlx::query_with(AssertSqlSafe(Arc::clone(&text)), args.into_inner());
+        let done = query.persistent(self.keeps_statements).execute(&mut *self.connection).await?;
+        self.watch(&text, Side::After).await?;
+        self.index += 1;
         Ok(PgQueryResult::rows_affected(&done))
     }
 
     /// All rows of a statement.
     pub(crate) async fn all(&mut self, sql: &'static str, args: Args) -> Outcome<Vec<PgRow>> {
-        let query = sqlx::query_with(AssertSqlSafe(self.engine.statements.text(sql)), args.into_inner());
-        Ok(query.persistent(self.engine.keeps_statements).fetch_all(&mut *self.connection).await?)
+        let text = self.engine.statements.text(sql);
+        self.watch(&text, Side::Before).await?;
+        let query = sqlx::query_with(AssertSqlSafe(Arc::clone(&text)), args.into_inner());
+        let rows = query.persistent(self.keeps_statements).fetch_all(&mut *self.connection).await?;
+        self.watch(&text, Side::After).await?;
+        self.index += 1;
+        Ok(rows)
     }
 
     /// All rows of a statement as flat rows.
@@ -162,7 +223,8 @@ pub(crate) struct Engine {
     pub(crate) pool: Arc<Pool>,
     pub(crate) statements: Statements,
     clock: StoreClock,
-    keeps_statements: bool,
+    hook: Option<Arc<dyn StatementHook>>,
+    claims: ClaimShape,
     is_alone: bool,
     begin_write: Arc<str>,
     begin_read: Arc<str>,
@@ -181,7 +243,8 @@ impl Engine {
             pool,
             statements: Statements::of(&options.schema_name),
             clock: options.clock.clone().map_or(StoreClock::Server, StoreClock::Given),
-            keeps_statements: options.sessions == Sessions::Own,
+            hook: options.hook.clone(),
+            claims: options.claims,
             is_alone: options.sessions == Sessions::Own,
             begin_write: options.beginning(sql::BEGIN_WRITE),
             begin_read: options.beginning(sql::BEGIN_READ),
@@ -196,14 +259,20 @@ impl Engine {
     }
 
     /// Runs a step, again and again while others stand in its way, within bounds.
-    pub(crate) async fn run<R, T, F>(&self, shape: Shape, request: &R, body: F) -> Outcome<(T, After)>
+    pub(crate) async fn run<R, T, F>(
+        &self,
+        operation: &'static str,
+        shape: Shape,
+        request: &R,
+        body: F,
+    ) -> Outcome<(T, After)>
     where
         R: Sync,
         F: for<'s, 'c> Fn(&'s mut Step<'c>, &'s R) -> BoxFuture<'s, Outcome<T>> + Sync,
     {
         let mut tries = 1;
         loop {
-            match self.attempt(shape, request, &body).await {
+            match self.attempt((operation, shape), request, &body).await {
                 Err(failure) if failure.is_repeatable() && tries < TRIES => self.back_off(tries).await,
                 outcome => return outcome,
             }
@@ -218,13 +287,18 @@ impl Engine {
         pause(bound / 4 + self.jitter.below(bound - bound / 4)).await;
     }
 
-    async fn attempt<R, T, F>(&self, shape: Shape, request: &R, body: &F) -> Outcome<(T, After)>
+    async fn attempt<R, T, F>(
+        &self,
+        kind: (&'static str, Shape),
+        request: &R,
+        body: &F,
+    ) -> Outcome<(T, After)>
     where
         R: Sync,
         F: for<'s, 'c> Fn(&'s mut Step<'c>, &'s R) -> BoxFuture<'s, Outcome<T>> + Sync,
     {
         let mut held = self.pool.take().await?;
-        let outcome = within(self.patience, self.transact(&mut held, shape, request, body)).await;
+        let outcome = within(self.patience, self.transact(&mut held, kind, request, body)).await;
         if let Err(failure) = &outcome
             && failure.ends_connection()
         {
@@ -236,7 +310,7 @@ impl Engine {
     async fn transact<R, T, F>(
         &self,
         held: &mut Held,
-        shape: Shape,
+        (operation, shape): (&'static str, Shape),
         request: &R,
         body: &F,
     ) -> Outcome<(T, After)>
@@ -246,43 +320,30 @@ impl Engine {
     {
         let begin = match shape {
             Shape::One if self.is_alone => None,
-            Shape::One | Shape::Many => Some(&self.begin_write),
-            Shape::Snapshot => Some(&self.begin_read),
+            Shape::One | Shape::Many => Some(Arc::clone(&self.begin_write)),
+            Shape::Snapshot => Some(Arc::clone(&self.begin_read)),
         };
-        let connection = held.connection()?;
+        let is_explicit = begin.is_some();
+        let mut step = Step::new(held.connection()?, self, operation);
         if let Some(begin) = begin {
-            say(connection, begin).await?;
+            step.say(begin).await?;
         }
-        let mut step = Step::within(connection, self);
-        let outcome = body(&mut step, request).await;
-        let Step { connection, undone, after, .. } = step;
-        match outcome {
+        match body(&mut step, request).await {
             Ok(answer) => {
-                if begin.is_some() {
-                    let end = if undone { sql::ROLLBACK } else { sql::COMMIT };
-                    say(connection, &self.statements.text(end)).await?;
+                if is_explicit {
+                    step.do_now(if step.undone { sql::ROLLBACK } else { sql::COMMIT }).await?;
                 }
+                let after = if step.undone { After::default() } else { step.take_after() };
                 held.is_clean();
                 Ok((answer, after))
             }
             Err(failure) => {
-                if !failure.ends_connection() {
-                    let rolled_back = match begin {
-                        Some(_) => say(connection, &self.statements.text(sql::ROLLBACK)).await.is_ok(),
-                        None => true,
-                    };
-                    if rolled_back {
-                        held.is_clean();
-                    }
+                let may_go_on = !failure.ends_connection();
+                if may_go_on && (!is_explicit || step.do_now(sql::ROLLBACK).await.is_ok()) {
+                    held.is_clean();
                 }
                 Err(failure)
             }
         }
     }
-}
-
-/// Runs statements without parameters, and drops their answers.
-async fn say(connection: &mut PgConnection, text: &Arc<str>) -> Outcome<()> {
-    sqlx::raw_sql(AssertSqlSafe(Arc::clone(text))).execute(connection).await?;
-    Ok(())
 }

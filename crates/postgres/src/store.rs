@@ -6,6 +6,7 @@ mod members;
 mod settling;
 pub(crate) mod slots;
 mod upkeep;
+mod within;
 mod work;
 
 use std::fmt;
@@ -95,7 +96,14 @@ impl PostgresStore {
             Schema::Validate => drop(migrate::check(&engine, &place).await?),
         }
         let clock_step = Duration::from_micros(1);
-        let features = StoreFeatures { name: "postgres", shared: true, max_batch: 1_000, clock_step };
+        let features = StoreFeatures {
+            name: "postgres",
+            shared: true,
+            max_batch: 1_000,
+            clock_step,
+            claims: options.claims,
+            lock_fences: true,
+        };
         let signal = Arc::new(Signal::new());
         let channel: Arc<str> = options.schema_name.as_str().into();
         let herald = Herald::new(Arc::clone(&channel));
@@ -176,7 +184,7 @@ impl Shared {
         F: for<'s, 'c> Fn(&'s mut Step<'c>, &'s R) -> BoxFuture<'s, Outcome<T>> + Sync,
     {
         let (answer, after) =
-            self.engine.run(shape, request, body).await.map_err(|f| self.failed(operation, f))?;
+            self.engine.run(operation, shape, request, body).await.map_err(|f| self.failed(operation, f))?;
         self.finish(after).await;
         Ok(answer)
     }
@@ -194,8 +202,8 @@ impl Shared {
         let After { mut news, freed } = after;
         if !freed.is_empty() {
             match slots::wake(&self.engine, freed).await {
-                Ok(true) => news = News::Everywhere,
-                Ok(false) => {}
+                Ok(0) => {}
+                Ok(_) => news = News::Everywhere,
                 Err(failure) => {
                     let error = self.failed("wake", failure);
                     tracing::warn!(%error, "work that waits for a slot was not woken; it will be later");
@@ -321,6 +329,10 @@ impl JobStore for PostgresStore {
 
     async fn settle(&self, plans: Vec<SettlePlan>) -> Result<Vec<SettleOutcome>> {
         self.detached("settle", |shared| async move { settling::settle(&shared, plans).await }).await
+    }
+
+    async fn wake_waiting(&self, limit: u32) -> Result<u32> {
+        self.detached("wake_waiting", |shared| async move { slots::wake_waiting(&shared, limit).await }).await
     }
 
     async fn prune(&self, request: Prune) -> Result<Pruned> {

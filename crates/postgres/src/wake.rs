@@ -104,8 +104,9 @@ impl Herald {
             loop {
                 wanted.notified().await;
                 let Some(shared) = shared.upgrade() else { return };
-                let sent =
-                    shared.engine.run(Shape::One, &channel, |step, channel| Box::pin(raise(step, channel)));
+                let sent = shared
+                    .engine
+                    .run("notify", Shape::One, &channel, |step, channel| Box::pin(raise(step, channel)));
                 if let Err(failure) = sent.await {
                     let error = shared.failed("notify", failure);
                     tracing::debug!(%error, "other processes were not told of news; they will find them by polling");

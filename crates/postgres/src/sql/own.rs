@@ -55,10 +55,16 @@ pub(crate) const LOCK_EXECUTIONS: &str =
 /// Locks the floor under the fences of slots; waits for claims that are taking slots.
 pub(crate) const LOCK_FLOOR: &str = "SELECT value FROM {s}.meta WHERE name = 'slot_floor' FOR UPDATE";
 
+/// A point within the user's own transaction, to which a step that fails there goes back.
+pub(crate) const SAVEPOINT: &str = "SAVEPOINT punctual";
+pub(crate) const SAVEPOINT_KEEP: &str = "RELEASE SAVEPOINT punctual";
+pub(crate) const SAVEPOINT_UNDO: &str = "ROLLBACK TO SAVEPOINT punctual";
+
 // ---- enqueue ----
 
 /// Inserts ready rows, all or none. Answers the first one whose job is missing, the first one whose occurrence is there
-/// already, and how many went in. Of an id that is there twice, the first row counts; one that is known is left out.
+/// already, and how many went in. A row that is due and finds no free slot of its key, or others that wait for one, also
+/// earlier ones of the batch, is parked at once. Of an id that is there twice, the first row counts; one that is known is left out.
 ///
 /// Jobs are locked so that they are not deleted meanwhile, but never waited for: after a wait the statement's snapshot
 /// would be old, and an id that ended during the wait would come in again. Whoever calls this tries again instead.
@@ -92,14 +98,31 @@ WITH given AS MATERIALIZED (
       WHERE e.trigger_id = t.trigger_id AND e.generation = t.generation AND e.scheduled_us = t.at_us)
     OR EXISTS (SELECT 1 FROM {s}.history h
       WHERE h.trigger_id = t.trigger_id AND h.generation = t.generation AND h.scheduled_us = t.at_us))
+), turn AS MATERIALIZED (
+  SELECT t.id, t.slot_key, t.slot_limit, t.ord, row_number() OVER (PARTITION BY t.slot_key ORDER BY t.ord) AS turn
+  FROM timed t WHERE t.slot_key IS NOT NULL AND t.slot_limit IS NOT NULL AND t.at_us <= t.now_us
+), pressed AS MATERIALIZED (
+  SELECT k.slot_key, (SELECT count(*) FROM {s}.slot s WHERE s.slot_key = k.slot_key AND s.exec_id IS NOT NULL) AS held,
+    EXISTS (SELECT 1 FROM {s}.execution e
+      WHERE e.slot_key = k.slot_key AND e.state = 1 AND e.wake_us > e.due_us) AS queued
+  FROM (SELECT DISTINCT t.slot_key FROM turn t) k
+), waits AS MATERIALIZED (
+  SELECT w.id FROM (
+    SELECT t.id, p.queued,
+      bool_and(p.held + t.turn <= t.slot_limit) OVER (PARTITION BY t.slot_key ORDER BY t.ord) AS fits
+    FROM turn t JOIN pressed p ON p.slot_key = t.slot_key) w
+  WHERE w.queued OR NOT w.fits
 ), put AS (
   INSERT INTO {s}.execution (",
     execution_names!(),
     ", due_us)
   SELECT t.id, t.trigger_id, t.generation, t.trigger_key, t.job_id, t.job_key, t.kind, t.at_us, t.priority, t.state,
-    t.owner, t.fence, t.attempt, t.losses, t.at_us, t.slot_key, t.slot_limit, t.spec, t.payload_codec,
+    t.owner, t.fence, t.attempt, t.losses, CASE WHEN w.id IS NULL THEN t.at_us ELSE ",
+    later!("t.now_us", "$29"),
+    " END, t.slot_key, t.slot_limit, t.spec, t.payload_codec,
     t.payload_version, t.payload_data, t.attempts, t.cancel, t.error, t.now_us, t.catch_up, t.at_us
-  FROM timed t CROSS JOIN lost l CROSS JOIN twice w WHERE l.ord IS NULL AND w.ord IS NULL ORDER BY t.id
+  FROM timed t CROSS JOIN lost l CROSS JOIN twice o LEFT JOIN waits w ON w.id = t.id
+  WHERE l.ord IS NULL AND o.ord IS NULL ORDER BY t.id
   ON CONFLICT (id) DO NOTHING RETURNING id
 )
 SELECT l.ord, w.ord, (SELECT count(*) FROM put), (SELECT us FROM clock) FROM lost l CROSS JOIN twice w"
@@ -116,9 +139,9 @@ SELECT l.ord, w.ord, (SELECT count(*) FROM put), (SELECT us FROM clock) FROM los
 /// A trigger comes at most once.
 pub(crate) const CLAIM: &str = concat!(
     "
-WITH gate AS MATERIALIZED (
-  SELECT id FROM {s}.node WHERE id = $29 AND state = 1 AND standby = 0 AND gate = $30 FOR SHARE
-), plan AS MATERIALIZED (
+WITH ",
+    gate!("$29", "$30", "$59", "$60"),
+    ", plan AS MATERIALIZED (
   SELECT * FROM unnest($32::bigint[], $33::bigint[], $34::bigint[], $35::text[], $36::bigint[], $37::bytea[],
     $38::bigint[], $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[], $43::text[], $44::text[],
     $45::bigint[], $46::bigint[], $47::bigint[], $48::bigint[], $49::bigint[], $50::text[], $51::text[])
@@ -207,6 +230,23 @@ FROM (SELECT EXISTS (SELECT 1 FROM gate) AS open, (SELECT us FROM now) AS us) h
 LEFT JOIN (plan p LEFT JOIN fired f ON f.ord = p.ord LEFT JOIN busy b ON b.ord = p.ord
   LEFT JOIN twice w ON w.plan = p.ord) ON true
 ORDER BY p.ord"
+);
+
+/// As CLAIM_READY, for servers that leave out too much, or too little, when rows are locked: the candidates are read, and
+/// then compared and locked by their primary key; whoever comes second waits, and finds that they have moved on.
+pub(crate) const CLAIM_READY_CAS: &str = claim_ready!(
+    "candidate AS MATERIALIZED (
+  SELECT r.id FROM level l CROSS JOIN due d CROSS JOIN LATERAL (
+    SELECT r.id FROM {s}.execution r
+    WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= d.us
+    ORDER BY r.wake_us, r.id LIMIT $5) r
+  WHERE l.priority IS NOT NULL
+), locked AS MATERIALIZED (
+  SELECT r.id, r.priority, r.wake_us, r.slot_key, r.slot_limit, r.fence FROM {s}.execution r
+  WHERE r.id = ANY(ARRAY(SELECT c.id FROM candidate c)) AND r.state = 1 AND r.wake_us <= (SELECT us FROM due)
+  ORDER BY r.id FOR NO KEY UPDATE
+",
+    "((SELECT count(*) FROM candidate) - (SELECT count(*) FROM locked))"
 );
 
 /// Ends executions or puts them back, each if its row still is that claim's. Rows are locked in the order of their ids,

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::record::{Coded, DueRow, ExecutionRow, SkipRow, WorkRow, progress_document};
 use punctual_core::store::{
-    Claim, ClaimOutcome, ClaimReady, ClaimRef, Claimed, ClaimedReady, Due, DueTrigger, FirePlan, Poison,
-    PoisonRow, ReadDue, Readable, SLICE_GRACE, TriggerPatch,
+    Claim, ClaimOutcome, ClaimReady, ClaimRef, ClaimShape, Claimed, ClaimedReady, Due, DueTrigger, FirePlan,
+    Poison, PoisonRow, ReadDue, Readable, SLICE_GRACE, TriggerPatch, Within,
 };
 use punctual_core::time::micros;
 use punctual_core::trigger::SLICES;
@@ -98,6 +98,14 @@ fn offset(node: NodeId) -> i64 {
     node.get().rem_euclid(1 << 32)
 }
 
+fn lock_of(within: Option<&Within>) -> Option<&str> {
+    within.map(|within| &*within.lock)
+}
+
+fn fence_of(within: Option<&Within>) -> Option<i64> {
+    within.map(|within| within.fence.get())
+}
+
 /// What CLAIM said of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -118,13 +126,14 @@ struct Answer {
 struct Part<'p> {
     node: NodeId,
     gate: i64,
+    within: Option<&'p Within>,
     plans: Vec<(usize, &'p FirePlan)>,
 }
 
 /// Applies plans in one statement, or, where a unique key is breached, each by itself, so that the guilty one is found.
 /// A trigger that comes twice is claimed by a statement for each time.
 pub(super) async fn claim(shared: &Shared, request: Claim) -> punctual_core::Result<Claimed> {
-    let Claim { node, gate, plans } = &request;
+    let Claim { node, gate, within, plans } = &request;
     let mut claimed =
         Claimed { now: Timestamp::EPOCH, gate_open: false, outcomes: vec![ClaimOutcome::Lost; plans.len()] };
     let mut left: Vec<(usize, &FirePlan)> = plans.iter().enumerate().collect();
@@ -132,7 +141,7 @@ pub(super) async fn claim(shared: &Shared, request: Claim) -> punctual_core::Res
         let mut seen = BTreeSet::new();
         let (now, later): (Vec<_>, Vec<_>) =
             left.into_iter().partition(|(_, plan)| seen.insert(plan.trigger));
-        let part = Part { node: *node, gate: *gate, plans: now };
+        let part = Part { node: *node, gate: *gate, within: within.as_ref(), plans: now };
         let answer = claim_part(shared, &part).await?;
         (claimed.now, claimed.gate_open) = (answer.now, answer.gate_open);
         for ((at, plan), verdict) in part.plans.iter().zip(answer.verdicts) {
@@ -148,12 +157,12 @@ pub(super) async fn claim(shared: &Shared, request: Claim) -> punctual_core::Res
 }
 
 async fn claim_part(shared: &Shared, part: &Part<'_>) -> punctual_core::Result<Answer> {
-    match shared.engine.run(Shape::One, part, |step, part| Box::pin(claim_once(step, part))).await {
+    match shared.engine.run("claim", Shape::One, part, |step, part| Box::pin(claim_once(step, part))).await {
         Ok((answer, _)) => Ok(answer),
         Err(failure) if failure.is_breach() && part.plans.len() > 1 => {
             let mut whole = Answer { gate_open: false, now: Timestamp::EPOCH, verdicts: Vec::new() };
             for plan in &part.plans {
-                let alone = Part { node: part.node, gate: part.gate, plans: vec![*plan] };
+                let alone = Part { plans: vec![*plan], ..*part };
                 let Answer { gate_open, now, verdicts } = Box::pin(claim_part(shared, &alone)).await?;
                 (whole.gate_open, whole.now) = (gate_open, now);
                 whole.verdicts.extend(verdicts);
@@ -283,7 +292,7 @@ impl Skips {
 }
 
 async fn claim_once(step: &mut Step<'_>, part: &Part<'_>) -> Outcome<Answer> {
-    let Part { node, gate, plans } = part;
+    let Part { node, gate, within, plans } = part;
     let (mut rows, mut of_plan) = (Vec::new(), Vec::new());
     let (mut then, mut busy, mut skips) = (Patches::default(), Patches::default(), Skips::default());
     let (mut slot_keys, mut slot_limits, mut holders) = (Vec::new(), Vec::new(), Vec::new());
@@ -317,6 +326,8 @@ async fn claim_once(step: &mut Step<'_>, part: &Part<'_>) -> Outcome<Answer> {
     then.push_to(&mut args)?;
     busy.push_to(&mut args)?;
     skips.push_to(&mut args)?;
+    args.push(lock_of(*within))?;
+    args.push(fence_of(*within))?;
     let rows = step.all(sql::CLAIM, args).await?;
     let head = rows.first().map(Columns::of).ok_or(Failure::Sqlx(sqlx::Error::RowNotFound))?;
     let (gate_open, now) = (head.get(), Timestamp::from_micros(head.int()));
@@ -386,10 +397,17 @@ pub(super) async fn claim_ready(
 }
 
 async fn claim_ready_once(step: &mut Step<'_>, (request, room): &(&ClaimReady, i64)) -> Outcome<Looked> {
-    let ClaimReady { node, gate, kinds, limit: _, park } = *request;
+    let ClaimReady { node, gate, within, kinds, limit: _, park } = *request;
     let (given, kinds) = (step.given(), names(kinds));
-    let values = params![given, node.get(), gate, kinds, room, micros(*park), offset(*node)];
-    let rows = step.all(sql::CLAIM_READY, values).await?;
+    let args = params![given, node.get(), gate, kinds, room, micros(*park), offset(*node)];
+    let (mut args, within) = (args, within.as_ref());
+    args.push(lock_of(within))?;
+    args.push(fence_of(within))?;
+    let sql = match step.claims() {
+        ClaimShape::Cas => sql::CLAIM_READY_CAS,
+        ClaimShape::SkipLocked | ClaimShape::WithinLock => sql::CLAIM_READY,
+    };
+    let rows = step.all(sql, args).await?;
     let head = rows.first().map(Columns::of).ok_or(Failure::Sqlx(sqlx::Error::RowNotFound))?;
     let (gate_open, now) = (head.get(), Timestamp::from_micros(head.int()));
     let (parked, tried) = (head.int(), head.int());

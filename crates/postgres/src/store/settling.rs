@@ -7,8 +7,8 @@ use punctual_core::record::{HistoryRow, back_code, document};
 use punctual_core::store::{Back, ClaimRef, SettleOutcome, SettlePlan, Settlement};
 use punctual_core::time::micros;
 
-use super::Shared;
 use super::firing::set_aside;
+use super::{Shared, slots};
 use crate::rows::{Columns, ToArrays, params};
 use crate::sql;
 use crate::step::{News, Outcome, Shape, Step};
@@ -143,6 +143,28 @@ pub(super) async fn settle(
         }
     }
     Ok(outcomes)
+}
+
+/// Ends one execution within a transaction of the user's.
+pub(super) async fn complete(step: &mut Step<'_>, plan: SettlePlan) -> Outcome<SettleOutcome> {
+    let (claim, mut batch) = (plan.claim, Batch::default());
+    batch.push(plan)?;
+    for Settled { was_written, was_recorded } in settle_once(step, &batch).await? {
+        if was_recorded {
+            let why =
+                format!("the instant of execution {} has a record of another execution already", claim.id);
+            return Err(Error::new(punctual_core::ErrorKind::AlreadyExists, "complete_in", why).into());
+        }
+        if was_written {
+            let freed = step.take_after().freed;
+            if !freed.is_empty() {
+                slots::wake_within(step, &freed).await?;
+            }
+            return Ok(SettleOutcome::Done);
+        }
+    }
+    let ended = known_ends(step, &[(0, claim)]).await?;
+    Ok(if ended.is_empty() { SettleOutcome::Fenced } else { SettleOutcome::AlreadyDone })
 }
 
 async fn settle_batch(shared: &Shared, batch: Batch) -> punctual_core::Result<Vec<SettleOutcome>> {

@@ -2,7 +2,7 @@
 
 use punctual_core::execution::{MAX_ERROR_BYTES, clip};
 use punctual_core::record::ExecutionRow;
-use punctual_core::store::{Applied, Cancelled, Enqueue};
+use punctual_core::store::{Applied, Cancelled, Enqueue, PARK};
 use punctual_core::time::micros;
 use punctual_core::{Error, ErrorKind, ExecutionId, Timestamp};
 
@@ -23,6 +23,7 @@ pub(super) async fn enqueue(step: &mut Step<'_>, work: &[Enqueue]) -> Outcome<Ap
     let mut args = params![given];
     ExecutionRow::push_arrays(&rows, &mut args)?;
     args.push(delays)?;
+    args.push(micros(PARK))?;
     let answer = match step.first(sql::ENQUEUE, args).await {
         Ok(answer) => answer.ok_or(Failure::Sqlx(sqlx::Error::RowNotFound))?,
         Err(failure) if failure.is_breach() => return Err(known(None)),
