@@ -76,8 +76,15 @@ impl<'e> PostgresMigrations<'e> {
         Ok(query.persistent(false).fetch_all(self.held.connection()?).await?)
     }
 
+    /// All rows of a statement without parameters, as a simple query: outside of a transaction a pooler may give the
+    /// parts of a prepared one to two servers.
+    async fn simple(&mut self, sql: &'static str) -> Outcome<Vec<PgRow>> {
+        let text = self.engine.statements.text(sql);
+        Ok(sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(self.held.connection()?).await?)
+    }
+
     async fn holds(&mut self, sql: &'static str) -> Outcome<bool> {
-        let row = self.all(sql, Args::default()).await?;
+        let row = self.simple(sql).await?;
         Ok(row.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
     }
 
@@ -149,7 +156,7 @@ impl MigrationConn for PostgresMigrations<'_> {
         if !self.holds(sql::HAS_MIGRATION).await.map_err(&failed)? {
             return Ok(Vec::new());
         }
-        self.all(sql::MIGRATIONS, Args::default()).await.map_err(&failed)?.iter().map(read).collect()
+        self.simple(sql::MIGRATIONS).await.map_err(&failed)?.iter().map(read).collect()
     }
 
     async fn lock(&mut self) -> Result<()> {
@@ -167,7 +174,7 @@ impl MigrationConn for PostgresMigrations<'_> {
 
     async fn now(&mut self) -> Result<Timestamp> {
         let failed = self.failed();
-        let rows = self.all(sql::CLOCK, Args::default()).await.map_err(&failed)?;
+        let rows = self.simple(sql::CLOCK).await.map_err(&failed)?;
         let row = rows.first().ok_or(Failure::Sqlx(sqlx::Error::RowNotFound)).map_err(&failed)?;
         row.try_get(0).map(Timestamp::from_micros).map_err(|error| failed(error.into()))
     }

@@ -173,8 +173,8 @@ pub(crate) async fn check_session(
     sessions: Sessions,
     place: &str,
 ) -> std::result::Result<(), Failure> {
-    let query = sqlx::query(sql::SERVER).persistent(false);
-    let row = query.fetch_one(&mut *connection).await?;
+    // As a simple query: a pooler may give the parts of a prepared one to two servers.
+    let row = sqlx::raw_sql(sql::SERVER).fetch_one(&mut *connection).await?;
     let number: i64 = row.try_get(0)?;
     let text = |at: usize| row.try_get::<String, _>(at);
     let unsupported =

@@ -12,21 +12,21 @@ const SERVER: &str = "PUNCTUAL_POSTGRES_URL";
 ///
 /// # Panics
 /// If there is none: without a server nothing here is tested, and that must not look like success.
-pub fn server() -> String {
+pub(crate) fn server() -> String {
     std::env::var(SERVER).unwrap_or_else(|_| {
         panic!("{SERVER} is not set; run `cargo xtask test`, or set it to the URL of a server to make databases on")
     })
 }
 
 /// A database that is dropped with this value.
-pub struct Database {
+pub(crate) struct Database {
     name: String,
     url: String,
 }
 
 impl Database {
     /// Makes a database that nobody else uses.
-    pub fn fresh() -> Self {
+    pub(crate) fn fresh() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("punctual_test_{}_{count}", std::process::id());
@@ -46,7 +46,7 @@ impl Database {
     }
 
     /// Its URL.
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 }
