@@ -35,6 +35,7 @@ mod inspect;
 mod lock;
 mod migrate;
 mod open;
+mod plans;
 mod pool;
 mod rows;
 mod sql;

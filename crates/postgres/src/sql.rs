@@ -249,7 +249,7 @@ WITH RECURSIVE ",
             $locked,
             "), ready AS MATERIALIZED (
   SELECT l.*, s.n AS kept, s.fence_seq AS kept_fence, l.slot_key IS NOT NULL AND l.slot_limit IS NOT NULL AS needs
-  FROM locked l LEFT JOIN {s}.slot s ON s.exec_id = l.id AND s.slot_key = l.slot_key
+  FROM locked l LEFT JOIN {s}.slot s ON s.exec_id = l.id
 ), wanted AS MATERIALIZED (
   SELECT r.id AS holder, r.slot_key, r.slot_limit, r.fence AS above,
     row_number() OVER (PARTITION BY r.slot_key ORDER BY r.priority DESC, r.wake_us, r.id) AS turn
@@ -631,11 +631,12 @@ pub(crate) const CLAIM_READY: &str = claim_ready!(
     "0"
 );
 
-/// Marks claimed rows as begun, by primary key. Answers which of them still were those claims.
+/// Marks claimed rows as begun, by primary key. Answers which of them still were those claims. The sum keeps the planner
+/// from execution_owner, which looks as good to it while the table is empty, and plans are kept.
 pub(crate) const BEGIN: &str = "
 UPDATE {s}.execution e SET state = 3
 FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS g(id, owner, fence, ord)
-WHERE e.id = g.id AND e.owner = g.owner AND e.fence = g.fence AND e.state IN (2, 3) RETURNING g.ord";
+WHERE e.id = g.id AND e.owner + 0 = g.owner AND e.fence = g.fence AND e.state IN (2, 3) RETURNING g.ord";
 
 /// Which ends the history has with their fences, by primary key.
 pub(crate) const KNOWS_END: &str = "
@@ -816,7 +817,7 @@ pub(crate) const ALL: &[(&str, &str)] = list![
     PRUNE_SLOTS RAISE_FLOOR RAISE_WAKE ACQUIRE_LOCK RENEW_LOCK RELEASE_LOCK JOB JOB_BY_ID JOBS TRIGGER TRIGGERS TRIGGERS_OF CALENDAR
     CALENDARS TRIGGERS_USING EXECUTION EXECUTIONS RECORD HISTORY HISTORY_OF_TRIGGER HISTORY_OF_JOB NODES JOBS_OF_SET
     TRIGGERS_OF_SET CREATE_MIGRATION HAS_MIGRATION MIGRATIONS PUT_MIGRATION CLOCK LOCK_KEY LOCK_JOB LOCK_EXECUTIONS
-    LOCK_FLOOR ENQUEUE CLAIM CLAIM_READY_CAS SETTLE SAVEPOINT SAVEPOINT_KEEP SAVEPOINT_UNDO CREATE_SCHEMA HAS_SCHEMA LOCK_MIGRATIONS SERVER
+    LOCK_FLOOR ENQUEUE CLAIM CLAIM_READY_CAS SETTLE SAVEPOINT SAVEPOINT_KEEP SAVEPOINT_UNDO CREATE_SCHEMA HAS_SCHEMA LOCK_MIGRATIONS SERVER PLAN_AS_LARGE SETTINGS
 ];
 
 #[cfg(test)]

@@ -121,6 +121,16 @@ impl<'c> Step<'c> {
         Ok(())
     }
 
+    /// Runs a statement without parameters.
+    pub(crate) async fn ask(&mut self, text: Arc<str>) -> Outcome<Vec<PgRow>> {
+        Ok(sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(&mut *self.connection).await?)
+    }
+
+    /// A template with the schema.
+    pub(crate) fn render(&self, sql: &str) -> Arc<str> {
+        self.engine.statements.render(sql)
+    }
+
     /// The same with the name of the statement.
     pub(crate) async fn do_now(&mut self, sql: &'static str) -> Outcome<()> {
         self.say(self.engine.statements.text(sql)).await

@@ -254,7 +254,7 @@ pub(crate) const CLAIM_READY_CAS: &str = claim_ready!(
 ///
 /// Answers for each plan whether it was written, whether its record was there already, and the key of the slot that it
 /// freed. What was not written may have been written before: that is asked by a statement of its own (KNOWS_END), whose
-/// snapshot is younger than the wait for the row.
+/// snapshot is younger than the wait for the row. For the sum see BEGIN.
 pub(crate) const SETTLE: &str = concat!(
     "
 WITH given AS MATERIALIZED (
@@ -263,7 +263,7 @@ WITH given AS MATERIALIZED (
     AS g(id, owner, fence, ends, state, delay_us, attempt, losses, attempts, keeps, error, ord)
 ), locked AS MATERIALIZED (
   SELECT e.id, e.slot_key, g.ord FROM given g JOIN {s}.execution e ON e.id = g.id
-  WHERE e.owner = g.owner AND e.fence = g.fence ORDER BY e.id FOR UPDATE OF e
+  WHERE e.owner + 0 = g.owner AND e.fence = g.fence ORDER BY e.id FOR UPDATE OF e
 ), place AS MATERIALIZED (
   SELECT s.slot_key, s.n, l.id FROM locked l JOIN given g ON g.ord = l.ord JOIN {s}.slot s ON s.exec_id = l.id
   WHERE l.slot_key IS NOT NULL AND (g.ends OR NOT g.keeps) ORDER BY s.slot_key, s.n FOR NO KEY UPDATE OF s
@@ -315,3 +315,15 @@ pub(crate) const SERVER: &str = "
 SELECT current_setting('server_version_num')::bigint, current_setting('server_version'),
   current_setting('server_encoding'), pg_is_in_recovery(), current_setting('default_transaction_isolation'),
   current_setting('synchronous_commit'), current_setting('transaction_read_only')";
+
+// ---- tests ----
+
+/// Lets the planner go through no table if there is any other way, for the rest of the transaction.
+pub(crate) const PLAN_AS_LARGE: &str =
+    "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan";
+
+/// The settings that steps rest on.
+pub(crate) const SETTINGS: &str = "
+SELECT n.name, current_setting(n.name) FROM unnest(ARRAY['transaction_isolation', 'transaction_read_only',
+  'synchronous_commit', 'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout', 'plan_cache_mode',
+  'jit', 'TimeZone']) WITH ORDINALITY AS n(name, ord) ORDER BY n.ord";

@@ -27,14 +27,17 @@ pub(crate) struct Database {
 impl Database {
     /// Makes a database that nobody else uses.
     pub(crate) fn fresh() -> Self {
+        Self::with("ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'")
+    }
+
+    /// The same with options of `CREATE DATABASE`.
+    pub(crate) fn with(options: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("punctual_test_{}_{count}", std::process::id());
         at_server(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).expect("an old database goes");
-        at_server(&format!(
-            "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
-        ))
-        .expect("a database can be made");
+        at_server(&format!("CREATE DATABASE {name} TEMPLATE template0 {options}"))
+            .expect("a database can be made");
         let server = server();
         let (address, options) = server.split_once('?').map_or((&*server, None), |(a, o)| (a, Some(o)));
         let (host, _) = address.rsplit_once('/').expect("the URL ends with a database");
