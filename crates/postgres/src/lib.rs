@@ -21,7 +21,7 @@
 //! Sessions that the store opens itself get these settings when they begin: `default_transaction_isolation` read
 //! committed (read back, and refused if it is another), `default_transaction_read_only` off, `lock_timeout` 2 s,
 //! `statement_timeout` 10 s, `idle_in_transaction_session_timeout` 2 s, `tcp_user_timeout` and
-//! `client_connection_check_interval`, `plan_cache_mode` generic, `jit` off, time zone UTC, and an `application_name`
+//! `client_connection_check_interval`, `plan_cache_mode` generic, `jit` and `enable_seqscan` off, time zone UTC, and an `application_name`
 //! if the URL has none. `synchronous_commit` is put back on where a role or the database has it off.
 //! Sessions of a pool that was handed in keep theirs: there each transaction brings its settings, and they end with it.
 //!

@@ -7,6 +7,10 @@
 //! `$1` is the given time of a test wherever a statement needs the time; null is the server's clock, which is read in
 //! the part of the statement that nothing blocks any more. Codes of states are those of `punctual_core::record`; a test
 //! compares them.
+//!
+//! Plans are made once for each connection, perhaps while the tables are empty, and kept. So tables are joined to a batch
+//! in ways that have one sensible plan: by `= ANY` of the batch's ids, or by a lateral part with a limit, which is probed
+//! once a row and never turned into a join that reads all of a table.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -138,7 +142,8 @@ macro_rules! work_columns {
 
 macro_rules! work_tables {
     () => {
-        " LEFT JOIN {s}.job j ON j.id = e.job_id LEFT JOIN {s}.trigger t ON t.id = e.trigger_id "
+        " LEFT JOIN LATERAL (SELECT * FROM {s}.job j WHERE j.id = e.job_id LIMIT 1) j ON true
+  LEFT JOIN LATERAL (SELECT * FROM {s}.trigger t WHERE t.id = e.trigger_id LIMIT 1) t ON true "
     };
 }
 
@@ -196,7 +201,8 @@ macro_rules! take_slots {
     SELECT p.slot_key, p.slot_limit - p.held AS room, g.n, s.fence_seq,
       row_number() OVER (PARTITION BY p.slot_key ORDER BY g.n) AS place, count(*) OVER (PARTITION BY p.slot_key) AS places
     FROM pressed p CROSS JOIN LATERAL generate_series(0, least(p.slot_limit, p.held + p.wants + 16) - 1) AS g(n)
-    LEFT JOIN {s}.slot s ON s.slot_key = p.slot_key AND s.n = g.n
+    LEFT JOIN LATERAL (
+      SELECT * FROM {s}.slot s WHERE s.slot_key = p.slot_key AND s.n = g.n LIMIT 1) s ON true
     WHERE s.exec_id IS NULL AND p.held < p.slot_limit) f
   WHERE f.place <= f.room
 ), placed AS MATERIALIZED (
@@ -249,7 +255,7 @@ WITH RECURSIVE ",
             $locked,
             "), ready AS MATERIALIZED (
   SELECT l.*, s.n AS kept, s.fence_seq AS kept_fence, l.slot_key IS NOT NULL AND l.slot_limit IS NOT NULL AS needs
-  FROM locked l LEFT JOIN {s}.slot s ON s.exec_id = l.id
+  FROM locked l LEFT JOIN LATERAL (SELECT * FROM {s}.slot s WHERE s.exec_id = l.id LIMIT 1) s ON true
 ), wanted AS MATERIALIZED (
   SELECT r.id AS holder, r.slot_key, r.slot_limit, r.fence AS above,
     row_number() OVER (PARTITION BY r.slot_key ORDER BY r.priority DESC, r.wake_us, r.id) AS turn
@@ -272,7 +278,7 @@ WITH RECURSIVE ",
     ", claimed AS (
   UPDATE {s}.execution e SET state = 2, owner = $2, fence = coalesce(t.fence_seq, e.fence + 1)
   FROM cut c LEFT JOIN taken t ON t.exec_id = c.id
-  WHERE e.id = c.id AND c.goes AND c.place <= $5 AND (NOT c.needs OR t.exec_id IS NOT NULL) RETURNING e.*
+  WHERE e.id = ANY(ARRAY(SELECT a.id FROM cut a)) AND e.id = c.id AND c.goes AND c.place <= $5 AND (NOT c.needs OR t.exec_id IS NOT NULL) RETURNING e.*
 ), now AS MATERIALIZED (
   SELECT ",
     clock!(),
@@ -281,7 +287,7 @@ WITH RECURSIVE ",
   UPDATE {s}.execution e SET wake_us = ",
     later!("n.us", "$6"),
     " FROM cut c CROSS JOIN now n
-  WHERE e.id = c.id AND c.busy AND c.place < $5 RETURNING e.id
+  WHERE e.id = ANY(ARRAY(SELECT a.id FROM cut a)) AND e.id = c.id AND c.busy AND c.place < $5 RETURNING e.id
 ), head AS MATERIALIZED (
   SELECT EXISTS (SELECT 1 FROM gate) AS open, (SELECT us FROM now) AS now_us, (SELECT count(*) FROM parked) AS parked,
     (SELECT count(*) FROM cut c WHERE c.goes AND c.place <= $5) + ",
@@ -606,8 +612,9 @@ SELECT h.now_us, h.gate, h.of_triggers, h.of_ready, h.ready, ",
     ", ",
     job_columns!("j"),
     ", c.document
-FROM head h LEFT JOIN (due JOIN {s}.trigger t ON t.id = due.id JOIN {s}.job j ON j.id = t.job_id
-  LEFT JOIN {s}.calendar c ON c.name = t.calendar) ON true
+FROM head h LEFT JOIN (due CROSS JOIN LATERAL (SELECT * FROM {s}.trigger t WHERE t.id = due.id LIMIT 1) t
+  CROSS JOIN LATERAL (SELECT * FROM {s}.job j WHERE j.id = t.job_id LIMIT 1) j
+  LEFT JOIN LATERAL (SELECT * FROM {s}.calendar c WHERE c.name = t.calendar LIMIT 1) c ON true) ON true
 ORDER BY t.wake_us, t.rank DESC, t.id"
 );
 
@@ -632,23 +639,24 @@ pub(crate) const CLAIM_READY: &str = claim_ready!(
 );
 
 /// Marks claimed rows as begun, by primary key. Answers which of them still were those claims. The sum keeps the planner
-/// from execution_owner, which looks as good to it while the table is empty, and plans are kept.
+/// from execution_owner.
 pub(crate) const BEGIN: &str = "
 UPDATE {s}.execution e SET state = 3
 FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS g(id, owner, fence, ord)
-WHERE e.id = g.id AND e.owner + 0 = g.owner AND e.fence = g.fence AND e.state IN (2, 3) RETURNING g.ord";
+WHERE e.id = ANY($1) AND e.id = g.id AND e.owner + 0 = g.owner AND e.fence = g.fence AND e.state IN (2, 3) RETURNING g.ord";
 
 /// Which ends the history has with their fences, by primary key.
 pub(crate) const KNOWS_END: &str = "
 SELECT g.ord FROM unnest($1::bytea[], $2::bigint[]) WITH ORDINALITY AS g(id, fence, ord)
-JOIN {s}.history h ON h.id = g.id AND h.fence = g.fence";
+JOIN {s}.history h ON h.id = g.id AND h.fence = g.fence WHERE h.id = ANY($1)";
 
 /// Frees the slots that executions hold, by slot_holder.
 pub(crate) const FREE_HELD_SLOT: &str = "
 WITH place AS MATERIALIZED (
   SELECT slot_key, n FROM {s}.slot WHERE exec_id = ANY($1) ORDER BY slot_key, n FOR NO KEY UPDATE
 )
-UPDATE {s}.slot s SET exec_id = NULL FROM place p WHERE s.slot_key = p.slot_key AND s.n = p.n RETURNING s.slot_key";
+UPDATE {s}.slot s SET exec_id = NULL FROM place p
+WHERE s.exec_id = ANY($1) AND s.slot_key = p.slot_key AND s.n = p.n RETURNING s.slot_key";
 
 /// Wakes the best parked rows of keys, as many of each as asked for, by execution_parked. Answers for each key how many
 /// there were, and how many of them no other step woke or took meanwhile.

@@ -77,8 +77,9 @@ WITH given AS MATERIALIZED (
     execution_names!(),
     ", delay_us, ord) ORDER BY g.id, g.ord
 ), fresh AS MATERIALIZED (
-  SELECT g.* FROM given g WHERE NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.id = g.id)
-    AND NOT EXISTS (SELECT 1 FROM {s}.history h WHERE h.id = g.id)
+  SELECT g.* FROM given g LEFT JOIN LATERAL (
+    SELECT 1 AS hit FROM {s}.execution e WHERE e.id = g.id UNION ALL SELECT 1 FROM {s}.history h WHERE h.id = g.id
+    LIMIT 1) k ON true WHERE k.hit IS NULL
 ), job AS MATERIALIZED (
   SELECT j.id FROM {s}.job j WHERE j.id = ANY(ARRAY(SELECT f.job_id FROM fresh f)) ORDER BY j.id FOR KEY SHARE NOWAIT
 ), clock AS MATERIALIZED (
@@ -93,11 +94,12 @@ WITH given AS MATERIALIZED (
   SELECT min(t.ord) AS ord FROM timed t
   WHERE t.job_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = t.job_id)
 ), twice AS MATERIALIZED (
-  SELECT min(t.ord) AS ord FROM timed t WHERE t.trigger_id IS NOT NULL AND (
-    EXISTS (SELECT 1 FROM {s}.execution e
-      WHERE e.trigger_id = t.trigger_id AND e.generation = t.generation AND e.scheduled_us = t.at_us)
-    OR EXISTS (SELECT 1 FROM {s}.history h
-      WHERE h.trigger_id = t.trigger_id AND h.generation = t.generation AND h.scheduled_us = t.at_us))
+  SELECT min(t.ord) AS ord FROM timed t CROSS JOIN LATERAL (
+    SELECT 1 FROM {s}.execution e
+    WHERE e.trigger_id = t.trigger_id AND e.generation = t.generation AND e.scheduled_us = t.at_us
+    UNION ALL SELECT 1 FROM {s}.history h
+    WHERE h.trigger_id = t.trigger_id AND h.generation = t.generation AND h.scheduled_us = t.at_us
+    LIMIT 1) k
 ), turn AS MATERIALIZED (
   SELECT t.id, t.slot_key, t.slot_limit, t.ord, row_number() OVER (PARTITION BY t.slot_key ORDER BY t.ord) AS turn
   FROM timed t WHERE t.slot_key IS NOT NULL AND t.slot_limit IS NOT NULL AND t.at_us <= t.now_us
@@ -159,19 +161,21 @@ WITH ",
     $58::bigint[]) AS k(plan, busy, id, scheduled_us, until_us, instants, reason)
 ), locked AS MATERIALIZED (
   SELECT t.id, t.generation, p.ord FROM plan p JOIN {s}.trigger t ON t.id = p.trigger_id
-  WHERE t.rev = p.rev AND t.fire_seq = p.fire_seq AND t.state = 1 AND EXISTS (SELECT 1 FROM gate)
+  WHERE t.id = ANY($32) AND t.rev = p.rev AND t.fire_seq = p.fire_seq AND t.state = 1 AND EXISTS (SELECT 1 FROM gate)
   ORDER BY t.id FOR NO KEY UPDATE OF t
 ), named AS MATERIALIZED (
   SELECT g.plan, g.id, g.trigger_id, g.generation, g.scheduled_us FROM locked l JOIN given g ON g.plan = l.ord
   UNION ALL
   SELECT k.plan, k.id, l.id, l.generation, k.scheduled_us FROM locked l JOIN skip k ON k.plan = l.ord
 ), twice AS MATERIALIZED (
-  SELECT DISTINCT n.plan FROM named n
-  WHERE EXISTS (SELECT 1 FROM {s}.execution e WHERE e.id = n.id) OR EXISTS (SELECT 1 FROM {s}.history h WHERE h.id = n.id)
-    OR EXISTS (SELECT 1 FROM {s}.execution e
-      WHERE e.trigger_id = n.trigger_id AND e.generation = n.generation AND e.scheduled_us = n.scheduled_us)
-    OR EXISTS (SELECT 1 FROM {s}.history h
-      WHERE h.trigger_id = n.trigger_id AND h.generation = n.generation AND h.scheduled_us = n.scheduled_us)
+  SELECT DISTINCT n.plan FROM named n CROSS JOIN LATERAL (
+    SELECT 1 FROM {s}.execution e WHERE e.id = n.id
+    UNION ALL SELECT 1 FROM {s}.history h WHERE h.id = n.id
+    UNION ALL SELECT 1 FROM {s}.execution e
+    WHERE e.trigger_id = n.trigger_id AND e.generation = n.generation AND e.scheduled_us = n.scheduled_us
+    UNION ALL SELECT 1 FROM {s}.history h
+    WHERE h.trigger_id = n.trigger_id AND h.generation = n.generation AND h.scheduled_us = n.scheduled_us
+    LIMIT 1) k
 ), wanted AS MATERIALIZED (
   SELECT p.ord, p.holder, p.slot_key, p.slot_limit, 0::bigint AS above,
     row_number() OVER (PARTITION BY p.slot_key ORDER BY l.id) AS turn
@@ -213,15 +217,16 @@ WITH ",
   UPDATE {s}.trigger t SET state = m.state, next_fire_us = m.next_fire_us, wake_us = m.wake_us,
     last_us = coalesce(m.last_us, t.last_us), fires = t.fires + m.fires, error = m.error, fire_seq = t.fire_seq + 1,
     rev = t.rev + 1, completed_us = CASE WHEN m.state = 2 THEN coalesce(t.completed_us, n.us) END, progress = m.progress
-  FROM patch m CROSS JOIN now n WHERE t.id = m.trigger_id
+  FROM patch m CROSS JOIN now n WHERE t.id = ANY($32) AND t.id = m.trigger_id
 ), skipped AS (
   INSERT INTO {s}.history (",
     history_columns!(),
     ")
-  SELECT k.id, t.id, m.generation, t.group_name || '/' || t.name, j.id, j.group_name || '/' || j.name, j.kind,
-    k.scheduled_us, k.until_us, k.instants, 5, k.reason, 0, NULL, 0, NULL, n.us, NULL, NULL, '[]'
-  FROM patch m JOIN skip k ON k.plan = m.ord AND k.busy = m.busy JOIN {s}.trigger t ON t.id = m.trigger_id
-  JOIN {s}.job j ON j.id = t.job_id CROSS JOIN now n
+  SELECT k.id, m.trigger_id, m.generation, x.trigger_key, x.job_id, x.job_key, x.kind, k.scheduled_us, k.until_us,
+    k.instants, 5, k.reason, 0, NULL, 0, NULL, n.us, NULL, NULL, '[]'
+  FROM patch m JOIN skip k ON k.plan = m.ord AND k.busy = m.busy CROSS JOIN now n CROSS JOIN LATERAL (
+    SELECT t.group_name || '/' || t.name AS trigger_key, j.id AS job_id, j.group_name || '/' || j.name AS job_key, j.kind
+    FROM {s}.trigger t JOIN {s}.job j ON j.id = t.job_id WHERE t.id = m.trigger_id LIMIT 1) x
 )
 SELECT h.open, h.us, p.ord,
   CASE WHEN f.ord IS NOT NULL THEN 1 WHEN b.ord IS NOT NULL THEN 2 WHEN w.plan IS NOT NULL THEN 3 ELSE 0 END::bigint,
@@ -263,24 +268,27 @@ WITH given AS MATERIALIZED (
     AS g(id, owner, fence, ends, state, delay_us, attempt, losses, attempts, keeps, error, ord)
 ), locked AS MATERIALIZED (
   SELECT e.id, e.slot_key, g.ord FROM given g JOIN {s}.execution e ON e.id = g.id
-  WHERE e.owner + 0 = g.owner AND e.fence = g.fence ORDER BY e.id FOR UPDATE OF e
+  WHERE e.id = ANY($2) AND e.owner + 0 = g.owner AND e.fence = g.fence ORDER BY e.id FOR UPDATE OF e
 ), place AS MATERIALIZED (
   SELECT s.slot_key, s.n, l.id FROM locked l JOIN given g ON g.ord = l.ord JOIN {s}.slot s ON s.exec_id = l.id
-  WHERE l.slot_key IS NOT NULL AND (g.ends OR NOT g.keeps) ORDER BY s.slot_key, s.n FOR NO KEY UPDATE OF s
+  WHERE s.exec_id = ANY($2) AND l.slot_key IS NOT NULL AND (g.ends OR NOT g.keeps) ORDER BY s.slot_key, s.n FOR NO KEY UPDATE OF s
 ), clock AS MATERIALIZED (
   SELECT ",
     clock!(),
     " AS us FROM (SELECT count(*) FROM locked) l CROSS JOIN (SELECT count(*) FROM place) p
 ), ended AS (
-  DELETE FROM {s}.execution e USING locked l JOIN given g ON g.ord = l.ord WHERE e.id = l.id AND g.ends
+  DELETE FROM {s}.execution e USING locked l JOIN given g ON g.ord = l.ord
+  WHERE e.id = ANY($2) AND e.id = l.id AND g.ends
 ), back AS (
   UPDATE {s}.execution e SET state = b.state, owner = NULL, wake_us = b.wake_us, due_us = b.wake_us,
     attempt = b.attempt, losses = b.losses, attempts = b.attempts, error = b.error
   FROM (SELECT g.*, l.id AS at, ",
     later!("c.us", "g.delay_us"),
-    " AS wake_us FROM locked l JOIN given g ON g.ord = l.ord CROSS JOIN clock c WHERE NOT g.ends) b WHERE e.id = b.at
+    " AS wake_us FROM locked l JOIN given g ON g.ord = l.ord CROSS JOIN clock c WHERE NOT g.ends) b
+  WHERE e.id = ANY($2) AND e.id = b.at
 ), freed AS (
-  UPDATE {s}.slot s SET exec_id = NULL FROM place p WHERE s.slot_key = p.slot_key AND s.n = p.n RETURNING p.id, s.slot_key
+  UPDATE {s}.slot s SET exec_id = NULL FROM place p
+  WHERE s.exec_id = ANY($2) AND s.slot_key = p.slot_key AND s.n = p.n RETURNING p.id, s.slot_key
 ), recorded AS (
   INSERT INTO {s}.history (",
     history_columns!(),
