@@ -5,3 +5,6 @@
 
 /// The migrations of SQLite, as pairs of file name and text, in order.
 pub const SQLITE: &[(&str, &str)] = &[("0001_init.sql", include_str!("../sqlite/0001_init.sql"))];
+
+/// The migrations of MySQL and MariaDB, as pairs of file name and text, in order.
+pub const MYSQL: &[(&str, &str)] = &[("0001_init.sql", include_str!("../mysql/0001_init.sql"))];

@@ -1,0 +1,192 @@
+//! One step: what runs between the beginning and the end of one transaction, on one connection.
+
+use std::sync::Arc;
+
+use diesel_async::{AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
+use punctual_core::{Clock, Error, Timestamp};
+
+use crate::error::Failure;
+use crate::query::{Sql, Statement, Value, values};
+use crate::rows::{Columns, FromColumns, Raw, Read};
+use crate::sql;
+
+/// What a step made available.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum News {
+    /// Nothing.
+    Nothing,
+    /// Something that this process should look at: another time to wake at.
+    Here,
+    /// Something that any process may take now.
+    Everywhere,
+}
+
+/// How a batch is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// All at once.
+    AtOnce,
+    /// Element by element, each in a savepoint: a unique key was breached at once.
+    OneByOne,
+}
+
+/// Which clock the store goes by.
+#[derive(Clone, Debug)]
+pub(crate) enum StoreClock {
+    /// The server's.
+    Server,
+    /// One that was handed in.
+    Given(Arc<dyn Clock>),
+}
+
+type Outcome<T> = std::result::Result<T, Failure>;
+
+/// A step in progress.
+pub(crate) struct Step<'c> {
+    connection: &'c mut AsyncMysqlConnection,
+    clock: &'c StoreClock,
+    manner: Manner,
+    news: News,
+}
+
+/// The bytes of values that one statement carries, about. MariaDB takes 16 MiB as it comes.
+const MOST_BYTES: usize = 4 << 20;
+
+/// The rows that one statement inserts; placeholders are counted in 16 bits.
+const MOST_ROWS: usize = 500;
+
+impl<'c> Step<'c> {
+    pub(crate) const fn on(
+        connection: &'c mut AsyncMysqlConnection,
+        clock: &'c StoreClock,
+        manner: Manner,
+    ) -> Self {
+        Self { connection, clock, manner, news: News::Nothing }
+    }
+
+    pub(crate) const fn manner(&self) -> Manner {
+        self.manner
+    }
+
+    pub(crate) const fn news(&self) -> News {
+        self.news
+    }
+
+    /// Says that something became available.
+    pub(crate) fn tell(&mut self, news: News) {
+        self.news = self.news.max(news);
+    }
+
+    /// Reads the store's clock. To be called when nothing in the step can block any more.
+    pub(crate) async fn now(&mut self) -> Outcome<Timestamp> {
+        match self.clock {
+            StoreClock::Given(clock) => Ok(clock.wall()),
+            StoreClock::Server => {
+                let now = self.number(sql::NOW, values![]).await?;
+                let now = now.ok_or_else(|| Error::internal("now", "the server's clock says nothing"))?;
+                Ok(Timestamp::from_micros(now))
+            }
+        }
+    }
+
+    /// Runs a text that has no values and is not worth preparing.
+    pub(crate) async fn control(&mut self, text: &str) -> Outcome<()> {
+        Ok(self.connection.batch_execute(text).await?)
+    }
+
+    /// Runs a statement that returns no rows, and answers how many it wrote.
+    pub(crate) async fn run(&mut self, sql: impl Into<Sql>, values: Vec<Value>) -> Outcome<usize> {
+        Ok(Statement { sql: sql.into(), values }.execute(self.connection).await?)
+    }
+
+    async fn raw(&mut self, sql: impl Into<Sql>, values: Vec<Value>) -> Outcome<Vec<Raw>> {
+        Ok(Statement { sql: sql.into(), values }.load::<Raw>(self.connection).await?)
+    }
+
+    /// All rows of a statement.
+    pub(crate) async fn all<T>(
+        &mut self,
+        sql: impl Into<Sql>,
+        values: Vec<Value>,
+        read: impl Fn(&Columns) -> T + Send,
+    ) -> Outcome<Vec<T>> {
+        let rows = self.raw(sql, values).await?;
+        Ok(rows.into_iter().map(|row| read(&Columns::of(row))).collect())
+    }
+
+    /// The first row of a statement.
+    pub(crate) async fn first<T>(
+        &mut self,
+        sql: impl Into<Sql>,
+        values: Vec<Value>,
+        read: impl Fn(&Columns) -> T + Send,
+    ) -> Outcome<Option<T>> {
+        let rows = self.raw(sql, values).await?;
+        Ok(rows.into_iter().next().map(|row| read(&Columns::of(row))))
+    }
+
+    /// The first column of the first row, if there is one and it is not null.
+    pub(crate) async fn number(&mut self, sql: impl Into<Sql>, values: Vec<Value>) -> Outcome<Option<i64>> {
+        Ok(self.first(sql, values, Columns::int_or_null).await?.flatten())
+    }
+
+    /// The answer of a statement that asks whether something is so.
+    pub(crate) async fn holds(&mut self, sql: impl Into<Sql>, values: Vec<Value>) -> Outcome<bool> {
+        Ok(self.number(sql, values).await?.is_some_and(|answer| answer != 0))
+    }
+
+    /// All rows of a statement as flat rows.
+    pub(crate) async fn rows<T: FromColumns>(
+        &mut self,
+        sql: impl Into<Sql>,
+        values: Vec<Value>,
+    ) -> Outcome<Vec<Read<T>>> {
+        Ok(self.raw(sql, values).await?.into_iter().map(T::from_row).collect())
+    }
+
+    /// The first row of a statement as a flat row.
+    pub(crate) async fn row<T: FromColumns>(
+        &mut self,
+        sql: impl Into<Sql>,
+        values: Vec<Value>,
+    ) -> Outcome<Option<Read<T>>> {
+        Ok(self.rows(sql, values).await?.into_iter().next())
+    }
+
+    /// Inserts rows through a statement that repeats its placeholders, in pieces of bounded size.
+    pub(crate) async fn insert(&mut self, sql: &'static str, rows: Vec<Vec<Value>>) -> Outcome<()> {
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let (mut piece, mut count, mut bytes) = (Vec::new(), 0, 0);
+            while let Some(row) =
+                rows.next_if(|row| count == 0 || count < MOST_ROWS && bytes + size(row) <= MOST_BYTES)
+            {
+                bytes += size(&row);
+                count += 1;
+                piece.extend(row);
+            }
+            let text = sql::each(sql, count);
+            // One row is the usual case beside large batches; the others have too many shapes to be kept.
+            self.run(if count == 1 { Sql::made(text) } else { Sql::once(text) }, piece).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins a part of the step that can be undone by itself.
+    pub(crate) async fn begin_part(&mut self) -> Outcome<()> {
+        self.control(sql::SAVEPOINT).await
+    }
+
+    /// Ends such a part: undoes it if it failed, and answers what it answered.
+    pub(crate) async fn end_part<T>(&mut self, outcome: Outcome<T>) -> Outcome<T> {
+        if outcome.is_err() {
+            self.control(sql::SAVEPOINT_UNDO).await?;
+        }
+        self.control(sql::SAVEPOINT_KEEP).await?;
+        outcome
+    }
+}
+
+fn size(row: &[Value]) -> usize {
+    row.iter().map(Value::size).sum()
+}
