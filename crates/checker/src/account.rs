@@ -21,13 +21,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use punctual_core::calendar::Calendar;
-use punctual_core::execution::{ExecutionState, HistoryRecord, Outcome};
+use punctual_core::execution::{Execution, ExecutionState, HistoryRecord, Outcome};
 use punctual_core::instants::Instants;
 use punctual_core::job::WhenBusy;
 use punctual_core::key::{JobId, NodeId, TriggerId, TriggerKey};
 use punctual_core::misfire::{COUNT_CAP, MisfirePolicy};
 use punctual_core::node::NodeState;
-use punctual_core::store::PARK;
+use punctual_core::store::WAKE_WAITING;
 use punctual_core::time::{BootInstant, Timestamp};
 use punctual_core::trigger::{TriggerRecord, TriggerState};
 
@@ -36,9 +36,9 @@ use crate::cluster::Cluster;
 use crate::history::History;
 use crate::verdict::{Rule, Verdict};
 
-/// How long before the end a slot may have been used last and still be a reason to wait: parked work is looked at again
-/// after [`PARK`].
-const PATIENCE: Duration = PARK.saturating_mul(2);
+/// How long before the end a slot may have been used last and still be a reason to wait: those who were not
+/// woken when it was freed are found every [`WAKE_WAITING`], give or take a node that dies meanwhile.
+const PATIENCE: Duration = WAKE_WAITING.saturating_mul(3);
 
 const STEP: Duration = Duration::from_micros(1);
 
@@ -289,6 +289,12 @@ impl<'a> Busy<'a> {
     }
 }
 
+/// When a ready row was to start. A row that waits for a slot has a later `wake`; before its first attempt nothing but a
+/// slot can have delayed it.
+fn ready_since(row: &Execution) -> Timestamp {
+    if row.slot.is_some() && row.attempts.is_empty() { row.wake.min(row.scheduled) } else { row.wake }
+}
+
 /// Live rows that nobody will move: their node is not up, or they are ready, due for long, and nobody took them.
 fn stuck(tables: &Tables, busy: &Busy<'_>, end: Timestamp, verdict: &mut Verdict) {
     let up: BTreeSet<NodeId> =
@@ -304,9 +310,9 @@ fn stuck(tables: &Tables, busy: &Busy<'_>, end: Timestamp, verdict: &mut Verdict
             Some(owner) if !up.contains(&owner) => Some(format!("names node {owner}, which is not up")),
             Some(_) if !owned => Some("is not claimed, but names an owner".to_owned()),
             None if owned => Some("is claimed by nobody".to_owned()),
-            None if row.state == ExecutionState::Ready && row.wake.plus(PATIENCE) < end => {
+            None if row.state == ExecutionState::Ready && ready_since(row).plus(PATIENCE) < end => {
                 let queued = row.slot.as_ref().is_some_and(|slot| busy.used(&slot.key));
-                (!queued).then(|| format!("has been ready since {}", row.wake))
+                (!queued).then(|| format!("has been ready since {}", ready_since(row)))
             }
             _ => None,
         };

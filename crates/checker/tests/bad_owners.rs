@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::{Go, Run, SECOND, all_but, alone, at, boot, every, go, node};
 use punctual_checker::{BodyEvent, FaultEvent, Rule};
 use punctual_core::event::Event;
-use punctual_core::execution::Outcome;
+use punctual_core::execution::{Outcome, Slot};
 use punctual_core::node::NodeState;
 
 #[test]
@@ -240,9 +240,13 @@ fn a_live_row_that_names_a_node_that_is_not_up() {
 #[test]
 fn ready_work_that_nobody_took() {
     let mut run = all_but(5);
-    run.until = 20_000;
+    run.until = 25_000;
     run.tables.triggers[0].spec.end = Some(at(10_000));
     run.ready(go(5, "a", 5000, 1), 5000);
+    assert_eq!(run.breaks(&[(Rule::Stuck, 1)]).stuck, 1);
+    // Parked for a slot that nobody holds any more: as stuck as if it were in sight.
+    run.tables.live[0].wake = at(3_600_000);
+    run.tables.live[0].slot = Some(Slot { key: "x".into(), limit: 1 });
     assert_eq!(run.breaks(&[(Rule::Stuck, 1)]).stuck, 1);
 }
 

@@ -49,6 +49,8 @@ pub enum Need {
     Locks,
     /// A way to be woken.
     Wake,
+    /// Claims that compare the fence of a lock.
+    LockFences,
 }
 
 impl Need {
@@ -58,6 +60,7 @@ impl Need {
             Self::Clock => "the store's clock cannot be set",
             Self::Locks => "the store has no locks",
             Self::Wake => "the store has no wake-up",
+            Self::LockFences => "the store does not compare the fences of locks",
         }
     }
 }

@@ -161,6 +161,10 @@ impl JobStore for Broken {
         self.inner.settle(plans).await
     }
 
+    async fn wake_waiting(&self, limit: u32) -> Result<u32> {
+        self.inner.wake_waiting(limit).await
+    }
+
     async fn prune(&self, request: Prune) -> Result<Pruned> {
         self.inner.prune(request).await
     }

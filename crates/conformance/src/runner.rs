@@ -113,6 +113,7 @@ struct Abilities {
     clock: StoreClock,
     locks: bool,
     wake: bool,
+    lock_fences: bool,
     shared: bool,
 }
 
@@ -124,6 +125,7 @@ impl Abilities {
             clock: harness.clock(),
             locks: harness.locks(&space).await?.is_some(),
             wake: store.wake().is_some(),
+            lock_fences: store.features().lock_fences,
             shared: store.features().shared,
         })
     }
@@ -133,6 +135,7 @@ impl Abilities {
             Need::Clock => self.clock == StoreClock::Settable,
             Need::Locks => self.locks,
             Need::Wake => self.wake,
+            Need::LockFences => self.lock_fences,
         }
     }
 }

@@ -199,6 +199,8 @@ pub struct JobRow {
     pub created_us: i64,
     /// The concurrency key of `spec`; written, never read back.
     pub slot_key: Option<String>,
+    /// How many the key allows at once, as `spec` says; written, never read back.
+    pub slot_limit: Option<i64>,
 }
 
 impl JobRow {
@@ -221,6 +223,7 @@ impl JobRow {
             rev: job.rev,
             created_us: job.created.as_micros(),
             slot_key: job.spec.concurrency.as_ref().map(|concurrency| concurrency.key.to_string()),
+            slot_limit: job.spec.concurrency.as_ref().map(|concurrency| concurrency.limit.into()),
         })
     }
 }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use punctual_core::event::Listener;
 use punctual_core::node::NodeInfo;
 use punctual_core::schedule::CustomSchedule;
-use punctual_core::{Clock, Entropy, Error, JobStore, NodeId, Profile, Result, Zone};
+use punctual_core::store::{ClaimShape, StoreFeatures};
+use punctual_core::{Clock, Entropy, Error, JobStore, LockProvider, NodeId, Profile, Result, Zone};
 
 use crate::context::States;
 use crate::handler::{Handler, Job};
 use crate::journal::Journal;
 use crate::node::Node;
+use crate::node::claim_lock::ClaimLock;
 use crate::registry::Registry;
 use crate::scheduler::Scheduler;
 use crate::settings::Settings;
@@ -22,6 +24,7 @@ use crate::system::{SystemClock, SystemEntropy};
 /// Puts a [`Scheduler`] together; see [`Scheduler::builder`].
 pub struct Builder {
     store: Arc<dyn JobStore>,
+    claim_lock: Option<ClaimLock>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     listeners: Vec<Arc<dyn Listener>>,
@@ -35,6 +38,7 @@ impl Builder {
     pub(crate) fn new(store: Arc<dyn JobStore>) -> Self {
         Self {
             store,
+            claim_lock: None,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy::new()),
             listeners: Vec::new(),
@@ -77,6 +81,18 @@ impl Builder {
         make: impl Fn(&serde_json::Value) -> Result<S> + Send + Sync + 'static,
     ) -> Self {
         self.registry.custom.register(name, make);
+        self
+    }
+
+    /// Lets nodes claim one at a time, each within the lock `name` of `locks`; by default they claim side by side.
+    ///
+    /// Every node of the cluster must be built with the same lock. A node that was frozen until the lock had passed to
+    /// another claims nothing: the store compares the lock's fence. It costs one lock and one release for each round of
+    /// claims, and nodes wait for each other; only stores whose claims are not safe without it need it
+    /// ([`ClaimShape::WithinLock`](punctual_core::store::ClaimShape::WithinLock)).
+    #[must_use]
+    pub fn claim_within(mut self, locks: Arc<dyn LockProvider>, name: &str) -> Self {
+        self.claim_lock = Some(ClaimLock { locks, name: name.into() });
         self
     }
 
@@ -146,15 +162,18 @@ impl Builder {
     /// Checks everything and makes the scheduler. It reaches for the store once, to see that it answers.
     ///
     /// # Errors
-    /// `Invalid` for a value out of bounds or a handler that asks for a state nobody gave, `AlreadyExists` for two
+    /// `Invalid` for a value out of bounds, a handler that asks for a state nobody gave, or a store that needs a lock
+    /// around its claims and was given none, `AlreadyExists` for two
     /// handlers of one kind, `Unavailable` if the store does not answer.
     pub async fn build(self) -> Result<Scheduler> {
-        let Self { store, clock, entropy, listeners, registry, states, mut settings, trouble } = self;
+        let Self { store, claim_lock, clock, entropy, listeners, registry, states, mut settings, trouble } =
+            self;
         if let Some(error) = trouble {
             return Err(error);
         }
         settings.check()?;
         registry.check(&states)?;
+        check_claims(store.features(), claim_lock.as_ref())?;
         store.now().await?;
         let host = hostname();
         let pid = std::process::id();
@@ -173,7 +192,7 @@ impl Builder {
             kinds: registry.kinds().to_vec(),
         };
         let journal = Journal::new(listeners, Arc::clone(&clock));
-        let node = Node::new(store, clock, entropy, journal, registry, states, settings, info);
+        let node = Node::new(store, claim_lock, clock, entropy, journal, registry, states, settings, info);
         Ok(Scheduler::new(Arc::new(node)))
     }
 }
@@ -186,6 +205,22 @@ impl fmt::Debug for Builder {
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether claims can be made safely with what was given.
+fn check_claims(features: StoreFeatures, lock: Option<&ClaimLock>) -> Result<()> {
+    let StoreFeatures { name, shared, claims, lock_fences, .. } = features;
+    let why = match lock {
+        None if claims == ClaimShape::WithinLock => {
+            format!("the store {name} needs a lock around its claims; give one to `claim_within`")
+        }
+        Some(_) if shared && !lock_fences => format!(
+            "the store {name} does not compare the fences of locks, so a lock around its claims would promise nothing; \
+             leave `claim_within` out"
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::invalid("build", why))
 }
 
 fn hostname() -> String {

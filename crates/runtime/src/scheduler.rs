@@ -86,6 +86,7 @@ impl Scheduler {
         let settling = tasks.spawn(settle::run(Arc::clone(node), receiver));
         let acquiring = tasks.spawn(acquire::run(Arc::clone(node), results));
         let keeping_up = tasks.spawn(upkeep::run(Arc::clone(node)));
+        let waking = tasks.spawn(upkeep::wake_waiting(Arc::clone(node)));
 
         tokio::select! {
             () = shutdown => {}
@@ -94,6 +95,7 @@ impl Scheduler {
         node.advance(Phase::Draining);
         let _ = acquiring.await;
         let _ = keeping_up.await;
+        let _ = waking.await;
         if !body::drained(node, node.settings.grace).await {
             node.stop_bodies(&StopReason::ShuttingDown, |_| true);
             // Bodies are dropped after their wind-down; what is left then waits for the store.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use punctual_core::store::hook::StatementHook;
 use punctual_core::{Clock, Result};
 
 use crate::open::{Durability, Missing, NetworkFiles, Options, Schema};
@@ -58,6 +59,13 @@ impl SqliteBuilder {
     /// the same time.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.options.clock = Some(clock);
+        self
+    }
+
+    /// Tells `hook` of each statement of each step. For tests of what a crash in between leaves behind.
+    #[doc(hidden)]
+    pub fn statement_hook(mut self, hook: Arc<dyn StatementHook>) -> Self {
+        self.options.hook = Some(hook);
         self
     }
 

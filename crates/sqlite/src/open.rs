@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use punctual_core::store::hook::StatementHook;
 use punctual_core::{Clock, Error, ErrorKind, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -71,6 +72,7 @@ pub(crate) struct Options {
     pub(crate) schema: Schema,
     pub(crate) network: NetworkFiles,
     pub(crate) clock: Option<Arc<dyn Clock>>,
+    pub(crate) hook: Option<Arc<dyn StatementHook>>,
 }
 
 impl Default for Options {
@@ -82,6 +84,7 @@ impl Default for Options {
             schema: Schema::Migrate,
             network: NetworkFiles::Refuse,
             clock: None,
+            hook: None,
         }
     }
 }
@@ -131,6 +134,19 @@ impl FileIdentity {
             path.display()
         );
         Err(Error::unavailable(operation, why))
+    }
+
+    /// Checks that a connection of somebody else's is on the same file.
+    pub(crate) fn check_connection(&self, operation: &'static str, connection: &Connection) -> Result<()> {
+        let path = connection.path().unwrap_or_default();
+        if self.0.is_none() || identity(Path::new(path)) == self.0 {
+            return Ok(());
+        }
+        let why = format!(
+            "the transaction is on {}, which is not the file of the store; open a connection to the store's file",
+            if path.is_empty() { "a database without a file" } else { path }
+        );
+        Err(Error::invalid(operation, why))
     }
 }
 

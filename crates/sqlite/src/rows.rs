@@ -148,6 +148,7 @@ impl FromColumns for JobRow {
             rev: c.int(),
             created_us: c.int(),
             slot_key: None,
+            slot_limit: None,
         }
     }
 }
@@ -326,7 +327,7 @@ macro_rules! params_of {
 impl ToParams for JobRow {
     fn params(&self) -> Vec<&dyn ToSql> {
         let Self { id, group_name, name, kind, description, spec, payload, .. } = self;
-        let Self { priority, durable, set_name, rev, created_us, slot_key, .. } = self;
+        let Self { priority, durable, set_name, rev, created_us, slot_key, slot_limit, .. } = self;
         let PayloadRow { codec, version, data } = payload;
         params_of![
             *id,
@@ -343,7 +344,8 @@ impl ToParams for JobRow {
             *set_name,
             *rev,
             *created_us,
-            *slot_key
+            *slot_key,
+            *slot_limit
         ]
     }
 }

@@ -123,12 +123,13 @@ FROM job WHERE (group_name = ?1 AND name = ?2) OR id = ?3";
 /// Creates or replaces a job, by its primary key.
 pub(crate) const PUT_JOB: &str = "
 INSERT INTO job (id, group_name, name, kind, description, spec, payload_codec, payload_version, payload_data,
-  priority, durable, set_name, rev, created_us, slot_key)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+  priority, durable, set_name, rev, created_us, slot_key, slot_limit)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
 ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, description = excluded.description, spec = excluded.spec,
   payload_codec = excluded.payload_codec, payload_version = excluded.payload_version,
   payload_data = excluded.payload_data, priority = excluded.priority, durable = excluded.durable,
-  set_name = excluded.set_name, rev = excluded.rev, created_us = excluded.created_us, slot_key = excluded.slot_key";
+  set_name = excluded.set_name, rev = excluded.rev, created_us = excluded.created_us, slot_key = excluded.slot_key,
+  slot_limit = excluded.slot_limit";
 
 /// Brings the copies that triggers keep of their job up to date, by trigger_job. Not a write in the sense of `rev`: no
 /// decision about the trigger has changed.
@@ -244,6 +245,11 @@ INSERT INTO execution (id, trigger_id, generation, trigger_key, job_id, job_key,
   attempts, cancel, error, created_us, catch_up, due_us)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
   ?24, ?25, ?26, ?15)";
+
+/// How many slots of a key are held, by its primary key, and whether a row waits for one, by execution_parked.
+pub(crate) const SLOTS_HELD: &str = "
+SELECT (SELECT count(*) FROM slot WHERE slot_key = ?1 AND exec_id IS NOT NULL),
+  EXISTS (SELECT 1 FROM execution WHERE slot_key = ?1 AND state = 1 AND wake_us > due_us)";
 
 /// Copies a row that nobody owns into the history as cancelled, by primary key. Zero rows: it is owned or gone.
 pub(crate) const RECORD_CANCELLED: &str = concat!(
@@ -365,6 +371,11 @@ FROM level l WHERE l.priority IS NOT NULL";
 pub(crate) const GATE_OPEN: &str =
     "SELECT EXISTS (SELECT 1 FROM node WHERE id = ?1 AND state = 1 AND standby = 0 AND gate = ?2)";
 
+/// Raises the highest fence that was seen of a lock, by primary key. Zero rows: it is higher already.
+pub(crate) const RAISE_LOCK_GUARD: &str = "
+INSERT INTO lock_guard (name, fence) VALUES (?1, ?2)
+ON CONFLICT (name) DO UPDATE SET fence = excluded.fence WHERE excluded.fence >= fence";
+
 /// The trigger of a plan, if it is still as it was read, by primary key. Zero rows: the plan is lost.
 pub(crate) const COMPARE_TRIGGER: &str =
     "SELECT generation FROM trigger WHERE id = ?1 AND rev = ?2 AND fire_seq = ?3 AND state = 1";
@@ -478,6 +489,31 @@ UPDATE trigger SET wake_us = next_fire_us, rev = rev + 1 WHERE id = (
   WHERE j.slot_key = ?1 ORDER BY t.next_fire_us, t.rank DESC, t.id LIMIT 1)";
 
 // ---- upkeep ----
+
+/// Keys that work waits for although they have a free slot, and how many they have. Goes from key to key in
+/// execution_parked, and through the jobs of job_slot with one probe of trigger_parked each; then counts by the primary key
+/// of slot. So it costs the same however many wait for one key.
+pub(crate) const WAITING_KEYS: &str = "
+WITH RECURSIVE parked (slot_key) AS (
+  SELECT (SELECT e.slot_key FROM execution e WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > ''
+    ORDER BY e.slot_key LIMIT 1)
+  UNION ALL
+  SELECT (SELECT e.slot_key FROM execution e WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > p.slot_key
+    ORDER BY e.slot_key LIMIT 1)
+  FROM parked p WHERE p.slot_key IS NOT NULL),
+waiting (slot_key, slot_limit) AS (
+  SELECT p.slot_key, (SELECT e.slot_limit FROM execution e WHERE e.slot_key = p.slot_key AND e.state = 1
+    AND e.wake_us > e.due_us ORDER BY e.priority DESC, e.due_us, e.id LIMIT 1)
+  FROM parked p WHERE p.slot_key IS NOT NULL
+  UNION ALL
+  SELECT j.slot_key, j.slot_limit FROM job j WHERE j.slot_key IS NOT NULL AND (
+    SELECT t.id FROM trigger t WHERE t.job_id = j.id AND t.state = 1 AND t.wake_us > t.next_fire_us
+    ORDER BY t.next_fire_us LIMIT 1) IS NOT NULL),
+keys (slot_key, slots) AS (SELECT slot_key, max(slot_limit) FROM waiting GROUP BY slot_key),
+room (slot_key, free) AS (
+  SELECT k.slot_key, k.slots - (SELECT count(*) FROM slot s WHERE s.slot_key = k.slot_key AND s.exec_id IS NOT NULL)
+  FROM keys k)
+SELECT slot_key, free FROM room WHERE free > 0 ORDER BY slot_key LIMIT ?1";
 
 /// Deletes old history, by history_ended.
 pub(crate) const PRUNE_HISTORY: &str = "

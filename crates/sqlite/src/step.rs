@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
+use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 use punctual_core::{Clock, Error, Result, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
@@ -28,11 +29,54 @@ pub(crate) struct Step<'c> {
     now: Timestamp,
     epoch: i64,
     news: Cell<News>,
+    watch: Option<Watch>,
+}
+
+/// Somebody who is told of each statement of a step.
+pub(crate) struct Watch {
+    hook: Arc<dyn StatementHook>,
+    step: &'static str,
+    index: Cell<u32>,
+}
+
+impl Watch {
+    pub(crate) const fn new(hook: Arc<dyn StatementHook>, step: &'static str) -> Self {
+        Self { hook, step, index: Cell::new(0) }
+    }
+
+    /// A cut connection is a step that failed: what it had written is rolled back as the file would be without it.
+    fn at(&self, statement: &str, side: Side) -> Outcome<()> {
+        let point = StatementPoint { step: self.step, statement, index: self.index.get(), side };
+        if side == Side::After {
+            self.index.set(self.index.get() + 1);
+        }
+        match self.hook.at(&point) {
+            HookAnswer::Continue => Ok(()),
+            HookAnswer::Cut => Err(Error::unavailable(self.step, "the connection was cut").into()),
+        }
+    }
 }
 
 type Outcome<T> = std::result::Result<T, Failure>;
 
-impl Step<'_> {
+impl<'c> Step<'c> {
+    const fn new(connection: &'c Connection, watch: Option<Watch>) -> Self {
+        Self { connection, now: Timestamp::EPOCH, epoch: 0, news: Cell::new(News::Nothing), watch }
+    }
+
+    /// Reads the clock and the epoch.
+    fn look_around(&mut self, clock: &StoreClock) -> Outcome<()> {
+        let read = self.first(sql::NOW, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (machine, epoch) =
+            read.ok_or_else(|| Error::corrupt("begin", "table meta has no row `epoch`"))?;
+        self.epoch = epoch;
+        self.now = match clock {
+            StoreClock::Machine => Timestamp::from_micros(machine),
+            StoreClock::Given(clock) => clock.wall(),
+        };
+        Ok(())
+    }
+
     /// The store's clock, read when this step held its lock or snapshot already.
     pub(crate) const fn now(&self) -> Timestamp {
         self.now
@@ -48,9 +92,18 @@ impl Step<'_> {
         self.news.set(self.news.get().max(news));
     }
 
+    /// Tells whoever watches of a statement, before and after.
+    fn watched<T>(&self, sql: &str, statement: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+        let Some(watch) = &self.watch else { return statement() };
+        watch.at(sql, Side::Before)?;
+        let answer = statement()?;
+        watch.at(sql, Side::After)?;
+        Ok(answer)
+    }
+
     /// Runs a statement that returns no rows, and answers how many it wrote.
     pub(crate) fn run(&self, sql: &'static str, params: impl Params) -> Outcome<usize> {
-        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+        self.watched(sql, || Ok(self.connection.prepare_cached(sql)?.execute(params)?))
     }
 
     /// The first row of a statement.
@@ -60,7 +113,7 @@ impl Step<'_> {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Outcome<Option<T>> {
-        Ok(self.connection.prepare_cached(sql)?.query_row(params, read).optional()?)
+        self.watched(sql, || Ok(self.connection.prepare_cached(sql)?.query_row(params, read).optional()?))
     }
 
     /// The first column of the first row, if there is one and it is not null.
@@ -80,9 +133,11 @@ impl Step<'_> {
         params: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Outcome<Vec<T>> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map(params, read)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        self.watched(sql, || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params, read)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
     }
 
     /// All rows of a statement as flat rows.
@@ -104,6 +159,12 @@ impl Step<'_> {
         self.run(sql::SAVEPOINT_KEEP, [])?;
         outcome
     }
+}
+
+/// What all steps of a store have in common.
+pub(crate) struct Setting {
+    pub(crate) clock: StoreClock,
+    pub(crate) hook: Option<Arc<dyn StatementHook>>,
 }
 
 /// Which clock the store goes by.
@@ -128,12 +189,13 @@ pub(crate) enum Mode {
 pub(crate) fn transact<T>(
     connection: &Connection,
     path: &Path,
-    clock: &StoreClock,
+    Setting { clock, hook }: &Setting,
     (operation, mode): (&'static str, Mode),
     body: impl FnOnce(&Step<'_>) -> Outcome<T>,
 ) -> Result<(T, News)> {
     let guard = Rollback(connection);
-    let outcome = begin(connection, clock, mode).and_then(|step| {
+    let watch = hook.as_ref().map(|hook| Watch::new(Arc::clone(hook), operation));
+    let outcome = begin(connection, clock, mode, watch).and_then(|step| {
         let answer = body(&step)?;
         if step.news.get() == News::Everywhere {
             step.number(sql::RAISE_WAKE, [])?;
@@ -145,20 +207,40 @@ pub(crate) fn transact<T>(
     outcome.map_err(|failure| classify(operation, path, failure))
 }
 
-fn begin<'c>(connection: &'c Connection, clock: &StoreClock, mode: Mode) -> Outcome<Step<'c>> {
+/// Runs a step inside a transaction that somebody else began and will end. What it fails to write is undone by itself.
+pub(crate) fn join<T>(
+    connection: &Connection,
+    path: &Path,
+    clock: &StoreClock,
+    operation: &'static str,
+    body: impl FnOnce(&Step<'_>) -> Outcome<T>,
+) -> Result<T> {
+    let mut step = Step::new(connection, None);
+    let outcome = step.look_around(clock).and_then(|()| {
+        step.part(|| {
+            let answer = body(&step)?;
+            if step.news.get() == News::Everywhere {
+                step.number(sql::RAISE_WAKE, [])?;
+            }
+            Ok(answer)
+        })
+    });
+    outcome.map_err(|failure| classify(operation, path, failure))
+}
+
+fn begin<'c>(
+    connection: &'c Connection,
+    clock: &StoreClock,
+    mode: Mode,
+    watch: Option<Watch>,
+) -> Outcome<Step<'c>> {
     let begin = match mode {
         Mode::Write => sql::BEGIN_WRITE,
         Mode::Read => sql::BEGIN_READ,
     };
-    let mut step = Step { connection, now: Timestamp::EPOCH, epoch: 0, news: Cell::new(News::Nothing) };
+    let mut step = Step::new(connection, watch);
     step.run(begin, [])?;
-    let read = step.first(sql::NOW, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (machine, epoch) = read.ok_or_else(|| Error::corrupt("begin", "table meta has no row `epoch`"))?;
-    step.epoch = epoch;
-    step.now = match clock {
-        StoreClock::Machine => Timestamp::from_micros(machine),
-        StoreClock::Given(clock) => clock.wall(),
-    };
+    step.look_around(clock)?;
     Ok(step)
 }
 

@@ -6,6 +6,7 @@ mod members;
 mod settling;
 mod slots;
 mod upkeep;
+mod within;
 mod work;
 
 use std::fmt;
@@ -18,15 +19,15 @@ use async_trait::async_trait;
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::node::NodeInfo;
 use punctual_core::store::{
-    Applied, Cancelled, Change, CheckedIn, Claim, ClaimReady, ClaimRef, Claimed, ClaimedReady, Due, Enqueue,
-    Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Standby, StoreFeatures, Wake,
+    Applied, Cancelled, Change, CheckedIn, Claim, ClaimReady, ClaimRef, ClaimShape, Claimed, ClaimedReady,
+    Due, Enqueue, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Standby, StoreFeatures, Wake,
 };
 use punctual_core::{ExecutionId, Inspect, JobStore, NodeId, Result, Timestamp};
 
 use crate::builder::SqliteBuilder;
 use crate::error::Failure;
 use crate::open::{self, FileIdentity, Options};
-use crate::step::{Mode, News, Step, StoreClock, transact};
+use crate::step::{Mode, News, Setting, Step, StoreClock, transact};
 use crate::wake::{Signal, Watcher};
 use crate::worker::Worker;
 
@@ -45,7 +46,7 @@ pub struct SqliteStore {
 struct Shared {
     path: PathBuf,
     file: FileIdentity,
-    clock: StoreClock,
+    setting: Setting,
     features: StoreFeatures,
     signal: Arc<Signal>,
     writer: Worker,
@@ -73,6 +74,7 @@ impl SqliteStore {
             None => (StoreClock::Machine, Duration::from_millis(1)),
             Some(clock) => (StoreClock::Given(Arc::clone(clock)), Duration::from_micros(1)),
         };
+        let setting = Setting { clock, hook: options.hook.clone() };
         let (of_writer, of_reader) = ((path.clone(), options.clone()), (path.clone(), options));
         let between = Box::new(move |connection: &_| watcher.look(connection));
         let writer =
@@ -80,9 +82,23 @@ impl SqliteStore {
                 .await?;
         let reader =
             Worker::start("punctual-read", move || open::reader(&of_reader.0, &of_reader.1), None).await?;
-        let features = StoreFeatures { name: "sqlite", shared: true, max_batch: 1_000, clock_step };
-        let shared =
-            Arc::new(Shared { file: FileIdentity::of(&path), path, clock, features, signal, writer, reader });
+        let features = StoreFeatures {
+            name: "sqlite",
+            shared: true,
+            max_batch: 1_000,
+            clock_step,
+            claims: ClaimShape::Cas,
+            lock_fences: true,
+        };
+        let shared = Arc::new(Shared {
+            file: FileIdentity::of(&path),
+            path,
+            setting,
+            features,
+            signal,
+            writer,
+            reader,
+        });
         Ok(Self { shared, seen: AtomicU64::new(0) })
     }
 
@@ -102,8 +118,8 @@ impl SqliteStore {
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
         let task = move |connection: &mut rusqlite::Connection| {
-            let Shared { path, clock, signal, .. } = &*shared;
-            let (answer, news) = transact(connection, path, clock, (operation, Mode::Write), body)?;
+            let Shared { path, setting, signal, .. } = &*shared;
+            let (answer, news) = transact(connection, path, setting, (operation, Mode::Write), body)?;
             if news > News::Nothing {
                 signal.raise();
             }
@@ -120,8 +136,8 @@ impl SqliteStore {
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
         let task = move |connection: &mut rusqlite::Connection| {
-            let Shared { path, clock, .. } = &*shared;
-            transact(connection, path, clock, (operation, Mode::Read), body).map(|(answer, _)| answer)
+            let Shared { path, setting, .. } = &*shared;
+            transact(connection, path, setting, (operation, Mode::Read), body).map(|(answer, _)| answer)
         };
         self.shared.reader.run(operation, task).await
     }
@@ -216,6 +232,10 @@ impl JobStore for SqliteStore {
 
     async fn settle(&self, plans: Vec<SettlePlan>) -> Result<Vec<SettleOutcome>> {
         self.write("settle", move |step| settling::settle(step, plans)).await
+    }
+
+    async fn wake_waiting(&self, limit: u32) -> Result<u32> {
+        self.write("wake_waiting", move |step| slots::wake_waiting(step, limit)).await
     }
 
     async fn prune(&self, request: Prune) -> Result<Pruned> {

@@ -46,7 +46,10 @@ impl Bench {
         plans: impl IntoIterator<Item = FirePlan> + Send,
     ) -> Claimed {
         let plans = plans.into_iter().collect();
-        self.store.claim(Claim { node: node.id, gate: node.gate, plans }).await.expect("a write")
+        self.store
+            .claim(Claim { node: node.id, gate: node.gate, within: None, plans })
+            .await
+            .expect("a write")
     }
 
     /// Applies one plan.
@@ -81,7 +84,7 @@ impl Bench {
     /// Claims ready rows.
     pub(crate) async fn take(&self, node: Node, limit: u32) -> Vec<ExecutionWithJob> {
         let kinds = Arc::new([kind(WORK)]);
-        let request = ClaimReady { node: node.id, gate: node.gate, kinds, limit, park: PARK };
+        let request = ClaimReady { node: node.id, gate: node.gate, within: None, kinds, limit, park: PARK };
         let claimed = self.store.claim_ready(request).await.expect("a write");
         assert!(claimed.gate_open, "the gate is open");
         claimed.work.into_iter().map(readable).collect()

@@ -15,6 +15,7 @@ mod locks;
 mod membership;
 mod protocol;
 mod prune;
+mod queues;
 mod races;
 mod ready;
 mod recover;
@@ -22,6 +23,7 @@ mod settle;
 mod slots;
 mod waiting;
 mod wake;
+mod within;
 
 /// All groups.
 pub(crate) const ALL: &[&[Case]] = &[
@@ -34,6 +36,8 @@ pub(crate) const ALL: &[&[Case]] = &[
     ready::CASES,
     slots::CASES,
     waiting::CASES,
+    queues::CASES,
+    within::CASES,
     settle::CASES,
     membership::CASES,
     recover::CASES,

@@ -67,13 +67,19 @@ async fn rewind(bench: &Bench, trigger: &TriggerRecord) {
 }
 
 async fn claim_one(store: Arc<dyn JobStore>, node: Node, plan: FirePlan) -> ClaimOutcome {
-    let claim = Claim { node: node.id, gate: node.gate, plans: vec![plan] };
+    let claim = Claim { node: node.id, gate: node.gate, within: None, plans: vec![plan] };
     store.claim(claim).await.expect("a write").outcomes.remove(0)
 }
 
 async fn take_one(store: Arc<dyn JobStore>, node: Node) -> Vec<Execution> {
-    let request =
-        ClaimReady { node: node.id, gate: node.gate, kinds: [kind(WORK)].into(), limit: 1, park: PARK };
+    let request = ClaimReady {
+        node: node.id,
+        gate: node.gate,
+        within: None,
+        kinds: [kind(WORK)].into(),
+        limit: 1,
+        park: PARK,
+    };
     let claimed = store.claim_ready(request).await.expect("a write");
     claimed.work.into_iter().map(|work| crate::bench::readable(work).execution).collect()
 }

@@ -64,8 +64,8 @@ impl State {
     }
 
     pub(super) fn claim(&mut self, now: Timestamp, request: Claim) -> Claimed {
-        let Claim { node, gate, plans } = request;
-        let gate_open = self.may_claim(node, gate);
+        let Claim { node, gate, within, plans } = request;
+        let gate_open = self.may_claim(node, gate, within.as_ref());
         let mut outcomes = vec![ClaimOutcome::Lost; plans.len()];
         if gate_open {
             let mut in_order: Vec<_> = plans.into_iter().zip(&mut outcomes).collect();
@@ -173,8 +173,8 @@ impl State {
     }
 
     pub(super) fn claim_ready(&mut self, now: Timestamp, request: &ClaimReady) -> ClaimedReady {
-        let ClaimReady { node, gate, kinds, limit, park } = request;
-        let gate_open = self.may_claim(*node, *gate);
+        let ClaimReady { node, gate, within, kinds, limit, park } = request;
+        let gate_open = self.may_claim(*node, *gate, within.as_ref());
         if !gate_open {
             return ClaimedReady { now, gate_open, work: Vec::new() };
         }

@@ -34,8 +34,9 @@ use crate::inspect::Inspect;
 use crate::key::{ExecutionId, NodeId};
 use crate::node::NodeInfo;
 use crate::store::{
-    Applied, Cancelled, Change, CheckedIn, Claim, ClaimReady, ClaimRef, Claimed, ClaimedReady, Due, Enqueue,
-    JobStore, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Standby, StoreFeatures, Wake,
+    Applied, Cancelled, Change, CheckedIn, Claim, ClaimReady, ClaimRef, ClaimShape, Claimed, ClaimedReady,
+    Due, Enqueue, JobStore, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Standby,
+    StoreFeatures, Wake,
 };
 use crate::time::{BoxFuture, Clock, Timestamp};
 
@@ -121,6 +122,8 @@ impl JobStore for MemoryStore {
             shared: false,
             max_batch: 10_000,
             clock_step: Duration::from_micros(1),
+            claims: ClaimShape::Cas,
+            lock_fences: true,
         }
     }
 
@@ -191,6 +194,10 @@ impl JobStore for MemoryStore {
 
     async fn settle(&self, plans: Vec<SettlePlan>) -> Result<Vec<SettleOutcome>> {
         self.step(|state, now| state.settle(now, plans))
+    }
+
+    async fn wake_waiting(&self, limit: u32) -> Result<u32> {
+        Ok(self.step(|state, _| state.wake_waiting(limit)))
     }
 
     async fn prune(&self, request: Prune) -> Result<Pruned> {

@@ -8,6 +8,7 @@ use super::slots::Slots;
 use crate::execution::{Execution, ExecutionWithJob, HistoryRecord, Occurrence, Outcome};
 use crate::key::{ExecutionId, Fence, NodeId, TriggerId};
 use crate::node::{NodeRecord, NodeState};
+use crate::store::Within;
 use crate::time::Timestamp;
 
 /// Everything.
@@ -21,6 +22,8 @@ pub(super) struct State {
     pub(super) occurrences: BTreeSet<Instant>,
     pub(super) slots: Slots,
     pub(super) locks: BTreeMap<Box<str>, Held>,
+    /// The highest fence that a claim within each lock came with.
+    pub(super) lock_guards: BTreeMap<Box<str>, Fence>,
     /// Whether the step has made something available that nobody was told of yet.
     pub(super) news: bool,
 }
@@ -68,10 +71,17 @@ impl State {
         self.nodes.get(&node).is_some_and(|member| member.record.state == NodeState::Up)
     }
 
-    /// Whether the node may claim what it planned when it saw `gate`.
-    pub(super) fn may_claim(&self, node: NodeId, gate: i64) -> bool {
+    /// Whether the node may claim what it planned when it saw `gate`, within the lock that it holds. If it may, claims
+    /// with smaller fences of that lock are refused from now on.
+    pub(super) fn may_claim(&mut self, node: NodeId, gate: i64, within: Option<&Within>) -> bool {
         let open = |node: &NodeRecord| node.state == NodeState::Up && !node.standby && node.gate == gate;
-        self.nodes.get(&node).is_some_and(|member| open(&member.record))
+        if !self.nodes.get(&node).is_some_and(|member| open(&member.record)) {
+            return false;
+        }
+        let Some(Within { lock, fence }) = within else { return true };
+        let highest = self.lock_guards.entry(lock.clone()).or_insert(*fence);
+        *highest = (*highest).max(*fence);
+        highest == fence
     }
 
     /// Whether an execution of this id was ever stored and is still remembered.

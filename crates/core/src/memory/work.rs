@@ -1,10 +1,12 @@
 //! Putting work in, and asking it to stop.
 
+use std::collections::BTreeMap;
+
 use super::state::{Instant, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::execution::{Execution, ExecutionState, NewExecution};
 use crate::key::{ExecutionId, Fence, NodeId};
-use crate::store::{Applied, Cancelled, Enqueue};
+use crate::store::{Applied, Cancelled, Enqueue, PARK};
 use crate::time::Timestamp;
 
 /// The first row of an execution: nobody's, and ready at its scheduled instant.
@@ -59,7 +61,20 @@ impl State {
             rows.push(first_row(NewExecution { scheduled, ..execution }, now));
         }
         self.news |= !rows.is_empty();
-        rows.into_iter().for_each(|row| self.insert(row));
+        let mut taken: BTreeMap<Box<str>, u32> = BTreeMap::new();
+        for row in rows {
+            let (id, slot) = (row.id, row.slot.clone().filter(|_| row.wake <= now));
+            self.insert(row);
+            let Some(slot) = slot else { continue };
+            let taken = taken.entry(slot.key.clone()).or_default();
+            if self.slots.held(&slot.key).saturating_add(*taken) < slot.limit
+                && !self.has_parked_rows(&slot.key)
+            {
+                *taken += 1;
+            } else if let Some(live) = self.live.get_mut(&id) {
+                live.row.wake = now.plus(PARK);
+            }
+        }
         Ok(Applied::All)
     }
 

@@ -100,6 +100,29 @@ pub struct FirePlan {
     pub busy: TriggerPatch,
 }
 
+/// A lock that a claim is made under, as in Quartz's `acquireTriggersWithinLock`.
+///
+/// The store remembers the highest fence that it has seen for each lock, and refuses a claim with a smaller one. So a
+/// node that was frozen until its lease had passed to another claims nothing, wherever the lock itself is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Within {
+    /// The lock's name.
+    pub lock: Box<str>,
+    /// The fence of the lease that the claiming node holds.
+    pub fence: Fence,
+}
+
+/// How a store makes sure that a trigger or row is claimed once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimShape {
+    /// Rows are locked, and those that others have locked are passed over.
+    SkipLocked,
+    /// Rows are written under a condition, and the number of written rows decides.
+    Cas,
+    /// Claims are only safe one at a time: each must be made [`Within`] a lock.
+    WithinLock,
+}
+
 /// Asks to apply plans.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -107,6 +130,8 @@ pub struct Claim {
     pub node: NodeId,
     /// The gate that the plans saw.
     pub gate: i64,
+    /// The lock that the node holds, if claims are made under one.
+    pub within: Option<Within>,
     /// The plans.
     pub plans: Vec<FirePlan>,
 }
@@ -128,7 +153,8 @@ pub enum ClaimOutcome {
 pub struct Claimed {
     /// The store's clock.
     pub now: Timestamp,
-    /// Whether the node may claim; if not, all outcomes are `Lost`.
+    /// Whether the node may claim, and the fence of its lock, if it has one, was not overtaken; if not, all outcomes are
+    /// `Lost`.
     pub gate_open: bool,
     /// One for each plan.
     pub outcomes: Vec<ClaimOutcome>,
@@ -141,6 +167,8 @@ pub struct ClaimReady {
     pub node: NodeId,
     /// The gate that it last saw.
     pub gate: i64,
+    /// The lock that the node holds, if claims are made under one.
+    pub within: Option<Within>,
     /// What it can run.
     pub kinds: Arc<[Kind]>,
     /// How many it has room for.
@@ -154,7 +182,7 @@ pub struct ClaimReady {
 pub struct ClaimedReady {
     /// The store's clock.
     pub now: Timestamp,
-    /// Whether the node may claim.
+    /// Whether the node may claim, and the fence of its lock, if it has one, was not overtaken.
     pub gate_open: bool,
     /// What it got. A poisoned row was claimed too, so that it can be held by a [`crate::JobStore::settle`].
     pub work: Vec<Readable<ExecutionWithJob>>,

@@ -6,6 +6,7 @@
 
 mod change;
 mod firing;
+pub mod hook;
 mod member;
 mod settling;
 
@@ -18,8 +19,8 @@ pub use self::change::{
     Applied, CalendarRecord, Cancelled, Change, Enqueue, Expect, Leave, LiveWork, SetRecord,
 };
 pub use self::firing::{
-    Claim, ClaimOutcome, ClaimReady, Claimed, ClaimedReady, Due, DueTrigger, FirePlan, ReadDue, Slice,
-    TriggerPatch,
+    Claim, ClaimOutcome, ClaimReady, ClaimShape, Claimed, ClaimedReady, Due, DueTrigger, FirePlan, ReadDue,
+    Slice, TriggerPatch, Within,
 };
 pub use self::member::{CheckedIn, Owned, Standby, Standing};
 pub use self::settling::{Back, SettleOutcome, SettlePlan, Settlement};
@@ -81,6 +82,11 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// The row is `Ready`, attempt 1, and wakes at `scheduled`, or `delay` after the store's now if a delay is given
     /// (which then also becomes `scheduled`). An id that is there already, live or in the history, is left as it is.
+    ///
+    /// A row that is due, and needs a slot of a key that has no free one, or has parked rows, or whose free ones earlier
+    /// rows of the batch will need, is parked at once: its `wake` is [`PARK`] from now. So a long queue of a busy key
+    /// stands in nobody's way.
+    ///
     /// Answers [`Applied::Lost`] with the index if the job of an element is not there.
     async fn enqueue(&self, work: Vec<Enqueue>) -> Result<Applied>;
 
@@ -124,8 +130,9 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// the trigger that names it a [`Poison`], and no other.
     async fn read_due(&self, request: ReadDue) -> Result<Due>;
 
-    /// Applies plans, if the node is up, not in standby, and its gate is the one that the plans saw; else the answer is
-    /// `gate_open: false` and nothing is written. For each plan, in the order of trigger ids:
+    /// Applies plans, if the node is up, not in standby, its gate is the one that the plans saw, and no claim with a
+    /// higher fence of the lock that it is [`Within`] came before; else the answer is `gate_open: false` and nothing is
+    /// written. For each plan, in the order of trigger ids:
     ///
     /// 1. the trigger is locked and compared: same `rev`, same `fire_seq`, `Active`; else `Lost`;
     /// 2. if the plan has a slot, a free one of its key is taken (rows are made up to the limit); if there is none,
@@ -161,6 +168,14 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
 
     // ---- upkeep ----
 
+    /// Wakes work that is parked although a slot of its key is free: rows before triggers, for each key at most as many as
+    /// it has free slots, at most `limit` in all. Answers how many it woke.
+    ///
+    /// Freeing a slot wakes a waiter already; this finds those who parked in the moment in which the slot was freed, and
+    /// those whose key got a higher limit. Its cost grows with the number of keys that somebody waits for, not with the
+    /// number of those who wait.
+    async fn wake_waiting(&self, limit: u32) -> Result<u32>;
+
     /// Deletes old rows, at most `limit` of each kind: history that ended more than `history` ago, nodes that left or
     /// died that long ago and own nothing, completed triggers that belong to no set and ended that long ago (with their
     /// job, if it is not durable and has no other), marks older than 90 days, and slots that nobody holds or waits for.
@@ -179,6 +194,11 @@ pub struct StoreFeatures {
     pub max_batch: u32,
     /// The finest step of the store's clock.
     pub clock_step: Duration,
+    /// How claims are made safe.
+    pub claims: ClaimShape,
+    /// Whether claims compare the fence of the lock that they are made [`Within`]. A store whose claims need a lock and
+    /// that does not compare is only safe for one process.
+    pub lock_fences: bool,
 }
 
 /// A hint that there may be work.
@@ -191,8 +211,12 @@ pub trait Wake: fmt::Debug + Send + Sync {
 /// How late a trigger must be before nodes of other slices read it too.
 pub const SLICE_GRACE: Duration = Duration::from_millis(500);
 
-/// How long a trigger or row that found its slot taken stays out of the way, if nobody wakes it before.
-pub const PARK: Duration = Duration::from_secs(5);
+/// How long a trigger or row that found its slot taken stays out of the way, if nobody wakes it before. A last resort:
+/// whoever frees a slot wakes the next, and [`JobStore::wake_waiting`] finds those who were missed.
+pub const PARK: Duration = Duration::from_secs(3_600);
+
+/// How often a cluster calls [`JobStore::wake_waiting`].
+pub const WAKE_WAITING: Duration = Duration::from_secs(5);
 
 /// A row as it was read, or what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]

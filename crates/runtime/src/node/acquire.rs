@@ -9,13 +9,16 @@ use punctual_core::execution::{Execution, ExecutionState, merged};
 use punctual_core::protocol::{finish, fire};
 use punctual_core::store::{
     Claim, ClaimOutcome, ClaimReady, ClaimRef, Due, DueTrigger, FirePlan, PARK, Poison, PoisonRow, ReadDue,
-    Readable, SLICE_GRACE,
+    Readable, SLICE_GRACE, Within,
 };
 use punctual_core::{ErrorKind, Result, Timestamp};
 use tokio::sync::mpsc;
 
 use super::settle::Results;
 use super::{Node, Phase, body};
+
+/// How long a node waits at least before it tries again for a lock that another one holds.
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// What a round of looking found out about when to look again.
 enum Next {
@@ -74,12 +77,47 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
     }
 }
 
+/// One look. Where claims are made within a lock, it looks without it first: an idle node takes no lock.
 async fn round(
     node: &Arc<Node>,
     free: u32,
     expected: Option<Timestamp>,
     strange: &mut u32,
     results: &mpsc::Sender<Results>,
+) -> Result<Next> {
+    let Some(lock) = &node.claim_lock else {
+        return claim_round(node, free, expected, strange, results, None).await;
+    };
+    if let Some(next) = nothing_to_claim(node).await? {
+        return Ok(Next::At(next));
+    }
+    let Some(lease) = lock.try_acquire(node.id(), node.settings.profile.hold).await? else {
+        // Whoever holds it needs it for a moment only.
+        let soon = LOCK_RETRY + node.entropy.below(LOCK_RETRY);
+        return Ok(Next::At(Some(node.store_time().plus(soon))));
+    };
+    let within = Within { lock: lease.name.clone(), fence: lease.fence };
+    let next = claim_round(node, free, expected, strange, results, Some(within)).await;
+    lock.release(&lease).await?;
+    next
+}
+
+/// What to wait for, if there is nothing to claim.
+async fn nothing_to_claim(node: &Arc<Node>) -> Result<Option<Option<Timestamp>>> {
+    let slice = node.member().slice;
+    let request = ReadDue { node: node.id(), kinds: node.registry.kinds(), limit: 1, slice };
+    let due = node.store.read_due(request).await?;
+    node.sync(due.now);
+    Ok((due.triggers.is_empty() && !due.ready).then_some(due.next_wake))
+}
+
+async fn claim_round(
+    node: &Arc<Node>,
+    free: u32,
+    expected: Option<Timestamp>,
+    strange: &mut u32,
+    results: &mpsc::Sender<Results>,
+    within: Option<Within>,
 ) -> Result<Next> {
     let (id, slice) = {
         let member = node.member();
@@ -103,7 +141,8 @@ async fn round(
     // Ready rows go before new occurrences: retries and recovered work of a key come before its next firing.
     let mut room = usize::try_from(free).unwrap_or(usize::MAX);
     if due.ready {
-        let request = ClaimReady { node: id, gate: due.gate, kinds, limit, park: PARK };
+        let request =
+            ClaimReady { node: id, gate: due.gate, within: within.clone(), kinds, limit, park: PARK };
         let ready = node.store.claim_ready(request).await?;
         node.sync(ready.now);
         if !ready.gate_open {
@@ -131,7 +170,7 @@ async fn round(
     // everybody after a grace.
     let missed = slice.is_some() && due.triggers.is_empty() && expected.is_some_and(|at| at <= due.now);
     let leftovers = missed.then(|| due.now.plus(SLICE_GRACE + Duration::from_millis(1)));
-    let next_wake = fire_due(node, due, room, &mut again, results).await?;
+    let next_wake = fire_due(node, due, room, within, &mut again, results).await?;
     if again {
         return Ok(Next::Now);
     }
@@ -160,6 +199,7 @@ async fn fire_due(
     node: &Arc<Node>,
     due: Due,
     room: usize,
+    within: Option<Within>,
     again: &mut bool,
     results: &mpsc::Sender<Results>,
 ) -> Result<Option<Timestamp>> {
@@ -188,7 +228,7 @@ async fn fire_due(
 
     let id = node.id();
     let plans: Vec<FirePlan> = planned.iter().map(|(plan, _)| plan.clone()).collect();
-    let claimed = node.store.claim(Claim { node: id, gate: due.gate, plans }).await?;
+    let claimed = node.store.claim(Claim { node: id, gate: due.gate, within, plans }).await?;
     node.sync(claimed.now);
     if !claimed.gate_open {
         return Ok(next_wake);

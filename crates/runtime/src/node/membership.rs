@@ -36,6 +36,7 @@ pub(crate) async fn join(node: &Node) -> Result<Observer> {
         member.epoch = reply.epoch;
         member.fenced = false;
         member.slice = slice(node, &reply, info.id);
+        member.nodes_up = nodes_up(&reply);
         member.standby = reply.standby;
     }
     node.lease_until.send_replace(lease.fence_at());
@@ -118,6 +119,7 @@ fn renew(node: &Node, sent: BootInstant, reply: &CheckedIn) -> Result<()> {
     member.epoch = reply.epoch;
     member.standby = reply.standby;
     member.slice = slice(node, reply, id);
+    member.nodes_up = nodes_up(reply);
     let regained = member.fenced && lease.may_start(node.clock.boot());
     member.fenced &= !regained;
     drop(member);
@@ -232,6 +234,10 @@ async fn recover_all(node: &Node, owner: NodeId) -> Result<()> {
 }
 
 /// This node's share of the due set: nodes that are up and fire, in the order of their ids, share it evenly.
+fn nodes_up(reply: &CheckedIn) -> u32 {
+    u32::try_from(reply.nodes.len()).unwrap_or(u32::MAX).max(1)
+}
+
 fn slice(node: &Node, reply: &CheckedIn, me: NodeId) -> Option<Slice> {
     if !node.store.features().shared {
         return None;

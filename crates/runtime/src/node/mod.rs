@@ -7,10 +7,11 @@
 //! | [`acquire`] | reads what is due, plans, claims, starts | shutdown |
 //! | [`body`] | one task for each running attempt | its end |
 //! | [`settle`] | batches results into fenced steps | when all bodies have ended and all is settled |
-//! | [`upkeep`] | deletes old rows | shutdown |
+//! | [`upkeep`] | deletes old rows; wakes who waits for a slot that is free | shutdown |
 
 pub(crate) mod acquire;
 pub(crate) mod body;
+pub(crate) mod claim_lock;
 pub(crate) mod membership;
 pub(crate) mod settle;
 pub(crate) mod upkeep;
@@ -29,6 +30,7 @@ use punctual_core::store::{ClaimRef, Slice, Standby};
 use punctual_core::{BootInstant, Clock, Entropy, Error, ExecutionId, Fence, JobStore, NodeId, Timestamp};
 use tokio::sync::{Notify, watch};
 
+use self::claim_lock::ClaimLock;
 use crate::context::{States, StopReason};
 use crate::journal::Journal;
 use crate::registry::Registry;
@@ -49,6 +51,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) store: Arc<dyn JobStore>,
+    pub(crate) claim_lock: Option<ClaimLock>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) journal: Journal,
@@ -78,6 +81,8 @@ pub(crate) struct Membership {
     pub(crate) standby: Standby,
     pub(crate) epoch: u32,
     pub(crate) slice: Option<Slice>,
+    /// How many nodes are up, this one included.
+    pub(crate) nodes_up: u32,
     /// The store's clock at a boot-time instant.
     pub(crate) sync: (Timestamp, BootInstant),
     /// The lease has run out, and nothing has renewed it since.
@@ -96,6 +101,7 @@ impl Node {
     #[expect(clippy::too_many_arguments, reason = "called once, by the builder")]
     pub(crate) fn new(
         store: Arc<dyn JobStore>,
+        claim_lock: Option<ClaimLock>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         journal: Journal,
@@ -110,11 +116,13 @@ impl Node {
             standby: Standby::Off,
             epoch: 0,
             slice: None,
+            nodes_up: 1,
             sync: (clock.wall(), clock.boot()),
             fenced: false,
         };
         Self {
             store,
+            claim_lock,
             clock,
             entropy,
             journal,

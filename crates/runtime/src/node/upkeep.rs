@@ -1,8 +1,9 @@
-//! Deletes old rows, a bounded number at a time. Any number of nodes may do it at once.
+//! Deletes old rows, and wakes those who wait for a slot that is free; a bounded number at a time. Any number of nodes may
+//! do it at once.
 
 use std::sync::Arc;
 
-use punctual_core::store::Prune;
+use punctual_core::store::{Prune, WAKE_WAITING};
 
 use super::{Node, Phase};
 
@@ -25,5 +26,21 @@ pub(crate) async fn run(node: Arc<Node>) {
                 node.jittered(node.settings.upkeep)
             }
         };
+    }
+}
+
+/// Wakes those who parked in the moment in which their slot was freed. The nodes share the work: each does its part of
+/// it so seldom that together they do it every [`WAKE_WAITING`].
+pub(crate) async fn wake_waiting(node: Arc<Node>) {
+    while node.phase() == Phase::Running {
+        let turn = WAKE_WAITING.saturating_mul(node.member().nodes_up);
+        tokio::select! {
+            biased;
+            () = node.reached(Phase::Draining) => return,
+            () = node.clock.sleep(node.jittered(turn)) => {}
+        }
+        if let Err(error) = node.store.wake_waiting(node.settings.upkeep_rows).await {
+            node.trouble(&error);
+        }
     }
 }

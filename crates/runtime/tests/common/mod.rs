@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "only tests use this; a broken expectation is to be seen")]
 
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -289,12 +289,18 @@ pub struct Line {
     only: Mutex<Option<&'static str>>,
     /// How many of the node's commits the store has lost, as a restored backup has.
     pub lost_beats: AtomicI64,
+    /// Whether the store says that claims are only safe within a lock.
+    needs_lock: AtomicBool,
 }
 
 impl Line {
     pub fn set(&self, mode: Mode) {
         *self.only.lock().unwrap() = None;
         self.mode.store(mode as u8, Ordering::SeqCst);
+    }
+
+    pub fn needs_lock(&self) {
+        self.needs_lock.store(true, Ordering::SeqCst);
     }
 
     pub fn set_for(&self, step: &'static str, mode: Mode) {
@@ -340,7 +346,9 @@ macro_rules! wired {
         #[deny(clippy::missing_trait_methods)]
         impl JobStore for Wired {
             fn features(&self) -> StoreFeatures {
-                self.inner.features()
+                let features = self.inner.features();
+                let needs_lock = self.line.needs_lock.load(Ordering::SeqCst);
+                StoreFeatures { claims: if needs_lock { ClaimShape::WithinLock } else { features.claims }, ..features }
             }
 
             fn inspect(&self) -> &dyn Inspect {
@@ -381,5 +389,6 @@ wired! {
     claim_ready(request: ClaimReady) -> ClaimedReady;
     begin(claims: Vec<ClaimRef>) -> Vec<SettleOutcome>;
     settle(plans: Vec<SettlePlan>) -> Vec<SettleOutcome>;
+    wake_waiting(limit: u32) -> u32;
     prune(request: Prune) -> Pruned;
 }

@@ -57,7 +57,7 @@ const ALL: &[(&str, &str)] = list![
     NEXT_WAKE_OF_READY GATE_OPEN COMPARE_TRIGGER PATCH_TRIGGER RECORD_SKIP SET_ASIDE HELD_SLOT FREE_SLOT TAKE_SLOT
     READY CLAIM_READY PARK_READY WORK BEGIN SETTLE_END INSERT_HISTORY SETTLE_BACK KNOWS_END FREE_HELD_SLOT WAKE_READY
     WAKE_TRIGGER PRUNE_HISTORY PRUNE_NODES COMPLETED PRUNE_JOB PRUNE_MARKS PRUNE_SLOTS RAISE_FLOOR RAISE_WAKE WAKE_SEQ
-    DATA_VERSION ACQUIRE_LOCK RENEW_LOCK JOB JOB_BY_ID JOBS TRIGGER TRIGGERS TRIGGERS_OF CALENDAR CALENDARS TRIGGERS_USING EXECUTION EXECUTIONS RECORD
+    SLOTS_HELD RAISE_LOCK_GUARD WAITING_KEYS DATA_VERSION ACQUIRE_LOCK RENEW_LOCK JOB JOB_BY_ID JOBS TRIGGER TRIGGERS TRIGGERS_OF CALENDAR CALENDARS TRIGGERS_USING EXECUTION EXECUTIONS RECORD
     HISTORY HISTORY_OF_TRIGGER HISTORY_OF_JOB NODES JOBS_OF_SET TRIGGERS_OF_SET CREATE_MIGRATION HAS_MIGRATION
     MIGRATIONS PUT_MIGRATION CLOCK
 ];
@@ -94,6 +94,8 @@ fn every_statement_is_understood_and_scans_no_table() {
                     "CONSTANT ROW",
                     "(subquery-",
                     "lock",
+                    "p",
+                    "waiting",
                     "sqlite_schema",
                 ]
                 .iter()
@@ -126,6 +128,9 @@ fn the_hot_statements_use_the_index_made_for_them() {
         ("FREE_SLOT", "slot USING PRIMARY KEY (slot_key=?"),
         ("WAKE_READY", "INDEX execution_parked (slot_key=?)"),
         ("WAKE_TRIGGER", "INDEX trigger_parked (job_id=?)"),
+        ("WAITING_KEYS", "INDEX execution_parked (slot_key>?)"),
+        ("WAITING_KEYS", "INDEX trigger_parked (job_id=?)"),
+        ("SLOTS_HELD", "INDEX execution_parked (slot_key=?)"),
         ("PRUNE_HISTORY", "INDEX history_ended (ended_us<?)"),
     ] {
         let (_, sql) = ALL.iter().find(|(known, _)| *known == name).unwrap();

@@ -6,7 +6,7 @@ use punctual_core::record::{
 };
 use punctual_core::store::{
     Claim, ClaimOutcome, ClaimReady, ClaimRef, Claimed, ClaimedReady, Due, FirePlan, Poison, PoisonRow,
-    ReadDue, Readable, SLICE_GRACE, TriggerPatch,
+    ReadDue, Readable, SLICE_GRACE, TriggerPatch, Within,
 };
 use punctual_core::trigger::SLICES;
 use punctual_core::{Error, ErrorKind, ExecutionId, Fence, NodeId, Timestamp, TriggerId};
@@ -73,9 +73,21 @@ pub(super) fn readable_work(read: Read<WorkRow>) -> Readable<ExecutionWithJob> {
     }
 }
 
+/// Whether a node may claim what it planned, within the lock that it holds. If it may, claims with smaller fences of that
+/// lock are refused from now on.
+fn may_claim(step: &Step<'_>, node: NodeId, gate: i64, within: Option<&Within>) -> Outcome<bool> {
+    if !step.holds(sql::GATE_OPEN, params![node.get(), gate])? {
+        return Ok(false);
+    }
+    match within {
+        None => Ok(true),
+        Some(Within { lock, fence }) => Ok(step.run(sql::RAISE_LOCK_GUARD, params![lock, fence.get()])? > 0),
+    }
+}
+
 pub(super) fn claim(step: &Step<'_>, request: Claim) -> Outcome<Claimed> {
-    let Claim { node, gate, plans } = request;
-    let gate_open = step.holds(sql::GATE_OPEN, params![node.get(), gate])?;
+    let Claim { node, gate, within, plans } = request;
+    let gate_open = may_claim(step, node, gate, within.as_ref())?;
     let mut outcomes = vec![ClaimOutcome::Lost; plans.len()];
     if gate_open {
         let mut in_order: Vec<_> = plans.into_iter().zip(&mut outcomes).collect();
@@ -182,8 +194,8 @@ struct Candidate {
 }
 
 pub(super) fn claim_ready(step: &Step<'_>, request: &ClaimReady) -> Outcome<ClaimedReady> {
-    let ClaimReady { node, gate, kinds, limit, park } = request;
-    let gate_open = step.holds(sql::GATE_OPEN, params![node.get(), gate])?;
+    let ClaimReady { node, gate, within, kinds, limit, park } = request;
+    let gate_open = may_claim(step, *node, *gate, within.as_ref())?;
     let mut answer = ClaimedReady { now: step.now(), gate_open, work: Vec::new() };
     let room = usize::try_from(*limit).unwrap_or(usize::MAX);
     if !gate_open || room == 0 {

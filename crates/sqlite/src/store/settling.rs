@@ -22,10 +22,11 @@ pub(super) fn begin(step: &Step<'_>, claims: &[ClaimRef]) -> Outcome<Vec<SettleO
 }
 
 pub(super) fn settle(step: &Step<'_>, plans: Vec<SettlePlan>) -> Outcome<Vec<SettleOutcome>> {
-    plans.into_iter().map(|SettlePlan { claim, then }| settle_one(step, claim, then)).collect()
+    plans.into_iter().map(|plan| settle_one(step, plan)).collect()
 }
 
-fn settle_one(step: &Step<'_>, claim: ClaimRef, then: Settlement) -> Outcome<SettleOutcome> {
+pub(super) fn settle_one(step: &Step<'_>, plan: SettlePlan) -> Outcome<SettleOutcome> {
+    let SettlePlan { claim, then } = plan;
     let (id, owner, fence) = (claim.id.to_bytes(), claim.owner.get(), claim.fence.get());
     let (slot_key, frees): (Option<Option<String>>, bool) = match then {
         Settlement::End(record) => {

@@ -23,14 +23,36 @@ pub(super) fn take(
     step.number(sql::TAKE_SLOT, params![key, n, id, above])
 }
 
+/// Wakes work that waits although its key has free slots.
+pub(super) fn wake_waiting(step: &Step<'_>, limit: u32) -> Outcome<u32> {
+    let keys: Vec<(String, i64)> =
+        step.all(sql::WAITING_KEYS, [limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut woken = 0;
+    for (key, free) in keys {
+        for _ in 0..free {
+            if woken == limit || !wake_one(step, &key)? {
+                break;
+            }
+            woken += 1;
+        }
+    }
+    Ok(woken)
+}
+
+/// Wakes a row that waits for a key, else a trigger; `false` if nobody does.
+fn wake_one(step: &Step<'_>, key: &str) -> Outcome<bool> {
+    let woken = step.run(sql::WAKE_READY, [key])? > 0 || step.run(sql::WAKE_TRIGGER, [key])? > 0;
+    if woken {
+        step.tell(News::Everywhere);
+    }
+    Ok(woken)
+}
+
 /// Frees the slot that an execution holds, if any, and wakes one of those that wait for its key.
 pub(super) fn free(step: &Step<'_>, id: &[u8]) -> Outcome<()> {
     let Some(key) = step.first(sql::FREE_HELD_SLOT, [id], |row| row.get::<_, String>(0))? else {
         return Ok(());
     };
-    let woken = step.run(sql::WAKE_READY, [&key])? > 0 || step.run(sql::WAKE_TRIGGER, [&key])? > 0;
-    if woken {
-        step.tell(News::Everywhere);
-    }
+    wake_one(step, &key)?;
     Ok(())
 }

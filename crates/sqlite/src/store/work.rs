@@ -1,8 +1,10 @@
 //! Putting work in, and asking it to stop.
 
+use std::collections::BTreeMap;
+
 use punctual_core::execution::{MAX_ERROR_BYTES, clip};
 use punctual_core::record::{ExecutionRow, after};
-use punctual_core::store::{Applied, Cancelled, Enqueue};
+use punctual_core::store::{Applied, Cancelled, Enqueue, PARK};
 use punctual_core::{Error, ErrorKind, ExecutionId};
 use rusqlite::params;
 
@@ -35,15 +37,47 @@ pub(super) fn enqueue(step: &Step<'_>, work: Vec<Enqueue>) -> Outcome<Applied> {
         }
         rows.push(row);
     }
+    let mut queues = Queues::default();
     for row in &rows {
         // An id may be in the batch twice; the first one counts.
         if !step.holds(sql::KNOWS_EXECUTION, [row.id])? {
             insert(step, row)?;
+            if queues.must_wait(step, row)? {
+                step.run(sql::PARK_READY, params![row.id, after(step.now(), PARK)])?;
+            }
             // What is due later must be known too: it may be earlier than what others sleep for.
             step.tell(News::Everywhere);
         }
     }
     Ok(Applied::All)
+}
+
+/// How many more due rows each key has room for, so that the rest of a batch is parked at once.
+#[derive(Default)]
+struct Queues {
+    taken: BTreeMap<String, i64>,
+}
+
+impl Queues {
+    fn must_wait(&mut self, step: &Step<'_>, row: &ExecutionRow) -> Outcome<bool> {
+        let (Some(key), Some(limit)) = (&row.slot_key, row.slot_limit) else { return Ok(false) };
+        if row.wake_us > step.now().as_micros() {
+            return Ok(false);
+        }
+        let taken = match self.taken.get_mut(key) {
+            Some(taken) => taken,
+            None => {
+                let seen = step.first(sql::SLOTS_HELD, [key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let (held, is_waited_for): (i64, bool) = seen.unwrap_or_default();
+                let taken = if is_waited_for { i64::MAX } else { held };
+                self.taken.entry(key.clone()).or_insert(taken)
+            }
+        };
+        let waits = *taken >= limit;
+        // Behind one that waits all others wait, also those that know of a higher limit.
+        *taken = if waits { i64::MAX } else { *taken + 1 };
+        Ok(waits)
+    }
 }
 
 /// Inserts a live row.

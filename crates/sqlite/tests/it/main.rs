@@ -8,3 +8,4 @@ mod poison;
 mod processes;
 mod smoke;
 mod support;
+mod within;

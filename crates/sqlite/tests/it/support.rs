@@ -119,7 +119,10 @@ pub(crate) fn work(id: u128, job: Option<&JobRecord>, at: Timestamp) -> Enqueue 
 
 pub(crate) async fn claim_ready(store: &SqliteStore, node: i64, limit: u32) -> ClaimedReady {
     let park = Duration::from_secs(5);
-    store.claim_ready(ClaimReady { node: node_id(node), gate: 0, kinds: kinds(), limit, park }).await.unwrap()
+    store
+        .claim_ready(ClaimReady { node: node_id(node), gate: 0, within: None, kinds: kinds(), limit, park })
+        .await
+        .unwrap()
 }
 
 pub(crate) fn good(work: &[Readable<ExecutionWithJob>]) -> Vec<&ExecutionWithJob> {
@@ -152,7 +155,7 @@ pub(crate) async fn fire(store: &SqliteStore, node: i64, limit: u32, seed: u64) 
         Readable::Poison(poison) => fire::set_aside(poison),
     };
     let plans = due.triggers.iter().filter_map(plan).collect();
-    store.claim(Claim { node: node_id(node), gate: due.gate, plans }).await.unwrap()
+    store.claim(Claim { node: node_id(node), gate: due.gate, within: None, plans }).await.unwrap()
 }
 
 pub(crate) async fn open(path: &Path) -> SqliteStore {
