@@ -81,6 +81,7 @@ pub fn check(harness: impl Harness, name: &str) -> Result<(), String> {
 fn runtime() -> Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(4)
+        .enable_all()
         .build()
         .map_err(|error| Error::internal("runtime", "the executor cannot start").with_source(error))
 }

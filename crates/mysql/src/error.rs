@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Sql(DieselError),
     /// There was no connection to be had.
     Connect(String),
+    /// A hook of a test closed the connection.
+    Cut,
     /// The step itself found something wrong; the transaction is rolled back all the same.
     Core(Error),
 }
@@ -257,7 +259,7 @@ impl Failure {
                 Remedy::Answer if !matches!(error, DieselError::DatabaseError(..)) => Remedy::Discard,
                 remedy => remedy,
             },
-            Self::Connect(_) => Remedy::Discard,
+            Self::Connect(_) | Self::Cut => Remedy::Discard,
             Self::Core(_) => Remedy::Answer,
         }
     }
@@ -267,6 +269,7 @@ impl Failure {
 pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -> Error {
     match failure {
         Failure::Core(error) => error,
+        Failure::Cut => Error::unavailable(operation, format!("{place}: the connection was cut")),
         Failure::Sql(error) => {
             let Meaning { kind, advice, .. } = meaning_of_sql(&error);
             Error::new(*kind, operation, format!("{place}: {advice}")).with_source(error)

@@ -123,4 +123,3 @@ impl Query for Statement {
     type SqlType = Untyped;
 }
 
-impl<C> diesel_async::RunQueryDsl<C> for Statement {}

@@ -59,7 +59,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    pub(crate) const fn of(row: Raw) -> Self {
+    pub(crate) fn of(row: Raw) -> Self {
         Self { row: RefCell::new(row.0), at: Cell::new(0), bad: RefCell::new(None) }
     }
 
@@ -181,6 +181,7 @@ impl FromColumns for JobRow {
             rev: c.int(),
             created_us: c.int(),
             slot_key: None,
+            slot_limit: None,
         }
     }
 }
@@ -350,7 +351,7 @@ pub(crate) trait IntoValues {
 impl IntoValues for JobRow {
     fn into_values(self) -> Vec<Value> {
         let Self { id, group_name, name, kind, description, spec, payload, .. } = self;
-        let Self { priority, durable, set_name, rev, created_us, slot_key, .. } = self;
+        let Self { priority, durable, set_name, rev, created_us, slot_key, slot_limit, .. } = self;
         let PayloadRow { codec, version, data } = payload;
         values![
             id,
@@ -367,7 +368,8 @@ impl IntoValues for JobRow {
             set_name,
             rev,
             created_us,
-            slot_key
+            slot_key,
+            slot_limit
         ]
     }
 }

@@ -131,6 +131,20 @@ macro_rules! live_rows {
     };
 }
 
+/// How a trigger is moved on, but for its counters.
+macro_rules! patch_trigger {
+    () => {
+        "
+UPDATE JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$[0]', state BIGINT PATH '$[1]', next_fire_us BIGINT PATH '$[2]',
+  wake_us BIGINT PATH '$[3]', last_us BIGINT PATH '$[4]', fires BIGINT PATH '$[5]',
+  error LONGTEXT CHARACTER SET utf8mb4 PATH '$[6]', progress LONGTEXT CHARACTER SET utf8mb4 PATH '$[7]')) v
+STRAIGHT_JOIN punctual_trigger t FORCE INDEX (PRIMARY) ON t.id = v.id
+SET t.state = v.state, t.next_fire_us = v.next_fire_us, t.wake_us = v.wake_us, t.last_us = IFNULL(v.last_us, t.last_us),
+  t.fires = t.fires + v.fires, t.error = v.error, t.progress = v.progress,
+  t.completed_us = CASE WHEN v.state = 2 THEN IFNULL(t.completed_us, ?) END"
+    };
+}
+
 mod listings;
 mod own;
 
@@ -173,8 +187,8 @@ pub(crate) const FIND_JOB: &str = "
 /// Creates a job. A breach of its keys means that another process was faster.
 pub(crate) const PUT_JOB: &str = "
 INSERT INTO punctual_job (id, group_name, name, kind, description, spec, payload_codec, payload_version, payload_data,
-  priority, durable, set_name, rev, created_us, slot_key)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+  priority, durable, set_name, rev, created_us, slot_key, slot_limit)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// Brings the copies that triggers keep of their job up to date, by trigger_job. Not a write in the sense of `rev`: no
 /// decision about the trigger has changed. The job is locked, so no trigger is being added to it.
@@ -282,6 +296,15 @@ INSERT INTO punctual_execution (id, trigger_id, generation, trigger_key, job_id,
   state, owner, fence, attempt, losses, wake_us, slot_key, slot_limit, spec, payload_codec, payload_version,
   payload_data, attempts, cancel, error, created_us, catch_up, due_us)
 VALUES [[(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)||, ]]";
+
+/// How many slots of each key of a list are held, by primary key, and whether a row waits for one, by execution_parked.
+/// Takes no locks: who is parked too early, or too late, is found by whoever looks after those who wait.
+pub(crate) const SLOTS_HELD: &str = concat!(
+    "SELECT k.name, (SELECT COUNT(*) FROM punctual_slot s WHERE s.slot_key = k.name AND s.exec_id IS NOT NULL),
+  EXISTS (SELECT 1 FROM punctual_execution e FORCE INDEX (execution_parked) WHERE e.parked = 1 AND e.slot_key = k.name)
+FROM ",
+    names!()
+);
 
 /// Copies rows that are locked and nobody's into the history as cancelled, by primary key.
 pub(crate) const RECORD_CANCELLED: &str = concat!(
@@ -396,6 +419,9 @@ pub(crate) const NEXT_WAKE_OF_READY: &str = "SELECT MIN(u.wake_us) FROM ([[(
 pub(crate) const GATE_OPEN: &str = "
 SELECT 1 FROM punctual_node WHERE id = ? AND state = 1 AND standby = 0 AND gate = ? LOCK IN SHARE MODE";
 
+/// Raises the highest fence that was seen of a lock, by primary key; LOCK_GUARD comes before.
+pub(crate) const RAISE_LOCK_GUARD: &str = "UPDATE punctual_lock_guard SET fence = ? WHERE name = ?";
+
 /// The triggers of a list of plans that are active, locked by primary key. What somebody else has locked is being changed,
 /// so a plan for it is lost either way, and there is nothing to wait for.
 pub(crate) const COMPARE_TRIGGER: &str = concat!(
@@ -406,14 +432,8 @@ pub(crate) const COMPARE_TRIGGER: &str = concat!(
 
 /// Moves triggers on, by primary key. A row that could not be read is set aside without its last instant; the mark of its
 /// key must survive.
-pub(crate) const PATCH_TRIGGER: &str = "
-UPDATE JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$[0]', state BIGINT PATH '$[1]', next_fire_us BIGINT PATH '$[2]',
-  wake_us BIGINT PATH '$[3]', last_us BIGINT PATH '$[4]', fires BIGINT PATH '$[5]',
-  error LONGTEXT CHARACTER SET utf8mb4 PATH '$[6]', progress LONGTEXT CHARACTER SET utf8mb4 PATH '$[7]')) v
-STRAIGHT_JOIN punctual_trigger t FORCE INDEX (PRIMARY) ON t.id = v.id
-SET t.state = v.state, t.next_fire_us = v.next_fire_us, t.wake_us = v.wake_us, t.last_us = IFNULL(v.last_us, t.last_us),
-  t.fires = t.fires + v.fires, t.error = v.error, t.fire_seq = t.fire_seq + 1, t.rev = t.rev + 1,
-  t.completed_us = CASE WHEN v.state = 2 THEN IFNULL(t.completed_us, ?) END, t.progress = v.progress";
+pub(crate) const PATCH_TRIGGER: &str =
+    concat!(patch_trigger!(), ", t.fire_seq = t.fire_seq + 1, t.rev = t.rev + 1");
 
 /// Records instants that are left out, with what the triggers and their jobs say, by primary keys.
 pub(crate) const RECORD_SKIP: &str = concat!(
@@ -435,17 +455,16 @@ UPDATE punctual_trigger SET state = 3, wake_us = NULL, error = ?, completed_us =
 
 /// The slots that executions hold, by slot_holder.
 pub(crate) const HELD_SLOT: &str = concat!(
-    "SELECT s.slot_key, s.n FROM ",
+    "SELECT s.slot_key FROM ",
     ids!(),
     " STRAIGHT_JOIN punctual_slot s FORCE INDEX (slot_holder) ON s.exec_id = UNHEX(k.id)"
 );
 
-/// The slots of a list of keys, by primary key, with the floor under their fences. The keys are locked.
+/// The slots of a list of keys, by primary key. The keys are locked.
 pub(crate) const FREE_SLOT: &str = concat!(
-    "SELECT s.slot_key, s.n, s.exec_id, GREATEST(s.fence_seq, m.value) FROM ",
+    "SELECT s.slot_key, s.n, s.exec_id, s.fence_seq FROM ",
     names!(),
-    " STRAIGHT_JOIN punctual_slot s FORCE INDEX (PRIMARY) ON s.slot_key = k.name
- STRAIGHT_JOIN punctual_meta m ON m.name = 'slot_floor' ORDER BY s.slot_key, s.n"
+    " STRAIGHT_JOIN punctual_slot s FORCE INDEX (PRIMARY) ON s.slot_key = k.name ORDER BY s.slot_key, s.n"
 );
 
 /// Takes slots that are there, by primary key.
@@ -524,6 +543,14 @@ SET t.wake_us = t.next_fire_us, t.rev = t.rev + 1 WHERE t.state = 1 AND t.wake_u
 );
 
 // ---- upkeep ----
+
+/// The next key after a given one that rows wait for, by execution_parked, with what its best row knows of its limit, and
+/// how many of its slots are held. Zero rows: there is no other.
+pub(crate) const WAITING_KEYS: &str = "
+SELECT e.slot_key, e.slot_limit,
+  (SELECT COUNT(*) FROM punctual_slot s WHERE s.slot_key = e.slot_key AND s.exec_id IS NOT NULL)
+FROM punctual_execution e FORCE INDEX (execution_parked)
+WHERE e.parked = 1 AND e.slot_key > ? ORDER BY e.slot_key, e.urgency, e.due_us, e.id LIMIT 1";
 
 /// Deletes history, by primary key; OLD_HISTORY comes before.
 pub(crate) const PRUNE_HISTORY: &str = concat!(

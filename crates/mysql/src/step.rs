@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use diesel_async::{AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
+use punctual_core::store::ClaimShape;
+use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 use punctual_core::{Clock, Error, Timestamp};
 
 use crate::error::Failure;
@@ -39,14 +41,45 @@ pub(crate) enum StoreClock {
     Given(Arc<dyn Clock>),
 }
 
-type Outcome<T> = std::result::Result<T, Failure>;
+/// What all steps of a store have in common.
+pub(crate) struct Setting {
+    pub(crate) clock: StoreClock,
+    pub(crate) claims: ClaimShape,
+    pub(crate) hook: Option<Arc<dyn StatementHook>>,
+}
+
+/// Somebody who is told of each statement of a step.
+struct Watch {
+    hook: Arc<dyn StatementHook>,
+    step: &'static str,
+    index: u32,
+}
+
+impl Watch {
+    async fn at(&mut self, statement: &str, side: Side) -> Outcome<()> {
+        let (hook, step, index, text) = (Arc::clone(&self.hook), self.step, self.index, statement.to_owned());
+        if side == Side::After {
+            self.index += 1;
+        }
+        let ask = move || hook.at(&StatementPoint { step, statement: &text, index, side });
+        match tokio::task::spawn_blocking(ask).await {
+            Ok(HookAnswer::Continue) => Ok(()),
+            Ok(HookAnswer::Cut) => Err(Failure::Cut),
+            Err(error) => Err(Error::internal(step, "the hook panicked").with_source(error).into()),
+        }
+    }
+}
+
+type Outcome<T> = Result<T, Failure>;
 
 /// A step in progress.
 pub(crate) struct Step<'c> {
     connection: &'c mut AsyncMysqlConnection,
-    clock: &'c StoreClock,
+    setting: &'c Setting,
+    watch: Option<Watch>,
     manner: Manner,
     news: News,
+    keeps: bool,
 }
 
 /// The bytes of values that one statement carries, about. MariaDB takes 16 MiB as it comes.
@@ -56,12 +89,35 @@ const MOST_BYTES: usize = 4 << 20;
 const MOST_ROWS: usize = 500;
 
 impl<'c> Step<'c> {
-    pub(crate) const fn on(
+    pub(crate) fn on(
         connection: &'c mut AsyncMysqlConnection,
-        clock: &'c StoreClock,
+        setting: &'c Setting,
+        operation: &'static str,
         manner: Manner,
     ) -> Self {
-        Self { connection, clock, manner, news: News::Nothing }
+        let watch = setting.hook.clone().map(|hook| Watch { hook, step: operation, index: 0 });
+        Self { connection, setting, watch, manner, news: News::Nothing, keeps: true }
+    }
+
+    /// One that no hook hears of.
+    pub(crate) const fn unwatched(connection: &'c mut AsyncMysqlConnection, setting: &'c Setting) -> Self {
+        Self { connection, setting, watch: None, manner: Manner::AtOnce, news: News::Nothing, keeps: true }
+    }
+
+    /// How claims are made safe.
+    pub(crate) const fn claims(&self) -> ClaimShape {
+        self.setting.claims
+    }
+
+    /// Says that nothing of what this step has written is to be kept, though it answers.
+    pub(crate) const fn give_up(&mut self) {
+        self.keeps = false;
+        self.news = News::Nothing;
+    }
+
+    /// Whether what it has written is to be kept.
+    pub(crate) const fn keeps(&self) -> bool {
+        self.keeps
     }
 
     pub(crate) const fn manner(&self) -> Manner {
@@ -79,7 +135,7 @@ impl<'c> Step<'c> {
 
     /// Reads the store's clock. To be called when nothing in the step can block any more.
     pub(crate) async fn now(&mut self) -> Outcome<Timestamp> {
-        match self.clock {
+        match &self.setting.clock {
             StoreClock::Given(clock) => Ok(clock.wall()),
             StoreClock::Server => {
                 let now = self.number(sql::NOW, values![]).await?;
@@ -89,24 +145,42 @@ impl<'c> Step<'c> {
         }
     }
 
+    /// Tells whoever watches of a statement.
+    async fn watched(&mut self, statement: &str, side: Side) -> Outcome<()> {
+        match &mut self.watch {
+            None => Ok(()),
+            Some(watch) => watch.at(statement, side).await,
+        }
+    }
+
     /// Runs a text that has no values and is not worth preparing.
     pub(crate) async fn control(&mut self, text: &str) -> Outcome<()> {
-        Ok(self.connection.batch_execute(text).await?)
+        self.watched(text, Side::Before).await?;
+        self.connection.batch_execute(text).await?;
+        self.watched(text, Side::After).await
     }
 
     /// Runs a statement that returns no rows, and answers how many it wrote.
-    pub(crate) async fn run(&mut self, sql: impl Into<Sql>, values: Vec<Value>) -> Outcome<usize> {
-        Ok(Statement { sql: sql.into(), values }.execute(self.connection).await?)
+    pub(crate) async fn run(&mut self, sql: impl Into<Sql> + Send, values: Vec<Value>) -> Outcome<usize> {
+        let sql = sql.into();
+        self.watched(sql.text(), Side::Before).await?;
+        let written = Statement { sql: sql.clone(), values }.execute(self.connection).await?;
+        self.watched(sql.text(), Side::After).await?;
+        Ok(written)
     }
 
-    async fn raw(&mut self, sql: impl Into<Sql>, values: Vec<Value>) -> Outcome<Vec<Raw>> {
-        Ok(Statement { sql: sql.into(), values }.load::<Raw>(self.connection).await?)
+    async fn raw(&mut self, sql: impl Into<Sql> + Send, values: Vec<Value>) -> Outcome<Vec<Raw>> {
+        let sql = sql.into();
+        self.watched(sql.text(), Side::Before).await?;
+        let rows = Statement { sql: sql.clone(), values }.load::<Raw>(self.connection).await?;
+        self.watched(sql.text(), Side::After).await?;
+        Ok(rows)
     }
 
     /// All rows of a statement.
     pub(crate) async fn all<T>(
         &mut self,
-        sql: impl Into<Sql>,
+        sql: impl Into<Sql> + Send,
         values: Vec<Value>,
         read: impl Fn(&Columns) -> T + Send,
     ) -> Outcome<Vec<T>> {
@@ -117,7 +191,7 @@ impl<'c> Step<'c> {
     /// The first row of a statement.
     pub(crate) async fn first<T>(
         &mut self,
-        sql: impl Into<Sql>,
+        sql: impl Into<Sql> + Send,
         values: Vec<Value>,
         read: impl Fn(&Columns) -> T + Send,
     ) -> Outcome<Option<T>> {
@@ -126,19 +200,19 @@ impl<'c> Step<'c> {
     }
 
     /// The first column of the first row, if there is one and it is not null.
-    pub(crate) async fn number(&mut self, sql: impl Into<Sql>, values: Vec<Value>) -> Outcome<Option<i64>> {
+    pub(crate) async fn number(&mut self, sql: impl Into<Sql> + Send, values: Vec<Value>) -> Outcome<Option<i64>> {
         Ok(self.first(sql, values, Columns::int_or_null).await?.flatten())
     }
 
     /// The answer of a statement that asks whether something is so.
-    pub(crate) async fn holds(&mut self, sql: impl Into<Sql>, values: Vec<Value>) -> Outcome<bool> {
+    pub(crate) async fn holds(&mut self, sql: impl Into<Sql> + Send, values: Vec<Value>) -> Outcome<bool> {
         Ok(self.number(sql, values).await?.is_some_and(|answer| answer != 0))
     }
 
     /// All rows of a statement as flat rows.
     pub(crate) async fn rows<T: FromColumns>(
         &mut self,
-        sql: impl Into<Sql>,
+        sql: impl Into<Sql> + Send,
         values: Vec<Value>,
     ) -> Outcome<Vec<Read<T>>> {
         Ok(self.raw(sql, values).await?.into_iter().map(T::from_row).collect())
@@ -147,7 +221,7 @@ impl<'c> Step<'c> {
     /// The first row of a statement as a flat row.
     pub(crate) async fn row<T: FromColumns>(
         &mut self,
-        sql: impl Into<Sql>,
+        sql: impl Into<Sql> + Send,
         values: Vec<Value>,
     ) -> Outcome<Option<Read<T>>> {
         Ok(self.rows(sql, values).await?.into_iter().next())
@@ -175,6 +249,21 @@ impl<'c> Step<'c> {
     /// Begins a part of the step that can be undone by itself.
     pub(crate) async fn begin_part(&mut self) -> Outcome<()> {
         self.control(sql::SAVEPOINT).await
+    }
+
+    /// Begins a part of a transaction that is not this store's own.
+    pub(crate) async fn begin_users_part(&mut self) -> Outcome<()> {
+        self.control(sql::USERS_SAVEPOINT).await
+    }
+
+    /// Ends it, and keeps what it wrote.
+    pub(crate) async fn keep_users_part(&mut self) -> Outcome<()> {
+        self.control(sql::USERS_SAVEPOINT_KEEP).await
+    }
+
+    /// Ends it, and keeps nothing.
+    pub(crate) async fn undo_users_part(&mut self) -> Outcome<()> {
+        self.control(sql::USERS_SAVEPOINT_UNDO).await
     }
 
     /// Ends such a part: undoes it if it failed, and answers what it answered.

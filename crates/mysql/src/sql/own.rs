@@ -32,6 +32,14 @@ pub(crate) const SERVER: &str = "
 SELECT VERSION(), @@GLOBAL.read_only, @@GLOBAL.log_bin, @@GLOBAL.binlog_format, IFNULL(DATABASE(), ''),
   CONCAT(@@hostname, ':', @@port, '/', IFNULL(DATABASE(), ''))";
 
+/// The same name, of the connection of a transaction that is not this store's own.
+pub(crate) const DATABASE: &str = "SELECT CONCAT(@@hostname, ':', @@port, '/', IFNULL(DATABASE(), ''))";
+
+/// A part of such a transaction; the name is another one than that of the parts of a step, which may be within it.
+pub(crate) const USERS_SAVEPOINT: &str = "SAVEPOINT punctual_step";
+pub(crate) const USERS_SAVEPOINT_KEEP: &str = "RELEASE SAVEPOINT punctual_step";
+pub(crate) const USERS_SAVEPOINT_UNDO: &str = "ROLLBACK TO SAVEPOINT punctual_step";
+
 /// Whether a connection answers.
 pub(crate) const PING: &str = "DO 1";
 
@@ -44,8 +52,8 @@ pub(crate) const PAUSE: &str = "DO SLEEP(? * (1 + RAND()) / 1000000)";
 /// Replaces a job that FIND_JOB has locked, by primary key.
 pub(crate) const UPDATE_JOB: &str = "
 UPDATE punctual_job SET id = ?, group_name = ?, name = ?, kind = ?, description = ?, spec = ?, payload_codec = ?,
-  payload_version = ?, payload_data = ?, priority = ?, durable = ?, set_name = ?, rev = ?, created_us = ?, slot_key = ?
-WHERE id = ?";
+  payload_version = ?, payload_data = ?, priority = ?, durable = ?, set_name = ?, rev = ?, created_us = ?, slot_key = ?,
+  slot_limit = ? WHERE id = ?";
 
 /// What a trigger copies from its job, locked shared by primary key, so that the job stays as it is until the trigger is
 /// in. Zero rows: there is no such job.
@@ -112,6 +120,33 @@ pub(crate) const EPOCH: &str = "SELECT value FROM punctual_meta WHERE name = 'ep
 
 // ---- the life of a firing ----
 
+/// Wins a trigger for a plan, by primary key, where claims are made by conditional writes: the counters grow here. Zero
+/// rows: the plan is lost.
+pub(crate) const CAS_TRIGGER: &str = "
+UPDATE punctual_trigger SET rev = rev + 1, fire_seq = fire_seq + 1
+WHERE id = ? AND rev = ? AND fire_seq = ? AND state = 1";
+
+/// The generations of triggers that were won, by primary key.
+pub(crate) const GENERATIONS: &str = concat!(
+    "SELECT t.id, t.generation FROM ",
+    numbers!(),
+    " STRAIGHT_JOIN punctual_trigger t FORCE INDEX (PRIMARY) ON t.id = k.id"
+);
+
+/// Moves triggers on that were won, by primary key.
+pub(crate) const PATCH_WON_TRIGGER: &str = patch_trigger!();
+
+/// Wins a ready row, by primary key, where claims are made by conditional writes. Its fence grows already here: if there
+/// is no slot for it, one number is left out. Zero rows: somebody else has it.
+pub(crate) const CAS_READY: &str =
+    "UPDATE punctual_execution SET fence = fence + 1 WHERE id = ? AND state = 1 AND wake_us <= ?";
+
+/// Ready rows that were won, by primary key.
+pub(crate) const WON_READY: &str = concat!(
+    "SELECT e.id, e.slot_key, e.slot_limit, e.fence FROM ",
+    live_rows!()
+);
+
 /// The next urgency of ready rows after a given one, for each kind, with its earliest wake: one probe of execution_ready
 /// each. So rows of one urgency are skipped in one step, however many of them wait for their time.
 pub(crate) const LEVELS: &str = "[[(
@@ -137,6 +172,10 @@ pub(crate) const MAKE_LOCK: &str = "
 INSERT INTO punctual_slot (slot_key, n, exec_id, fence_seq) VALUES (?, 0, NULL, 0)
 ON DUPLICATE KEY UPDATE fence_seq = fence_seq";
 
+/// The floor under the fences of slots, by primary key. Whoever deletes slots has raised it, and holds the locks of their
+/// keys until that is committed.
+pub(crate) const SLOT_FLOOR: &str = "SELECT value FROM punctual_meta WHERE name = 'slot_floor'";
+
 /// Makes slots that are held from the beginning. Their keys are locked, so nobody else makes them.
 pub(crate) const MAKE_SLOT: &str =
     "INSERT INTO punctual_slot (slot_key, n, exec_id, fence_seq) VALUES [[(?, ?, ?, ?)||, ]]";
@@ -160,7 +199,22 @@ pub(crate) const LOCK_PARKED_TRIGGERS: &str = concat!(
 FOR UPDATE SKIP LOCKED"
 );
 
+/// The highest fence that was seen of a lock, locked by primary key, which is what makes claims within it wait for each
+/// other. Zero rows: none was.
+pub(crate) const LOCK_GUARD: &str = "SELECT fence FROM punctual_lock_guard WHERE name = ? FOR UPDATE";
+
+/// Remembers the first fence of a lock. A breach of its key means that another claim was faster.
+pub(crate) const MAKE_GUARD: &str = "INSERT INTO punctual_lock_guard (name, fence) VALUES (?, ?)";
+
 // ---- upkeep ----
+
+/// The same as WAITING_KEYS of triggers, by trigger_parked; the limit is the highest that a job of the key has, by
+/// job_slot.
+pub(crate) const WAITING_KEYS_OF_TRIGGERS: &str = "
+SELECT t.slot_key, (SELECT MAX(j.slot_limit) FROM punctual_job j WHERE j.slot_key = t.slot_key),
+  (SELECT COUNT(*) FROM punctual_slot s WHERE s.slot_key = t.slot_key AND s.exec_id IS NOT NULL)
+FROM punctual_trigger t FORCE INDEX (trigger_parked)
+WHERE t.parked = 1 AND t.slot_key > ? ORDER BY t.slot_key LIMIT 1";
 
 /// Old history, by history_ended.
 pub(crate) const OLD_HISTORY: &str =
@@ -178,10 +232,14 @@ SELECT group_name, name FROM punctual_mark WHERE written_us < ? ORDER BY group_n
 /// Slots that nobody holds or waits for, the row that is its key's lock last. Scans slots once, and for each of their keys
 /// looks for live rows and triggers that need it.
 pub(crate) const OLD_SLOTS: &str = "
-SELECT s.slot_key, s.n, s.fence_seq FROM punctual_slot s WHERE s.exec_id IS NULL
+SELECT s.slot_key, s.n FROM punctual_slot s WHERE s.exec_id IS NULL
   AND s.slot_key NOT IN (SELECT e.slot_key FROM punctual_execution e WHERE e.slot_key IS NOT NULL)
   AND s.slot_key NOT IN (SELECT t.slot_key FROM punctual_trigger t WHERE t.parked = 1 AND t.slot_key IS NOT NULL)
 ORDER BY s.slot_key, s.n DESC LIMIT ?";
+
+/// The fence of a slot that nobody holds, by primary key; its key is locked. Zero rows: it is held, or gone.
+pub(crate) const IDLE_SLOT: &str =
+    "SELECT fence_seq FROM punctual_slot WHERE slot_key = ? AND n = ? AND exec_id IS NULL";
 
 // ---- locks ----
 
