@@ -141,9 +141,9 @@ pub(crate) const PATCH_WON_TRIGGER: &str = patch_trigger!();
 pub(crate) const CAS_READY: &str =
     "UPDATE punctual_execution SET fence = fence + 1 WHERE id = ? AND state = 1 AND wake_us <= ?";
 
-/// Ready rows that were won, by primary key.
+/// Ready rows that were won, with the fence that they had, by primary key.
 pub(crate) const WON_READY: &str = concat!(
-    "SELECT e.id, e.slot_key, e.slot_limit, e.fence FROM ",
+    "SELECT e.id, e.slot_key, e.slot_limit, e.fence - 1 FROM ",
     live_rows!()
 );
 
