@@ -87,7 +87,7 @@ SELECT COUNT(*) FROM information_schema.tables
 WHERE table_schema = DATABASE() AND table_name = 'punctual_definition_set'
 
 -- step: job
--- `slot_key` and `slot_limit` are the concurrency key and limit of `spec`; triggers keep a copy of the key.
+-- `slot_key` is the concurrency key of `spec`; triggers keep a copy of it.
 CREATE TABLE punctual_job (
   id              BIGINT NOT NULL PRIMARY KEY,
   group_name      VARBINARY(200) NOT NULL,
@@ -103,8 +103,7 @@ CREATE TABLE punctual_job (
   set_name        VARBINARY(512),
   rev             BIGINT NOT NULL,
   created_us      BIGINT NOT NULL,
-  slot_key        VARBINARY(410),
-  slot_limit      BIGINT
+  slot_key        VARBINARY(410)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
 -- probe:
 SELECT COUNT(*) FROM information_schema.tables
@@ -310,16 +309,6 @@ CREATE UNIQUE INDEX slot_holder ON punctual_slot (exec_id)
 -- probe:
 SELECT COUNT(*) FROM information_schema.statistics
 WHERE table_schema = DATABASE() AND table_name = 'punctual_slot' AND index_name = 'slot_holder'
-
--- step: lock_guard
--- The highest fence that a claim within each lock came with; smaller ones are refused.
-CREATE TABLE punctual_lock_guard (
-  name  VARBINARY(200) NOT NULL PRIMARY KEY,
-  fence BIGINT NOT NULL
-) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
--- probe:
-SELECT COUNT(*) FROM information_schema.tables
-WHERE table_schema = DATABASE() AND table_name = 'punctual_lock_guard'
 
 -- step: history
 -- Append only. Outcome: 1 succeeded, 2 failed, 3 cancelled, 4 lost, 5 skipped. Reason: 1 misfire, 2 overlap.

@@ -64,8 +64,7 @@ CREATE TABLE definition_set (
 ) STRICT, WITHOUT ROWID
 
 -- step: job
--- `slot_key` and `slot_limit` are the concurrency key and limit of `spec`, so that whoever frees a slot finds the triggers
--- that wait for it.
+-- `slot_key` is the concurrency key of `spec`, so that whoever frees a slot finds the triggers that wait for it.
 CREATE TABLE job (
   id              INTEGER NOT NULL PRIMARY KEY,
   group_name      TEXT    NOT NULL,
@@ -81,8 +80,7 @@ CREATE TABLE job (
   set_name        TEXT,
   rev             INTEGER NOT NULL,
   created_us      INTEGER NOT NULL,
-  slot_key        TEXT,
-  slot_limit      INTEGER
+  slot_key        TEXT
 ) STRICT
 
 -- step: job_key
@@ -220,13 +218,6 @@ CREATE TABLE slot (
 
 -- step: slot_holder
 CREATE UNIQUE INDEX slot_holder ON slot (exec_id) WHERE exec_id IS NOT NULL
-
--- step: lock_guard
--- The highest fence that a claim within each lock came with; smaller ones are refused.
-CREATE TABLE lock_guard (
-  name  TEXT    NOT NULL PRIMARY KEY,
-  fence INTEGER NOT NULL
-) STRICT, WITHOUT ROWID
 
 -- step: history
 -- Append only. Outcome: 1 succeeded, 2 failed, 3 cancelled, 4 lost, 5 skipped. Reason: 1 misfire, 2 overlap.

@@ -4,7 +4,13 @@
 //! `punctual_core::migrate`; the rules for writing a migration are in this crate's `README.md`.
 
 /// The migrations of SQLite, as pairs of file name and text, in order.
-pub const SQLITE: &[(&str, &str)] = &[("0001_init.sql", include_str!("../sqlite/0001_init.sql"))];
+pub const SQLITE: &[(&str, &str)] = &[
+    ("0001_init.sql", include_str!("../sqlite/0001_init.sql")),
+    ("0002_queues.sql", include_str!("../sqlite/0002_queues.sql")),
+];
 
 /// The migrations of MySQL and MariaDB, as pairs of file name and text, in order.
-pub const MYSQL: &[(&str, &str)] = &[("0001_init.sql", include_str!("../mysql/0001_init.sql"))];
+pub const MYSQL: &[(&str, &str)] = &[
+    ("0001_init.sql", include_str!("../mysql/0001_init.sql")),
+    ("0002_queues.sql", include_str!("../mysql/0002_queues.sql")),
+];

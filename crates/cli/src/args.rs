@@ -118,16 +118,21 @@ pub(crate) struct NextArgs {
     #[arg(required = true, value_name = "EXPR")]
     pub(crate) expression: Vec<String>,
     /// Take the trigger with this key out of a schedule file.
-    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["unix", "calendar"])]
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["unix", "through"])]
     pub(crate) file: Option<PathBuf>,
     /// The time zone of the expression and of what is shown; UTC, or that of the trigger, unless given.
     #[arg(long)]
     pub(crate) zone: Option<String>,
     /// Leave out the all-day events of this iCalendar file.
-    #[arg(long, value_name = "FILE.ics")]
+    #[arg(long, value_name = "FILE.ics", group = "through")]
     pub(crate) calendar: Option<PathBuf>,
+    /// Look through the calendar of this name in the database.
+    #[arg(long, value_name = "NAME", group = "through")]
+    pub(crate) stored_calendar: Option<String>,
+    #[command(flatten)]
+    pub(crate) db: Db,
     /// What becomes of instants on days that are left out.
-    #[arg(long, value_enum, default_value_t = Excluded::Skip, value_name = "RULE", requires = "calendar")]
+    #[arg(long, value_enum, default_value_t = Excluded::Skip, value_name = "RULE", requires = "through")]
     pub(crate) when_excluded: Excluded,
     /// Read the expression in the five-field dialect of Unix.
     #[arg(long)]

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         Command::Run(args) => block(Builder::new_multi_thread(), run::run(args)),
         #[cfg(feature = "sqlite")]
         Command::Demo(args) => block(Builder::new_current_thread(), demo::run(args)),
-        Command::Next(args) => done(look::next(&args)),
+        Command::Next(args) => look(look::next(args)),
         Command::List(args) => look(look::list(args)),
         Command::Show(args) => look(look::show(args)),
         Command::History(args) => look(look::history(args)),

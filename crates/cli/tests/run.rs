@@ -194,6 +194,102 @@ fn a_changed_file_is_applied_on_sighup_and_a_broken_one_is_not() {
     assert_eq!(keys, ["default/new"]);
 }
 
+/// A job for each second that its calendar lets through.
+fn seconds_but(left_out: &str, revision: u32) -> String {
+    format!(
+        "revision = {revision}\n[calendar.some]\ncron = \"{left_out} * * * * ?\"\n\
+         [job.tick]\nshell = \"true\"\ncron = \"* * * * * ?\"\ncalendar = \"some\"\n"
+    )
+}
+
+#[test]
+fn a_calendar_of_the_file_leaves_seconds_out_and_a_new_one_others() {
+    let place = Place::new(&seconds_but("0/2", 1));
+    let mut node = place.node(&[]);
+    let second = |event: &Value| event["work"]["scheduled"].as_i64().unwrap() / 1_000_000;
+    for _ in 0..3 {
+        assert_eq!(second(&node.until(settled("default/tick"))) % 2, 1);
+    }
+    place.write("jobs.toml", seconds_but("1/2", 2));
+    node.signal(Signal::HUP);
+    // What was claimed under the old calendar still ends.
+    for _ in 0..3 {
+        node.until(|event| settled("default/tick")(event) && second(event) % 2 == 0);
+    }
+    assert!(node.shut_down().success());
+
+    // What a calendar leaves out is no instant: nothing is recorded about it, not even that it was skipped.
+    let history = place.json(&["history", "--json"]);
+    let rows = history.as_array().unwrap();
+    assert!(rows.iter().all(|row| row["outcome"] == "succeeded"), "{history}");
+    let mut times: Vec<i64> = rows.iter().map(|row| row["scheduled"].as_i64().unwrap() / 1_000_000).collect();
+    times.sort_unstable();
+    let change = times.iter().position(|second| second % 2 == 0).unwrap();
+    assert!(change >= 3 && times.len() >= change + 3, "{times:?}");
+    let (odd, even) = times.split_at(change);
+    for part in [odd, even] {
+        assert!(part.windows(2).all(|pair| pair[1] - pair[0] == 2), "{times:?}");
+    }
+}
+
+#[test]
+fn a_calendar_is_listed_shown_and_looked_through() {
+    let place = Place::new(
+        "revision = 1\n[calendar.holidays]\nannual = [\"12-25\", \"12-26\"]\n\
+         [job.report]\nshell = \"true\"\ncron = \"0 0 9 ? 12 *\"\ncalendar = \"holidays\"\nwhen_excluded = \"after\"\n\
+         [job.plain]\nshell = \"true\"\ncron = \"0 0 9 25 12 ? *\"\n\
+         [job.left-out]\nshell = \"true\"\ncron = \"0 0 9 25-27 12 ? *\"\ncalendar = \"holidays\"\n",
+    );
+    let mut node = place.node(&[]);
+    node.event("joined");
+    assert!(node.shut_down().success());
+
+    let listed = place.json(&["list", "--json"]);
+    let listed: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["key"].as_str().unwrap(), row["calendar"].as_str(), row["when_excluded"].as_str()))
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            ("default/left-out", Some("holidays"), Some("skip")),
+            ("default/plain", None, None),
+            ("default/report", Some("holidays"), Some("after")),
+        ]
+    );
+    let shown = text(&place.run(&["list"]).stdout);
+    assert!(shown.contains("CALENDAR") && shown.matches("holidays").count() == 2, "{shown}");
+
+    let shown = text(&place.run(&["show", "report"]).stdout);
+    assert!(shown.contains("holidays; what it leaves out is moved to the day after"), "{shown}");
+    let shown = place.json(&["show", "left-out", "--json"]);
+    let upcoming: Vec<&str> =
+        shown["triggers"][0]["upcoming"].as_array().unwrap().iter().map(|at| at.as_str().unwrap()).collect();
+    assert_eq!(upcoming.len(), 5);
+    assert!(upcoming.iter().all(|at| at.contains("-12-27T09:00:00")), "{upcoming:?}");
+
+    // The file and the database say the same.
+    let fates = |arguments: &[&str]| {
+        let all = [&["next"], arguments, &["-n", "1", "--after", "2026-12-24T12:00:00", "--json"]].concat();
+        let answer = place.json(&all);
+        let times = answer["times"].as_array().unwrap().iter();
+        times.map(|time| format!("{} {}", time["local"], time["fate"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    let of_the_file = fates(&["--file", "jobs.toml", "left-out"]);
+    assert_eq!(
+        of_the_file,
+        ["2026-12-25 09:00:00 excluded", "2026-12-26 09:00:00 excluded", "2026-12-27 09:00:00 fires"]
+    );
+    assert_eq!(fates(&["0 0 9 25-27 12 ? *", "--stored-calendar", "holidays"]), of_the_file);
+    let moved = fates(&["0 0 9 25 12 ? *", "--stored-calendar", "holidays", "--when-excluded", "after"]);
+    assert_eq!(moved, ["2026-12-25 09:00:00 excluded", "2026-12-27 09:00:00 moved"]);
+    let unknown = place.run(&["next", "@daily", "--stored-calendar", "holiday"]);
+    assert_eq!(unknown.status.code(), Some(5));
+    assert!(text(&unknown.stderr).contains("did you mean holidays?"), "{}", text(&unknown.stderr));
+}
+
 #[test]
 fn two_versions_of_a_file_that_restart_in_turn_write_once_each() {
     let version = |revision: u32| {

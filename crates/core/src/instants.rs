@@ -5,6 +5,7 @@ use crate::calendar::{Calendar, Filter, WhenExcluded};
 use crate::error::Result;
 use crate::misfire::MisfirePolicy;
 use crate::quartz::{Instruction, Position, Progress, Trigger};
+use crate::schedule::Schedule;
 use crate::time::Timestamp;
 use crate::trigger::TriggerSpec;
 use crate::zone::Zone;
@@ -109,9 +110,18 @@ impl<'a> Instants<'a> {
 
     /// The first instant of a trigger created at `now`, strictly after `last`, the last instant that an earlier
     /// trigger of the same key consumed.
+    ///
+    /// By the rules of Quartz too a trigger that names no beginning begins after `now`.
     pub fn first(&self, now: Timestamp, last: Option<Timestamp>) -> Option<Timestamp> {
+        let names_its_beginning = self.spec.start.is_some()
+            || match &self.spec.schedule {
+                Schedule::Cron(_) => false,
+                Schedule::Daily(daily) => daily.repeat().is_some(),
+                _ => true,
+            };
         match (&self.quartz, last) {
-            (Some((_, trigger)), None) => trigger.first(self.calendar()).next,
+            (Some((_, trigger)), None) if names_its_beginning => trigger.first(self.calendar()).next,
+            (Some(_), None) => self.next_after(now),
             _ => match (self.spec.first(now, last), &self.calendar) {
                 (Some(first), Some(_)) => self.next_after(first.minus(std::time::Duration::from_micros(1))),
                 (first, _) => first,
@@ -135,5 +145,32 @@ impl<'a> Instants<'a> {
 
     fn is_plain(&self) -> bool {
         self.calendar.is_none() && self.quartz.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::{Cron, Daily, Once};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_030);
+
+    fn first(schedule: impl Into<Schedule>, start: Option<Timestamp>) -> Option<Timestamp> {
+        let misfire = MisfirePolicy::Quartz { instruction: Instruction::Smart };
+        let spec = TriggerSpec { misfire, start, ..TriggerSpec::new(schedule.into()) };
+        Instants::of(&spec).unwrap().first(NOW, None)
+    }
+
+    #[test]
+    fn a_trigger_of_quartz_without_a_beginning_begins_now() {
+        let minutes = || Cron::quartz("0 * * * * ?", Zone::utc()).unwrap();
+        let hours = || Daily::new(3_600, Zone::utc()).unwrap();
+        assert_eq!(first(minutes(), None), Some(Timestamp::from_secs(1_800_000_060)));
+        assert_eq!(first(hours(), None), Some(Timestamp::from_secs(1_800_003_600)));
+        // What names its beginning begins there, even in the past.
+        let past = Timestamp::from_secs(1_700_000_040);
+        assert_eq!(first(minutes(), Some(past)), Some(past));
+        assert_eq!(first(hours().repeating(3, past), None), Some(Timestamp::from_secs(1_700_002_800)));
+        assert_eq!(first(Once::new(past), None), Some(past));
     }
 }

@@ -46,6 +46,7 @@
 
 #[doc(inline)]
 pub use punctual_core as core;
+pub use punctual_core::calendar::{Calendar, WhenExcluded};
 pub use punctual_core::job::{
     Backoff, Concurrency, ExecutionSpec, OnLeaseLoss, OnNodeLoss, RetryPolicy, WhenBusy,
 };

@@ -6,10 +6,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use punctual_core::execution::{JobRef, Occurrence};
+use punctual_core::execution::Execution;
+use punctual_core::protocol::finish;
 use punctual_core::quartz::CatchUp;
+use punctual_core::store::SettlePlan;
 use punctual_core::{ExecutionId, Fence, JobKey, Kind, NodeId, Timestamp, TriggerKey};
 use tokio::sync::watch;
+
+use crate::node::Node;
 
 /// Why a body should stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,23 +39,14 @@ pub struct Context {
 }
 
 pub(crate) struct Inner {
-    pub(crate) id: ExecutionId,
-    pub(crate) kind: Kind,
-    pub(crate) job: Option<JobRef>,
-    pub(crate) occurrence: Option<Occurrence>,
-    pub(crate) node: NodeId,
-    pub(crate) attempt: u32,
-    pub(crate) losses: u32,
-    pub(crate) fence: Fence,
+    pub(crate) row: Arc<Execution>,
+    pub(crate) owner: NodeId,
     pub(crate) epoch: u32,
-    pub(crate) scheduled: Timestamp,
     pub(crate) started: Timestamp,
-    pub(crate) slot: Option<Box<str>>,
-    pub(crate) catch_up: Option<CatchUp>,
     pub(crate) stops_on_lease_loss: bool,
-    pub(crate) states: Arc<States>,
     pub(crate) stop: watch::Receiver<Option<StopReason>>,
     pub(crate) lease: watch::Receiver<punctual_core::BootInstant>,
+    pub(crate) node: Arc<Node>,
 }
 
 impl Context {
@@ -61,63 +56,63 @@ impl Context {
 
     /// The execution; the same over all attempts, so it serves as an idempotency key.
     pub fn execution_id(&self) -> ExecutionId {
-        self.inner.id
+        self.inner.row.id
     }
 
     /// The kind under which the handler is registered.
     pub fn kind(&self) -> &Kind {
-        &self.inner.kind
+        &self.inner.row.kind
     }
 
     /// The stored job, if the execution belongs to one.
     pub fn job(&self) -> Option<&JobKey> {
-        self.inner.job.as_ref().map(|job| &job.key)
+        self.inner.row.job.as_ref().map(|job| &job.key)
     }
 
     /// The trigger, if the execution is a firing.
     pub fn trigger(&self) -> Option<&TriggerKey> {
-        self.inner.occurrence.as_ref().map(|occurrence| &occurrence.key)
+        self.inner.row.occurrence.as_ref().map(|occurrence| &occurrence.key)
     }
 
     /// The generation of the trigger's definition, if the execution is a firing.
     pub fn generation(&self) -> Option<i64> {
-        self.inner.occurrence.as_ref().map(|occurrence| occurrence.generation)
+        self.inner.row.occurrence.as_ref().map(|occurrence| occurrence.generation)
     }
 
     /// The node that runs the attempt.
     pub fn node(&self) -> NodeId {
-        self.inner.node
+        self.inner.owner
     }
 
     /// The number of the attempt, from 1.
     pub fn attempt(&self) -> u32 {
-        self.inner.attempt
+        self.inner.row.attempt
     }
 
     /// Whether an earlier attempt was lost with its node, so that its effects may be there in part.
     pub fn recovering(&self) -> bool {
-        self.inner.losses > 0
+        self.inner.row.losses > 0
     }
 
     /// The fence of this attempt within the database.
     pub fn fence(&self) -> Fence {
-        self.inner.fence
+        self.inner.row.fence
     }
 
     /// The fence to hand to a resource outside the database, which should refuse any smaller one. It grows with every
     /// hand-over of the execution and, for exclusive work, over all executions of its key.
     pub fn fencing_token(&self) -> u64 {
-        self.inner.fence.token(self.inner.epoch)
+        self.inner.row.fence.token(self.inner.epoch)
     }
 
     /// The key of the concurrency limit that the attempt is under.
     pub fn concurrency_key(&self) -> Option<&str> {
-        self.inner.slot.as_deref()
+        self.inner.row.slot.as_ref().map(|slot| &*slot.key)
     }
 
     /// The instant that the schedule names; for enqueued work, when it was asked to run.
     pub fn scheduled_at(&self) -> DateTime<Utc> {
-        self.inner.scheduled.into()
+        self.inner.row.scheduled.into()
     }
 
     /// When the attempt began, on the store's clock as the node knows it.
@@ -127,13 +122,23 @@ impl Context {
 
     /// How much later than scheduled the attempt began.
     pub fn lateness(&self) -> std::time::Duration {
-        self.inner.started.since(self.inner.scheduled)
+        self.inner.started.since(self.inner.row.scheduled)
     }
 
     /// Which of the late instants this is that the trigger catches up with, `k` of `n`; `None` if it was not late when it
     /// was claimed, or is no firing. The same over all attempts. Instants that become late meanwhile make `n` grow.
     pub fn catch_up(&self) -> Option<CatchUp> {
-        self.inner.catch_up
+        self.inner.row.catch_up
+    }
+
+    /// What ends this execution with success, to be written in a transaction of the handler's own: `complete_in` of the
+    /// store takes it. What the work has done and the fact that it is done are then committed together, or not at all.
+    ///
+    /// Call it last, commit, and return `Ok`. If the store answers that the work belongs to another node by now
+    /// ([`SettleOutcome::Fenced`](punctual_core::store::SettleOutcome::Fenced)), roll back.
+    pub fn completion(&self, output: Option<&str>) -> SettlePlan {
+        let Inner { row, owner, started, node, .. } = &*self.inner;
+        finish::succeed(row, *owner, *started, node.store_time(), output)
     }
 
     /// Why the body should stop, if it should.
@@ -177,17 +182,17 @@ impl Context {
     }
 
     pub(crate) fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.inner.states.get(&TypeId::of::<T>()).cloned()?.downcast().ok()
+        self.inner.node.states.get(&TypeId::of::<T>()).cloned()?.downcast().ok()
     }
 }
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("execution_id", &self.inner.id)
-            .field("kind", &self.inner.kind)
-            .field("attempt", &self.inner.attempt)
-            .field("fence", &self.inner.fence)
+            .field("execution_id", &self.inner.row.id)
+            .field("kind", &self.inner.row.kind)
+            .field("attempt", &self.inner.row.attempt)
+            .field("fence", &self.inner.row.fence)
             .finish_non_exhaustive()
     }
 }

@@ -1,20 +1,20 @@
 //! What an application asks for, word by word: `schedule(…).cron(…).key(…)`, `enqueue(…).after(…)`.
 
+mod enqueue;
+
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use punctual_core::execution::{NewExecution, Slot};
+use punctual_core::calendar::WhenExcluded;
 use punctual_core::job::{Concurrency, ExecutionSpec, OnNodeLoss, Payload, RetryPolicy, WhenBusy};
 use punctual_core::protocol::define::{JobDefinition, TriggerDefinition};
 use punctual_core::schedule::{CalendarInterval, CalendarUnit, Clocks, Cron, Daily, Dst, Every, Once};
-use punctual_core::store::{Applied, Enqueue};
-use punctual_core::trigger::TriggerSpec;
-use punctual_core::{
-    Error, ExecutionId, JobKey, Kind, MisfirePolicy, Result, Schedule, Timestamp, TriggerKey, Zone,
-};
+use punctual_core::trigger::{DEFAULT_TOLERANCE, TriggerSpec};
+use punctual_core::{Error, JobKey, Kind, MisfirePolicy, Result, Schedule, Timestamp, TriggerKey, Zone};
 
+pub use self::enqueue::{EnqueueMany, EnqueueRequest};
 use crate::handler::{self, Job};
 use crate::scheduler::Scheduler;
 
@@ -71,6 +71,8 @@ struct Window {
     end: Option<Timestamp>,
     misfire: MisfirePolicy,
     tolerance: Option<Duration>,
+    calendar: Option<Box<str>>,
+    when_excluded: WhenExcluded,
 }
 
 impl<'a> ScheduleRequest<'a> {
@@ -180,6 +182,25 @@ impl<'a> ScheduleRequest<'a> {
         self
     }
 
+    /// Sees the instants through a stored calendar: what it excludes does not fire. A later change of the calendar
+    /// concerns all triggers that name it.
+    ///
+    /// The calendar is named as [`Scheduler::put_calendar`] stored it; awaiting the request is `NotFound` if there is
+    /// none.
+    pub fn calendar(mut self, name: &str) -> Self {
+        self.spec.calendar = Some(name.into());
+        self
+    }
+
+    /// What becomes of an instant that the calendar excludes: left out by default, or moved to the business day before
+    /// or after, at the same time of day in the schedule's zone.
+    ///
+    /// Awaiting the request is `Invalid` if instants are to be moved and there is no calendar, or one of parts of days.
+    pub fn when_excluded(mut self, rule: WhenExcluded) -> Self {
+        self.spec.when_excluded = rule;
+        self
+    }
+
     /// At most one execution of this job at once, anywhere in the cluster.
     pub fn exclusive(mut self, when_busy: WhenBusy) -> Self {
         self.exclusive = Some(when_busy);
@@ -253,13 +274,9 @@ impl<'a> ScheduleRequest<'a> {
             Some(dst) => with_dst(schedule, dst)?,
             None => schedule,
         };
-        let mut spec = TriggerSpec::new(schedule);
-        spec.start = self.spec.start;
-        spec.end = self.spec.end;
-        spec.misfire = self.spec.misfire;
-        if let Some(tolerance) = self.spec.tolerance {
-            spec.tolerance = tolerance;
-        }
+        let Window { start, end, misfire, tolerance, calendar, when_excluded } = self.spec;
+        let tolerance = tolerance.unwrap_or(DEFAULT_TOLERANCE);
+        let spec = TriggerSpec { schedule, start, end, misfire, tolerance, calendar, when_excluded };
         let job = JobDefinition {
             key: job_key.clone(),
             kind: work.kind,
@@ -305,175 +322,5 @@ impl<'a> IntoFuture for ScheduleRequest<'a> {
             scheduler.put(&job, &trigger).await?;
             Ok(trigger.key)
         })
-    }
-}
-
-/// When enqueued work runs.
-#[derive(Clone, Copy, Debug)]
-enum Due {
-    After(Duration),
-    At(Timestamp),
-}
-
-/// A job on its way into the queue. Await it to write it.
-#[derive(Debug)]
-#[must_use = "nothing is enqueued until the request is awaited"]
-pub struct EnqueueRequest<'a> {
-    scheduler: &'a Scheduler,
-    work: Result<Work>,
-    due: Due,
-}
-
-impl<'a> EnqueueRequest<'a> {
-    pub(crate) fn new<J: Job>(scheduler: &'a Scheduler, job: &J) -> Self {
-        Self { scheduler, work: Work::of(job), due: Due::After(Duration::ZERO) }
-    }
-
-    fn work(mut self, change: impl FnOnce(&mut Work)) -> Self {
-        if let Ok(work) = &mut self.work {
-            change(work);
-        }
-        self
-    }
-
-    /// Runs it this long after the store's now.
-    pub fn after(mut self, span: Duration) -> Self {
-        self.due = Due::After(span);
-        self
-    }
-
-    /// Runs it at this instant of the store's clock.
-    pub fn at(mut self, at: DateTime<Utc>) -> Self {
-        self.due = Due::At(at.into());
-        self
-    }
-
-    /// Higher starts first among what is due.
-    pub fn priority(self, priority: i32) -> Self {
-        self.work(|work| work.priority = priority)
-    }
-
-    /// Attempts and delays.
-    pub fn retry(self, policy: RetryPolicy) -> Self {
-        self.work(|work| work.rules.retry = policy)
-    }
-
-    /// The longest an attempt may take.
-    pub fn timeout(self, span: Duration) -> Self {
-        self.work(|work| work.rules.timeout = Some(span))
-    }
-
-    /// What happens if the node dies.
-    pub fn on_node_loss(self, policy: OnNodeLoss) -> Self {
-        self.work(|work| work.rules.on_node_loss = policy)
-    }
-
-    /// At most `limit` executions that share `key` at once, anywhere in the cluster; the rest waits.
-    pub fn limit(self, key: &str, limit: u32) -> Self {
-        let when_busy = WhenBusy::Queue;
-        self.work(|work| work.rules.concurrency = Some(Concurrency { key: key.into(), limit, when_busy }))
-    }
-}
-
-impl<'a> IntoFuture for EnqueueRequest<'a> {
-    type Output = Result<ExecutionId>;
-    type IntoFuture = Answer<'a, ExecutionId>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let enqueue = row(self.scheduler, self.work?, self.due)?;
-            let id = enqueue.execution.id;
-            self.scheduler.put_work(vec![enqueue]).await?;
-            Ok(id)
-        })
-    }
-}
-
-/// Many jobs on their way into the queue. Await it to write them, all or none.
-#[derive(Debug)]
-#[must_use = "nothing is enqueued until the request is awaited"]
-pub struct EnqueueMany<'a> {
-    scheduler: &'a Scheduler,
-    work: Result<Vec<Work>>,
-    due: Due,
-}
-
-impl<'a> EnqueueMany<'a> {
-    pub(crate) fn new<J: Job>(scheduler: &'a Scheduler, jobs: impl IntoIterator<Item = J>) -> Self {
-        let work = jobs.into_iter().map(|job| Work::of(&job)).collect();
-        Self { scheduler, work, due: Due::After(Duration::ZERO) }
-    }
-
-    /// Runs them this long after the store's now.
-    pub fn after(mut self, span: Duration) -> Self {
-        self.due = Due::After(span);
-        self
-    }
-
-    /// Runs them at this instant of the store's clock.
-    pub fn at(mut self, at: DateTime<Utc>) -> Self {
-        self.due = Due::At(at.into());
-        self
-    }
-
-    /// Higher starts first among what is due.
-    pub fn priority(mut self, priority: i32) -> Self {
-        if let Ok(work) = &mut self.work {
-            work.iter_mut().for_each(|work| work.priority = priority);
-        }
-        self
-    }
-}
-
-impl<'a> IntoFuture for EnqueueMany<'a> {
-    type Output = Result<Vec<ExecutionId>>;
-    type IntoFuture = Answer<'a, Vec<ExecutionId>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let rows: Result<Vec<Enqueue>> =
-                self.work?.into_iter().map(|work| row(self.scheduler, work, self.due)).collect();
-            let rows = rows?;
-            let ids = rows.iter().map(|row| row.execution.id).collect();
-            self.scheduler.put_work(rows).await?;
-            Ok(ids)
-        })
-    }
-}
-
-fn row(scheduler: &Scheduler, work: Work, due: Due) -> Result<Enqueue> {
-    work.rules.check()?;
-    let node = &scheduler.node;
-    let (scheduled, delay) = match due {
-        Due::After(delay) => (Timestamp::EPOCH, Some(delay)),
-        Due::At(at) => (at, None),
-    };
-    let execution = NewExecution {
-        id: ExecutionId::draw(node.store_time(), &*node.entropy),
-        occurrence: None,
-        job: None,
-        kind: work.kind,
-        scheduled,
-        priority: work.priority,
-        slot: Slot::of(&work.rules),
-        catch_up: None,
-        spec: Some(work.rules),
-        payload: Some(work.payload),
-    };
-    Ok(Enqueue { execution, delay })
-}
-
-impl Scheduler {
-    /// Puts work into the store. Repeating it after a lost answer changes nothing: the ids are there already.
-    async fn put_work(&self, work: Vec<Enqueue>) -> Result<()> {
-        match self.node.store.enqueue(work).await? {
-            Applied::All => {
-                self.node.hint.notify_one();
-                Ok(())
-            }
-            Applied::Lost { at } => {
-                Err(Error::not_found("enqueue", format!("the job of element {at} is gone")))
-            }
-        }
     }
 }

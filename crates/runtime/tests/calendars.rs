@@ -7,7 +7,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use common::*;
-use punctual_core::calendar::Calendar;
+use punctual_core::calendar::{Calendar, ClockTime, WhenExcluded};
 use punctual_core::misfire::MisfirePolicy;
 use punctual_core::protocol::define::{CalendarDefinition, SetDefinition, Unlisted};
 use punctual_core::quartz::CatchUp;
@@ -62,6 +62,53 @@ async fn a_daily_trigger_skips_the_holidays_of_its_calendar() {
     daily(&scheduler, "report", "holidays").await;
     live(&world, 5).await;
     assert_eq!(days(&world, "report"), [1, 4, 5]);
+}
+
+#[tokio::test]
+async fn a_calendar_is_asked_for_word_by_word() {
+    let world = World::new();
+    let scheduler = world.client().await;
+    scheduler.put_calendar("holidays", holidays(&[2, 3])).await.unwrap();
+    let at_noon = |name: &str, rule| {
+        let request = scheduler.schedule(task(name)).cron("0 0 12 * * ?").key(name);
+        request.calendar("holidays").when_excluded(rule)
+    };
+    at_noon("left-out", WhenExcluded::Skip).await.unwrap();
+    at_noon("before", WhenExcluded::Before).await.unwrap();
+    at_noon("after", WhenExcluded::After).end(START.plus(secs(DAY * 4)).into()).await.unwrap();
+    live(&world, 5).await;
+    assert_eq!(days(&world, "left-out"), [1, 4, 5]);
+    // The days left out meet the one before them, which fires once.
+    assert_eq!(days(&world, "before"), [1, 4, 5]);
+    // The window ends at midnight of the fourth day, but its last two instants are moved over it.
+    assert_eq!(days(&world, "after"), [1, 4]);
+
+    // The same again writes nothing, without the calendar it is another definition.
+    let key: TriggerKey = "left-out".parse().unwrap();
+    let generation = || async { scheduler.trigger(&key).await.unwrap().unwrap().generation };
+    let before = generation().await;
+    at_noon("left-out", WhenExcluded::Skip).await.unwrap();
+    assert_eq!(generation().await, before);
+    scheduler.schedule(task("left-out")).cron("0 0 12 * * ?").key("left-out").await.unwrap();
+    assert!(generation().await > before);
+}
+
+#[tokio::test]
+async fn a_calendar_that_cannot_be_meant_is_refused() {
+    let world = World::new();
+    let scheduler = world.client().await;
+    let noon: ClockTime = "12:00:00".parse().unwrap();
+    let lunch = Calendar::daily(noon, "13:00:00".parse().unwrap(), false, Zone::utc()).unwrap();
+    scheduler.put_calendar("lunch", lunch).await.unwrap();
+    let request = || scheduler.schedule(task("report")).every(secs(600)).key("report");
+
+    let error = request().calendar("vacation").await.unwrap_err();
+    assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains("vacation"), "{error}");
+    let error = request().when_excluded(WhenExcluded::After).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("none is named"), "{error}");
+    let error = request().calendar("lunch").when_excluded(WhenExcluded::After).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("whole days"), "{error}");
+    request().calendar("lunch").await.unwrap();
 }
 
 #[tokio::test]

@@ -419,8 +419,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jobs.db");
         let connection = writer(&path, &Options::default()).unwrap();
+        let newest = i64::try_from(punctual_migrations::SQLITE.len()).unwrap();
         let value = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-        assert_eq!((value("synchronous"), value("foreign_keys"), value("user_version")), (2, 1, 1));
+        assert_eq!((value("synchronous"), value("foreign_keys"), value("user_version")), (2, 1, newest));
         let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
         assert_eq!(mode, "wal");
         let relaxed = Options { durability: Durability::Normal, ..Options::default() };

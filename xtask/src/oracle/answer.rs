@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::define;
 use super::zones::Zones;
 
-/// One question of a case.
+/// One question of a case, with one answer or a list of them.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     /// What was asked, unique within the case.
@@ -24,6 +24,34 @@ impl Answer {
     pub(super) fn is_same(&self) -> bool {
         self.expected == self.got
     }
+
+    /// How many single answers this is, and how many of them differ.
+    ///
+    /// A list counts place by place, the longer list's places all: one instant too many at its front moves all the
+    /// others and counts them all, so the figure is never smaller than the difference of the two lists as sets.
+    /// Anything else, a whole state included, is one answer.
+    pub(super) fn places(&self) -> Places {
+        let (Value::Array(expected), Value::Array(got)) = (&self.expected, &self.got) else {
+            let all = self.expected.as_array().map_or(1, |list| list.len().max(1));
+            return Places { all: count(all), different: if self.is_same() { 0 } else { count(all) } };
+        };
+        // Two empty lists agree that there is nothing: that is an answer too.
+        let all = expected.len().max(got.len()).max(1);
+        let same = expected.iter().zip(got).filter(|(expected, got)| expected == got).count();
+        let different = expected.len().max(got.len()) - same;
+        Places { all: count(all), different: count(different) }
+    }
+}
+
+/// Single answers of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    pub(super) all: u64,
+    pub(super) different: u64,
+}
+
+fn count(places: usize) -> u64 {
+    u64::try_from(places).unwrap_or(u64::MAX)
 }
 
 /// How many instants the oracle lists at most.
@@ -61,18 +89,20 @@ fn satisfied(case: &Value, zones: &Zones) -> Result<Vec<Answer>, String> {
 
 fn next(case: &Value, zones: &Zones) -> Result<Vec<Answer>, String> {
     let after = define::instant(&case["after"])?;
-    let expected = json!({ "next": case["next"], "ended": case["ended"] });
-    let got = match define::cron(case, zones).and_then(define::endless) {
+    let (next, ended) = match define::cron(case, zones).and_then(define::endless) {
         Ok(trigger) => {
             let following = |t: &Timestamp| trigger.fire_time_after(&Progress::default(), *t);
             let all: Vec<Timestamp> =
                 std::iter::successors(following(&after), following).take(NEXT).collect();
             // Whether there is more after a full list was not asked.
-            json!({ "next": instants(&all), "ended": all.len() < NEXT })
+            (instants(&all), (all.len() < NEXT).into())
         }
-        Err(error) => refused(&error),
+        Err(error) => (refused(&error), refused(&error)),
     };
-    Ok(vec![main(case, "next", expected, got)])
+    Ok(vec![
+        main(case, "next", case["next"].clone(), next),
+        main(case, "ended", case["ended"].clone(), ended),
+    ])
 }
 
 fn refused(error: &str) -> Value {

@@ -12,14 +12,6 @@ pub(super) enum Zones {
 }
 
 impl Zones {
-    pub(super) fn bundled(old: bool) -> Self {
-        if old { Self::Oracle } else { Self::Bundled }
-    }
-
-    pub(super) fn of_the_oracle() -> Self {
-        Self::Oracle
-    }
-
     pub(super) fn version(self) -> &'static str {
         match self {
             Self::Bundled => Zone::data_version(),

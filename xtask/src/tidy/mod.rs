@@ -6,6 +6,7 @@
 mod layout;
 mod links;
 mod source;
+mod stores;
 
 use std::fs;
 use std::path::Path;
@@ -89,6 +90,16 @@ const RULES: &[Rule] = &[
         name: "migrations",
         advice: "give every database the same numbers and names, without gaps, and name each file in migrations/src/lib.rs",
         check: layout::migrations,
+    },
+    Rule {
+        name: "same_statements",
+        advice: "give a statement the same name in all SQL stores; what one database alone needs goes to its sql/own.rs",
+        check: stores::same_statements,
+    },
+    Rule {
+        name: "codes_in_record",
+        advice: "let core's record.rs translate the value; a store writes and reads numbers",
+        check: stores::codes_in_record,
     },
     Rule { name: "lock_file", advice: "commit Cargo.lock", check: layout::lock_file },
     Rule {

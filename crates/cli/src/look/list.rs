@@ -47,13 +47,14 @@ pub(crate) async fn list(args: ListArgs) -> Result<(), Trouble> {
         vec![
             trigger.key.to_string(),
             text::cut(&when(&trigger.spec.schedule), 50),
+            trigger.spec.calendar.as_deref().unwrap_or_default().to_owned(),
             next(trigger, now),
             trigger.last.map(|last| text::relative(last, now)).unwrap_or_default(),
             trigger.fires.to_string(),
             job.map(|job| text::cut(&what(job), 50)).unwrap_or_default(),
         ]
     });
-    print(&columns(&["KEY", "SCHEDULE", "NEXT", "LAST", "FIRED", "RUNS"], &[4], rows));
+    print(&columns(&["KEY", "SCHEDULE", "CALENDAR", "NEXT", "LAST", "FIRED", "RUNS"], &[5], rows));
     Ok(())
 }
 
@@ -93,6 +94,8 @@ pub(super) fn document(trigger: &TriggerRecord) -> serde_json::Value {
         "schedule": trigger.spec.schedule,
         "start": trigger.spec.start.map(text::instant),
         "end": trigger.spec.end.map(text::instant),
+        "calendar": trigger.spec.calendar,
+        "when_excluded": trigger.spec.calendar.as_ref().map(|_| trigger.spec.when_excluded),
         "misfire": trigger.spec.misfire,
         "state": trigger.state,
         "error": trigger.error,

@@ -1,6 +1,7 @@
 //! `punctual next`: the instants of an expression, with what the clocks do to them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use punctual::{Schedule, Zone};
 use punctual_core::calendar::{Calendar, WhenExcluded};
@@ -14,13 +15,14 @@ use serde_json::json;
 
 use super::{columns, print, print_json, text};
 use crate::args::NextArgs;
+use crate::db::{self, Access};
 use crate::file;
 use crate::trouble::{Exit, Trouble, nearest};
 
 /// To the end of which year events of an iCalendar file are read.
 const LAST_YEAR: i32 = 2100;
 
-pub(crate) fn next(args: &NextArgs) -> Result<(), Trouble> {
+pub(crate) async fn next(args: NextArgs) -> Result<(), Trouble> {
     let zone = match &args.zone {
         Some(name) => Some(Zone::get(name).map_err(|error| usage(error.message()))?),
         None => None,
@@ -38,11 +40,13 @@ pub(crate) fn next(args: &NextArgs) -> Result<(), Trouble> {
         None => SystemClock.wall(),
         Some(after) => moment(after, &zone).map_err(|why| usage(&why))?,
     };
-    let calendar = match &args.calendar {
-        Some(path) => Some((holidays(path, &zone)?, args.when_excluded.into())),
-        None => calendar,
+    let when_excluded = args.when_excluded.into();
+    let calendar = match (&args.calendar, &args.stored_calendar) {
+        (Some(path), _) => Some((Arc::new(holidays(path, &zone)?), when_excluded)),
+        (None, Some(name)) => Some((stored(&args.db.db, name).await?, when_excluded)),
+        (None, None) => calendar,
     };
-    let seen = calendar.as_ref().map(|(calendar, when)| (calendar, *when));
+    let seen = calendar.as_ref().map(|(calendar, when)| (&**calendar, *when));
     let rows =
         preview(&spec, seen, after, usize::from(args.number)).map_err(|error| usage(error.message()))?;
     if args.json {
@@ -104,7 +108,7 @@ fn document(row: &Preview, zone: &Zone) -> serde_json::Value {
 /// What is asked about.
 struct Asked {
     spec: TriggerSpec,
-    calendar: Option<(Calendar, WhenExcluded)>,
+    calendar: Option<(Arc<Calendar>, WhenExcluded)>,
 }
 
 /// A trigger of a schedule file, by its key or by that of its job if the job has one trigger.
@@ -128,8 +132,27 @@ fn of_file(path: &Path, key: &str) -> Result<Asked, Trouble> {
     };
     let named = |name: &str| set.calendars.iter().find(|calendar| *calendar.name == *name);
     let calendar = trigger.spec.calendar.as_deref().and_then(named);
-    let calendar = calendar.map(|found| ((*found.calendar).clone(), trigger.spec.when_excluded));
+    let calendar = calendar.map(|found| (Arc::clone(&found.calendar), trigger.spec.when_excluded));
     Ok(Asked { spec: trigger.spec.clone(), calendar })
+}
+
+/// A calendar of the database.
+async fn stored(location: &str, name: &str) -> Result<Arc<Calendar>, Trouble> {
+    let store = db::open(location, Access::AsItIs).await?;
+    let inspect = store.inspect();
+    if let Some(found) = inspect.calendar(name).await? {
+        return Ok(found.calendar);
+    }
+    let all = inspect.calendars().await?;
+    let hint = match nearest(name, all.iter().map(|calendar| &*calendar.name)) {
+        Some(near) => format!("did you mean {near}?"),
+        None if all.is_empty() => "it has no calendars".to_owned(),
+        None => {
+            let names: Vec<&str> = all.iter().map(|calendar| &*calendar.name).collect();
+            format!("its calendars are {}", names.join(", "))
+        }
+    };
+    Err(Trouble::new(Exit::NotFound, format!("the database has no calendar {name}")).hint(hint))
 }
 
 /// The all-day events of an iCalendar file.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use punctual::{ExecutionId, JobKey, MisfirePolicy, TriggerKey};
-use punctual_core::calendar::Calendar;
+use punctual_core::calendar::{Calendar, WhenExcluded};
 use punctual_core::execution::{Attempt, Execution, HistoryRecord};
 use punctual_core::inspect::{ExecutionFilter, HistoryFilter};
 use punctual_core::instants::Instants;
@@ -165,7 +165,9 @@ fn about(
     facts.push(("schedule", when(&trigger.spec.schedule)));
     facts.extend(trigger.spec.start.map(|at| ("start", text::instant(at))));
     facts.extend(trigger.spec.end.map(|at| ("end", text::instant(at))));
-    facts.extend(trigger.spec.calendar.as_ref().map(|name| ("calendar", name.to_string())));
+    facts.extend(
+        trigger.spec.calendar.as_ref().map(|name| ("calendar", through(name, trigger.spec.when_excluded))),
+    );
     facts.push(("if late", late(&trigger.spec)));
     facts.push((
         "fired",
@@ -180,6 +182,15 @@ fn about(
     facts.push(("next", next(trigger, now)));
     facts.extend(upcoming(trigger, calendar).into_iter().map(|at| ("", text::instant(at))));
     facts
+}
+
+/// A calendar, and what becomes of the instants that it leaves out.
+fn through(name: &str, when_excluded: WhenExcluded) -> String {
+    match when_excluded {
+        WhenExcluded::Before => format!("{name}; what it leaves out is moved to the day before"),
+        WhenExcluded::After => format!("{name}; what it leaves out is moved to the day after"),
+        _ => name.to_owned(),
+    }
 }
 
 fn late(spec: &TriggerSpec) -> String {

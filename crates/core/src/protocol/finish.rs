@@ -105,6 +105,27 @@ pub fn settle(
     SettlePlan { claim: ClaimRef { id: row.id, owner: node, fence: row.fence }, then }
 }
 
+/// Ends an execution with success, as [`settle`] does for a body that succeeded.
+pub fn succeed(
+    row: &Execution,
+    node: NodeId,
+    started: Timestamp,
+    ended: Timestamp,
+    output: Option<&str>,
+) -> SettlePlan {
+    let attempt = Attempt {
+        number: row.attempt,
+        node,
+        fence: row.fence,
+        started: Some(started),
+        ended,
+        outcome: AttemptOutcome::Succeeded,
+        error: None,
+    };
+    let claim = ClaimRef { id: row.id, owner: node, fence: row.fence };
+    SettlePlan { claim, then: end(row, Outcome::Succeeded, attempt, output.map(str::to_owned)) }
+}
+
 /// Hands back a row that names this node though the node does not run it: a claim whose answer was lost.
 pub fn hand_back(claim: ClaimRef, row: &Execution) -> SettlePlan {
     let then = back(Duration::ZERO, row.attempt, row.losses, row.attempts.clone(), true);

@@ -1,6 +1,7 @@
 //! The loop that looks for work: ready rows first, then due triggers, up to the free capacity; then it waits for the
 //! next instant, a hint, room, or the poll interval, whichever comes first.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,11 +29,57 @@ enum Next {
     At(Option<Timestamp>),
 }
 
+/// How many due triggers a round reads beyond what the node has room for: those that stand in front and cannot go.
+#[derive(Debug, Default)]
+struct Beyond {
+    /// Triggers of schedules that this node does not know, as many as the last round saw.
+    strange: u32,
+    /// Triggers whose slot is taken. Each round parks those that it sees, and as long as they are most of what it sees,
+    /// the next one looks twice as far: ten thousand of them are out of the way after a few rounds.
+    blocked: u32,
+}
+
+/// What came of the due triggers of a round.
+struct Fired {
+    next_wake: Option<Timestamp>,
+    /// Whether most of them found their slot taken.
+    blocked: bool,
+}
+
+/// How many executions a round may begin.
+struct Room {
+    left: usize,
+    keys: BTreeMap<Box<str>, u32>,
+}
+
+impl Room {
+    const fn of(left: usize) -> Self {
+        Self { left, keys: BTreeMap::new() }
+    }
+
+    /// Whether a plan may be handed to the store. Of plans that share a slot key no more can fire than the key has slots,
+    /// so more of them need no room: they will be parked.
+    fn admits(&mut self, plan: &FirePlan) -> bool {
+        let needed = plan.executions.len();
+        let taken =
+            plan.slot.as_ref().map(|slot| (self.keys.entry(slot.key.clone()).or_default(), slot.limit));
+        match taken {
+            Some((taken, limit)) if *taken >= limit => return true,
+            Some((taken, _)) if needed <= self.left => *taken += 1,
+            _ => {}
+        }
+        let fits = needed <= self.left;
+        if fits {
+            self.left -= needed;
+        }
+        fits
+    }
+}
+
 pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
     let mut failures = 0_u32;
     let mut expected = None;
-    // How many due triggers of unknown schedules the last round saw: they must not take the places of others.
-    let mut strange = 0_u32;
+    let mut beyond = Beyond::default();
     while node.phase() == Phase::Running {
         let running = node.running().len();
         let free = node.settings.capacity.saturating_sub(u32::try_from(running).unwrap_or(u32::MAX));
@@ -41,7 +88,7 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
             node.settings.poll
         } else {
             node.begin_claim();
-            let round = round(&node, free, expected, &mut strange, &results).await;
+            let round = round(&node, free, expected, &mut beyond, &results).await;
             node.end_claim();
             match round {
                 Ok(Next::Now) => {
@@ -82,11 +129,11 @@ async fn round(
     node: &Arc<Node>,
     free: u32,
     expected: Option<Timestamp>,
-    strange: &mut u32,
+    beyond: &mut Beyond,
     results: &mpsc::Sender<Results>,
 ) -> Result<Next> {
     let Some(lock) = &node.claim_lock else {
-        return claim_round(node, free, expected, strange, results, None).await;
+        return claim_round(node, free, expected, beyond, results, None).await;
     };
     if let Some(next) = nothing_to_claim(node).await? {
         return Ok(Next::At(next));
@@ -97,7 +144,7 @@ async fn round(
         return Ok(Next::At(Some(node.store_time().plus(soon))));
     };
     let within = Within { lock: lease.name.clone(), fence: lease.fence };
-    let next = claim_round(node, free, expected, strange, results, Some(within)).await;
+    let next = claim_round(node, free, expected, beyond, results, Some(within)).await;
     lock.release(&lease).await?;
     next
 }
@@ -115,7 +162,7 @@ async fn claim_round(
     node: &Arc<Node>,
     free: u32,
     expected: Option<Timestamp>,
-    strange: &mut u32,
+    beyond: &mut Beyond,
     results: &mpsc::Sender<Results>,
     within: Option<Within>,
 ) -> Result<Next> {
@@ -126,7 +173,7 @@ async fn claim_round(
     let kinds = node.registry.kinds();
     let most = node.store.features().max_batch;
     let limit = free.min(most);
-    let reach = limit.saturating_add(*strange).min(most);
+    let reach = limit.saturating_add(beyond.strange).saturating_add(beyond.blocked).min(most);
     let mut due =
         node.store.read_due(ReadDue { node: id, kinds: Arc::clone(&kinds), limit: reach, slice }).await?;
     node.sync(due.now);
@@ -135,8 +182,8 @@ async fn claim_round(
     let unknown = u32::try_from(read - due.triggers.len()).unwrap_or(u32::MAX);
     let full = read >= usize::try_from(reach).unwrap_or(usize::MAX);
     // Behind unknown ones there may be more: look further, unless that has been done as far as it goes.
-    let mut again = full && (unknown == 0 || (unknown > *strange && reach < most));
-    *strange = unknown;
+    let mut again = full && (unknown == 0 || (unknown > beyond.strange && reach < most));
+    beyond.strange = unknown;
 
     // Ready rows go before new occurrences: retries and recovered work of a key come before its next firing.
     let mut room = usize::try_from(free).unwrap_or(usize::MAX);
@@ -170,7 +217,9 @@ async fn claim_round(
     // everybody after a grace.
     let missed = slice.is_some() && due.triggers.is_empty() && expected.is_some_and(|at| at <= due.now);
     let leftovers = missed.then(|| due.now.plus(SLICE_GRACE + Duration::from_millis(1)));
-    let next_wake = fire_due(node, due, room, within, &mut again, results).await?;
+    let fired = fire_due(node, due, Room::of(room), within, &mut again, results).await?;
+    beyond.blocked = if full && fired.blocked { beyond.blocked.max(limit).saturating_mul(2) } else { 0 };
+    let next_wake = fired.next_wake;
     if again {
         return Ok(Next::Now);
     }
@@ -198,11 +247,11 @@ fn is_known(node: &Node, readable: &mut Readable<DueTrigger>) -> bool {
 async fn fire_due(
     node: &Arc<Node>,
     due: Due,
-    room: usize,
+    mut room: Room,
     within: Option<Within>,
     again: &mut bool,
     results: &mpsc::Sender<Results>,
-) -> Result<Option<Timestamp>> {
+) -> Result<Fired> {
     let mut next_wake = due.next_wake;
     let mut sooner = |wake: Option<Timestamp>| {
         next_wake = match (next_wake, wake) {
@@ -211,10 +260,13 @@ async fn fire_due(
         };
     };
     let mut planned: Vec<(FirePlan, Option<DueTrigger>)> = Vec::new();
-    for readable in due.triggers.into_iter().take(room) {
+    for readable in due.triggers {
         match readable {
             Readable::Row(trigger) => {
-                planned.push((fire::plan(&trigger, due.now, &*node.entropy), Some(trigger)));
+                let plan = fire::plan(&trigger, due.now, &*node.entropy);
+                if room.admits(&plan) {
+                    planned.push((plan, Some(trigger)));
+                }
             }
             Readable::Poison(poison) => {
                 node.tell(Event::SetAside { reason: poison.reason.clone() });
@@ -222,8 +274,9 @@ async fn fire_due(
             }
         }
     }
+    let nothing = |next_wake| Ok(Fired { next_wake, blocked: false });
     if planned.is_empty() {
-        return Ok(next_wake);
+        return nothing(next_wake);
     }
 
     let id = node.id();
@@ -231,8 +284,10 @@ async fn fire_due(
     let claimed = node.store.claim(Claim { node: id, gate: due.gate, within, plans }).await?;
     node.sync(claimed.now);
     if !claimed.gate_open {
-        return Ok(next_wake);
+        return nothing(next_wake);
     }
+    let busy = claimed.outcomes.iter().filter(|outcome| **outcome == ClaimOutcome::Busy).count();
+    let blocked = busy * 2 > claimed.outcomes.len();
     for ((plan, trigger), outcome) in planned.into_iter().zip(claimed.outcomes) {
         let patch = match &outcome {
             ClaimOutcome::Fired(_) => &plan.then,
@@ -283,7 +338,7 @@ async fn fire_due(
             body::start(node, row, job.spec.clone(), payload, claimed.now, results);
         }
     }
-    Ok(next_wake)
+    Ok(Fired { next_wake, blocked })
 }
 
 /// The claim of a row that this node owns.

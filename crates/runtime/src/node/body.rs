@@ -39,7 +39,7 @@ pub(crate) fn start(
     if let Some(why) = &row.cancel {
         stop_one(node, &row, &StopReason::Cancelled(why.clone()));
     }
-    let (node, results) = (Arc::clone(node), results.clone());
+    let (node, row, results) = (Arc::clone(node), Arc::new(row), results.clone());
     tokio::spawn(async move {
         let ended = run(&node, &row, &spec, payload, stop_watch).await;
         let owner = claim_of(&row, &node).owner;
@@ -64,7 +64,7 @@ fn stop_one(node: &Node, row: &Execution, reason: &StopReason) {
 /// Runs the attempt; `None` if the store says that it belongs to somebody else.
 async fn run(
     node: &Arc<Node>,
-    row: &Execution,
+    row: &Arc<Execution>,
     spec: &ExecutionSpec,
     payload: Payload,
     mut stop_watch: watch::Receiver<Option<StopReason>>,
@@ -94,23 +94,14 @@ async fn run(
 
     let started = node.store_time();
     let context = Context::new(Inner {
-        id: row.id,
-        kind: row.kind.clone(),
-        job: row.job.clone(),
-        occurrence: row.occurrence.clone(),
-        node: claim_of(row, node).owner,
-        attempt: row.attempt,
-        losses: row.losses,
-        fence: row.fence,
+        row: Arc::clone(row),
+        owner: claim_of(row, node).owner,
         epoch: node.member().epoch,
-        scheduled: row.scheduled,
         started,
-        slot: row.slot.as_ref().map(|slot| slot.key.clone()),
-        catch_up: row.catch_up,
         stops_on_lease_loss: spec.stops_on_lease_loss(),
-        states: Arc::clone(&node.states),
         stop: stop_watch.clone(),
         lease: node.lease_until.subscribe(),
+        node: Arc::clone(node),
     });
     node.tell(Event::Began { work: work_of(row), at: started });
 

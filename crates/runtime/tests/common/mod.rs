@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "only tests use this; a broken expectation is to be seen")]
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -291,6 +291,8 @@ pub struct Line {
     pub lost_beats: AtomicI64,
     /// Whether the store says that claims are only safe within a lock.
     needs_lock: AtomicBool,
+    /// How often the node has looked for work.
+    pub looks: AtomicU64,
 }
 
 impl Line {
@@ -321,6 +323,9 @@ impl Line {
     }
 
     async fn pass<T>(&self, step: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        if step == "read_due" {
+            self.looks.fetch_add(1, Ordering::SeqCst);
+        }
         match self.mode(step) {
             Mode::Up => work.await,
             Mode::Down => Err(Error::unavailable(step, "the line is down")),

@@ -103,10 +103,11 @@ async fn a_schema_newer_than_the_binary_is_refused_unless_it_allows_this_writer(
     let path = folder.path().join("jobs.db");
     drop(open(&path).await);
     let file = rusqlite::Connection::open(&path).unwrap();
-    let newer = "INSERT INTO migration VALUES (2, 'later', 1, 2, 0, 0, '9.9.9', 2, 2)";
-    file.execute(newer, []).unwrap();
+    let version = i64::try_from(punctual_migrations::SQLITE.len()).unwrap() + 1;
+    let newer = "INSERT INTO migration VALUES (?1, 'later', 1, 2, 0, 0, '9.9.9', ?1, ?1)";
+    file.execute(newer, [version]).unwrap();
     refused_as_it_is(&path, ErrorKind::Unsupported, "use a newer version of Punctual").await;
-    file.execute("UPDATE migration SET min_writer = 1 WHERE version = 2", []).unwrap();
+    file.execute("UPDATE migration SET min_writer = 1 WHERE version = ?1", [version]).unwrap();
     open(&path).await.now().await.unwrap();
 }
 

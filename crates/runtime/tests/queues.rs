@@ -1,0 +1,51 @@
+//! Long queues of work that cannot go: what can go does not wait for them, and they are worked off in order.
+
+mod common;
+
+use std::sync::atomic::Ordering;
+
+use common::*;
+use punctual_core::job::WhenBusy;
+use punctual_core::{Clock, JobStore};
+
+/// So many triggers that share one slot, all due at the same instant.
+const BLOCKED: u64 = 2_000;
+
+#[tokio::test]
+async fn blocked_triggers_are_out_of_the_way_after_a_few_looks() {
+    let world = World::new();
+    let client = world.client().await;
+    // Whoever comes first holds the only slot for an hour.
+    for n in 0..BLOCKED {
+        let key = format!("blocked/{n}");
+        let request = client.schedule(long("blocked", secs(3_600))).every(secs(86_400)).start(START.into());
+        request.limit("slot", 1, WhenBusy::Queue).key(&key).await.expect("it is stored");
+    }
+    let free = START.plus(millis(1));
+    client.schedule(task("free")).at(free.into()).key("free").await.expect("it is stored");
+
+    let node = world.member_with(1, |builder| builder.capacity(8)).await;
+    world.pass(millis(2)).await;
+    assert_eq!(world.runs("blocked").len(), 1, "one slot, one body");
+    assert_eq!(world.runs("free").len(), 1, "it went past them");
+    let looks = node.line.looks.load(Ordering::SeqCst);
+    assert!(looks <= 20, "{BLOCKED} triggers took {looks} looks");
+    // From then on they cost nothing: nobody reads them while the slot is taken.
+    let due =
+        world.store.inspect().triggers(punctual_core::inspect::Page::first(10_000)).await.expect("a read");
+    assert!(due.iter().all(|trigger| trigger.wake.is_none_or(|wake| wake > world.clock.wall())));
+}
+
+#[tokio::test]
+async fn a_queue_goes_one_by_one_and_loses_nobody() {
+    let world = World::new();
+    let _nodes = (world.member(1).await, world.member(2).await);
+    let client = world.client().await;
+    for n in 0..50 {
+        let work = client.enqueue(long("queued", millis(100))).limit("slot", 1);
+        work.await.unwrap_or_else(|error| panic!("element {n}: {error}"));
+    }
+    world.pass(secs(30)).await;
+    assert_eq!(world.runs("queued").len(), 50);
+    world.assert_never_at_once("queued");
+}
