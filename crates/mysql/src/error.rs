@@ -36,6 +36,8 @@ impl From<Error> for Failure {
 pub(crate) enum Remedy {
     /// Roll back and do it again: the server chose this step to give way.
     Again,
+    /// Roll back and do it once more: somebody has kept a lock for as long as a session waits for one.
+    OnceMore,
     /// Roll back and do it again element by element: a unique key was breached.
     Carefully,
     /// Give up, and the connection too: nobody knows what state it is in.
@@ -69,7 +71,7 @@ const MEANINGS: &[Meaning] = &[
     meaning(
         "Lock wait timeout exceeded",
         ErrorKind::Unavailable,
-        Remedy::Again,
+        Remedy::OnceMore,
         "another session holds a lock for too long; look for one that hangs, for example in SHOW ENGINE INNODB STATUS",
     ),
     // 1020, from `innodb_snapshot_isolation`.
@@ -111,7 +113,12 @@ const MEANINGS: &[Meaning] = &[
         Remedy::Discard,
         "the server or its administrator ended the connection",
     ),
-    meaning("onnection", ErrorKind::Unavailable, Remedy::Discard, "the connection broke, or could not be made"),
+    meaning(
+        "onnection",
+        ErrorKind::Unavailable,
+        Remedy::Discard,
+        "the connection broke, or could not be made",
+    ),
     meaning(
         "disconnected by the server because of inactivity",
         ErrorKind::Unavailable,
@@ -148,7 +155,12 @@ const MEANINGS: &[Meaning] = &[
         Remedy::Discard,
         "the statement was ended from outside, or took longer than the server allows",
     ),
-    meaning("many connections", ErrorKind::Unavailable, Remedy::Discard, "raise max_connections, or use smaller pools"),
+    meaning(
+        "many connections",
+        ErrorKind::Unavailable,
+        Remedy::Discard,
+        "raise max_connections, or use smaller pools",
+    ),
     meaning(
         "max_prepared_stmt_count",
         ErrorKind::Unavailable,
@@ -162,7 +174,7 @@ const MEANINGS: &[Meaning] = &[
         "the server takes no writes; if it became a replica, connect to the new primary",
     ),
     meaning(
-        "read only",
+        "READ ONLY",
         ErrorKind::Unavailable,
         Remedy::Discard,
         "the server takes no writes; if it became a replica, connect to the new primary",
@@ -320,5 +332,75 @@ impl std::error::Error for TransactionError {
             Self::Store(error) => Some(error),
             Self::Diesel(error) => Some(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    fn server(text: &str) -> Failure {
+        DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(text.to_owned())).into()
+    }
+
+    #[test]
+    fn texts_are_classified_by_what_the_caller_should_do() {
+        use {ErrorKind as K, Remedy as R};
+        for (text, kind, remedy) in [
+            ("Deadlock found when trying to get lock; try restarting transaction", K::Unavailable, R::Again),
+            ("Deadlock: wsrep aborted transaction", K::Unavailable, R::Again),
+            ("Record has changed since last read in table 'punctual_job'", K::Unavailable, R::Again),
+            ("Lock wait timeout exceeded; try restarting transaction", K::Unavailable, R::OnceMore),
+            ("Duplicate entry 'x' for key 'PRIMARY'", K::Internal, R::Carefully),
+            ("Input/output error: can't parse: buf doesn't have enough data", K::Unavailable, R::Discard),
+            ("Input/output error: Connection reset by peer (os error 104)", K::Unavailable, R::Discard),
+            ("Connection was killed", K::Unavailable, R::Discard),
+            ("Driver error: `Connection to the server is closed.'", K::Unavailable, R::Discard),
+            ("Server shutdown in progress", K::Unavailable, R::Discard),
+            ("Too many connections", K::Unavailable, R::Discard),
+            ("Query execution was interrupted", K::Unavailable, R::Discard),
+            ("Query execution was interrupted (max_statement_time exceeded)", K::Unavailable, R::Discard),
+            (
+                "The MariaDB server is running with the --read-only option so it cannot execute",
+                K::Unavailable,
+                R::Discard,
+            ),
+            ("Cannot execute statement in a READ ONLY transaction", K::Unavailable, R::Discard),
+            ("The table 'punctual_history' is full", K::Unavailable, R::Discard),
+            ("Got a packet bigger than 'max_allowed_packet' bytes", K::Invalid, R::Discard),
+            ("Data too long for column 'slot_key' at row 1", K::Invalid, R::Answer),
+            ("Access denied for user 'x'@'localhost' (using password: YES)", K::Unsupported, R::Discard),
+            ("Unknown database 'jobs'", K::Invalid, R::Discard),
+            ("Table 'jobs.punctual_job' doesn't exist", K::Unsupported, R::Answer),
+            ("Unknown column 'slot_limit' in 'field list'", K::Unsupported, R::Answer),
+            ("something new", K::Internal, R::Answer),
+        ] {
+            assert_eq!(server(text).remedy(), remedy, "{text}");
+            let error = classify("claim", "jobs", server(text));
+            assert_eq!(error.kind(), kind, "{text}: {error}");
+            assert!(error.message().starts_with("jobs: "), "{error}");
+            assert!(error.source().is_some_and(|source| source.to_string().contains(text)));
+        }
+    }
+
+    #[test]
+    fn a_connection_that_cannot_be_had_is_unavailable_whatever_the_reason() {
+        for (text, kind) in [
+            ("Connection refused (os error 111)", ErrorKind::Unavailable),
+            ("something new", ErrorKind::Unavailable),
+            ("Access denied for user 'x'@'localhost'", ErrorKind::Unsupported),
+        ] {
+            let failure = Failure::Connect(text.to_owned());
+            assert_eq!(failure.remedy(), Remedy::Discard);
+            assert_eq!(classify("open", "jobs", failure).kind(), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_step_found_itself_stays_as_it_is() {
+        let error = classify("claim", "x", Error::invalid("settle", "no").into());
+        assert_eq!((error.kind(), error.operation(), error.message()), (ErrorKind::Invalid, "settle", "no"));
     }
 }

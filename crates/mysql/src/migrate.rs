@@ -91,23 +91,21 @@ impl MysqlMigrations<'_> {
     }
 }
 
-/// A row of the history, and its state as it is stored.
-fn row_of(c: &Columns) -> (i64, MigrationRow) {
+fn row_of(c: &Columns) -> Result<MigrationRow> {
     let (version, name, checksum, state) = (c.int(), c.text(), c.int(), c.int());
     let (started, finished) = (c.int(), c.int_or_null());
     let (binary, min_reader, min_writer) = (c.text(), c.int(), c.int());
-    let row = MigrationRow {
+    Ok(MigrationRow {
         version,
         name: name.into(),
         checksum,
-        state: MigrationState::Started,
+        state: MigrationState::from_code(state)?,
         started: Timestamp::from_micros(started),
         finished: finished.map(Timestamp::from_micros),
         binary: binary.into(),
         min_reader,
         min_writer,
-    };
-    (state, row)
+    })
 }
 
 #[async_trait]
@@ -117,9 +115,7 @@ impl MigrationConn for MysqlMigrations<'_> {
             return Ok(Vec::new());
         }
         let rows = self.step()?.all(sql::MIGRATIONS, values![], row_of).await;
-        let rows = rows.map_err(|failure| self.failed(failure))?;
-        let with_state = |(state, row)| Ok(MigrationRow { state: MigrationState::from_code(state)?, ..row });
-        rows.into_iter().map(with_state).collect()
+        rows.map_err(|failure| self.failed(failure))?.into_iter().collect()
     }
 
     async fn lock(&mut self) -> Result<()> {
@@ -128,7 +124,8 @@ impl MigrationConn for MysqlMigrations<'_> {
                 return self.execute(sql::CREATE_MIGRATION, values![]).await;
             }
         }
-        let why = format!("another process has been migrating the tables for {PATIENCE} s; look whether it hangs");
+        let why =
+            format!("another process has been migrating the tables for {PATIENCE} s; look whether it hangs");
         Err(Error::unavailable(OPERATION, why))
     }
 

@@ -156,11 +156,16 @@ impl Drop for Held {
 
 fn own_pool(url: &str, connections: usize) -> Result<Pool<AsyncMysqlConnection>> {
     let opts = Opts::from_url(url).map_err(|error| {
-        let why = format!("the URL cannot be read ({error}); it looks like mysql://user:password@host:3306/database");
+        let why = format!(
+            "the URL cannot be read ({error}); it looks like mysql://user:password@host:3306/database"
+        );
         Error::invalid(OPERATION, why)
     })?;
     if opts.db_name().is_none_or(str::is_empty) {
-        return Err(Error::invalid(OPERATION, "the URL names no database; add it behind the host, as in …/jobs"));
+        return Err(Error::invalid(
+            OPERATION,
+            "the URL names no database; add it behind the host, as in …/jobs",
+        ));
     }
     if opts.ssl_opts().is_some() {
         name_a_provider();
@@ -233,7 +238,10 @@ async fn probe(connection: &mut AsyncMysqlConnection) -> Result<Server> {
     let flavor = flavor_of(&version)?;
     let unsupported = |why: String| Err(Error::new(ErrorKind::Unsupported, OPERATION, why));
     if database.is_empty() {
-        return Err(Error::invalid(OPERATION, "the connection uses no database; name the store's in its URL"));
+        return Err(Error::invalid(
+            OPERATION,
+            "the connection uses no database; name the store's in its URL",
+        ));
     }
     if read_only != 0 {
         return unsupported(format!(

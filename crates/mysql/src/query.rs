@@ -122,4 +122,3 @@ impl QueryId for Statement {
 impl Query for Statement {
     type SqlType = Untyped;
 }
-

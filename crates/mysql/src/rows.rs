@@ -39,8 +39,13 @@ impl FromSqlRow<Untyped, Mysql> for Raw {
             match value.value_type() {
                 MysqlType::String | MysqlType::Blob => Given::Bytes(bytes.to_vec()),
                 // Integers of all widths come as 8 bytes.
-                MysqlType::Tiny | MysqlType::Short | MysqlType::Long | MysqlType::LongLong
-                | MysqlType::UnsignedTiny | MysqlType::UnsignedShort | MysqlType::UnsignedLong
+                MysqlType::Tiny
+                | MysqlType::Short
+                | MysqlType::Long
+                | MysqlType::LongLong
+                | MysqlType::UnsignedTiny
+                | MysqlType::UnsignedShort
+                | MysqlType::UnsignedLong
                 | MysqlType::UnsignedLongLong => {
                     bytes.try_into().map_or(Given::Other, |bytes| Given::Int(i64::from_le_bytes(bytes)))
                 }
@@ -75,7 +80,9 @@ impl Columns {
 
     fn wrong<T: Default>(&self, what: &'static str) -> T {
         let at = self.at.get();
-        self.bad.borrow_mut().get_or_insert_with(|| BadColumn::new("row", format_args!("its column {at} {what}")));
+        self.bad
+            .borrow_mut()
+            .get_or_insert_with(|| BadColumn::new("row", format_args!("its column {at} {what}")));
         T::default()
     }
 
@@ -482,8 +489,8 @@ impl IntoValues for NodeRow {
         let Self { id, name, host, pid, version, zone_data, profile, capacity, kinds, .. } = self;
         let Self { state, standby, gate, joined_us, .. } = self;
         values![
-            id, name, host, pid, version, zone_data, profile, capacity, kinds, state, standby,
-            gate, joined_us
+            id, name, host, pid, version, zone_data, profile, capacity, kinds, state, standby, gate,
+            joined_us
         ]
     }
 }

@@ -495,8 +495,7 @@ pub(crate) const WORK: &str =
     concat!("SELECT ", work_columns!(), " FROM ", live_rows!(), work_joins!(), "ORDER BY k.n");
 
 /// Marks claimed rows as begun, by primary key; LOCK_LIVE comes before.
-pub(crate) const BEGIN: &str =
-    concat!("UPDATE ", live_rows!(), " SET e.state = 3 WHERE e.state IN (2, 3)");
+pub(crate) const BEGIN: &str = concat!("UPDATE ", live_rows!(), " SET e.state = 3 WHERE e.state IN (2, 3)");
 
 /// Deletes rows whose executions have ended, by primary key; LOCK_LIVE comes before.
 pub(crate) const SETTLE_END: &str = concat!("DELETE e FROM ", live_rows!());

@@ -200,7 +200,11 @@ impl<'c> Step<'c> {
     }
 
     /// The first column of the first row, if there is one and it is not null.
-    pub(crate) async fn number(&mut self, sql: impl Into<Sql> + Send, values: Vec<Value>) -> Outcome<Option<i64>> {
+    pub(crate) async fn number(
+        &mut self,
+        sql: impl Into<Sql> + Send,
+        values: Vec<Value>,
+    ) -> Outcome<Option<i64>> {
         Ok(self.first(sql, values, Columns::int_or_null).await?.flatten())
     }
 

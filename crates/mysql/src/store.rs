@@ -21,8 +21,8 @@ use diesel_async::pooled_connection::deadpool::Pool;
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::node::NodeInfo;
 use punctual_core::store::{
-    Applied, Cancelled, Change, CheckedIn, Claim, ClaimReady, ClaimRef, Claimed, ClaimedReady,
-    Due, Enqueue, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Standby, StoreFeatures, Wake,
+    Applied, Cancelled, Change, CheckedIn, Claim, ClaimReady, ClaimRef, Claimed, ClaimedReady, Due, Enqueue,
+    Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Standby, StoreFeatures, Wake,
 };
 use punctual_core::{BoxFuture, Error, ExecutionId, Inspect, JobStore, NodeId, Result, Timestamp};
 
@@ -129,12 +129,7 @@ impl MysqlStore {
     }
 
     /// A step that writes.
-    pub(crate) async fn write<R, T>(
-        &self,
-        operation: &'static str,
-        request: R,
-        body: Body<R, T>,
-    ) -> Result<T>
+    pub(crate) async fn write<R, T>(&self, operation: &'static str, request: R, body: Body<R, T>) -> Result<T>
     where
         R: Send + Sync + 'static,
         T: Send + 'static,
@@ -144,12 +139,7 @@ impl MysqlStore {
     }
 
     /// A step that reads.
-    pub(crate) async fn read<R, T>(
-        &self,
-        operation: &'static str,
-        request: R,
-        body: Body<R, T>,
-    ) -> Result<T>
+    pub(crate) async fn read<R, T>(&self, operation: &'static str, request: R, body: Body<R, T>) -> Result<T>
     where
         R: Send + Sync + 'static,
         T: Send + 'static,
@@ -166,7 +156,9 @@ async fn detached<T: Send + 'static>(
 ) -> Result<T> {
     match tokio::spawn(task).await {
         Ok(outcome) => outcome,
-        Err(error) => Err(Error::internal(operation, "the step panicked or its executor ended").with_source(error)),
+        Err(error) => {
+            Err(Error::internal(operation, "the step panicked or its executor ended").with_source(error))
+        }
     }
 }
 
@@ -206,6 +198,7 @@ impl Shared {
             }
             let most = match remedy {
                 Remedy::Again => MOST_TRIES,
+                Remedy::OnceMore => 2,
                 Remedy::Carefully => MOST_CAREFUL_TRIES,
                 Remedy::Discard | Remedy::Answer => 0,
             };

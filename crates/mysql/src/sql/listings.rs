@@ -19,7 +19,8 @@ pub(crate) const JOB: &str =
     concat!("SELECT ", job_columns!("j"), " FROM punctual_job j WHERE j.group_name = ? AND j.name = ?");
 
 /// A job by id, by primary key.
-pub(crate) const JOB_BY_ID: &str = concat!("SELECT ", job_columns!("j"), " FROM punctual_job j WHERE j.id = ?");
+pub(crate) const JOB_BY_ID: &str =
+    concat!("SELECT ", job_columns!("j"), " FROM punctual_job j WHERE j.id = ?");
 
 /// Jobs after a key and up to a group, by job_key.
 pub(crate) const JOBS: &str = concat!(
@@ -51,7 +52,8 @@ pub(crate) const TRIGGERS_OF: &str = concat!(
 );
 
 /// A calendar, by primary key.
-pub(crate) const CALENDAR: &str = "SELECT name, document, rev, updated_us FROM punctual_calendar WHERE name = ?";
+pub(crate) const CALENDAR: &str =
+    "SELECT name, document, rev, updated_us FROM punctual_calendar WHERE name = ?";
 
 /// All calendars by name, by primary key.
 pub(crate) const CALENDARS: &str =
@@ -106,8 +108,11 @@ pub(crate) const NODES: &str = concat!(
 );
 
 /// Jobs of a set, by job_set.
-pub(crate) const JOBS_OF_SET: &str =
-    concat!("SELECT ", job_columns!("j"), " FROM punctual_job j WHERE j.set_name = ? ORDER BY j.group_name, j.name");
+pub(crate) const JOBS_OF_SET: &str = concat!(
+    "SELECT ",
+    job_columns!("j"),
+    " FROM punctual_job j WHERE j.set_name = ? ORDER BY j.group_name, j.name"
+);
 
 /// Triggers of a set, by trigger_set.
 pub(crate) const TRIGGERS_OF_SET: &str = concat!(

@@ -142,10 +142,8 @@ pub(crate) const CAS_READY: &str =
     "UPDATE punctual_execution SET fence = fence + 1 WHERE id = ? AND state = 1 AND wake_us <= ?";
 
 /// Ready rows that were won, with the fence that they had, by primary key.
-pub(crate) const WON_READY: &str = concat!(
-    "SELECT e.id, e.slot_key, e.slot_limit, e.fence - 1 FROM ",
-    live_rows!()
-);
+pub(crate) const WON_READY: &str =
+    concat!("SELECT e.id, e.slot_key, e.slot_limit, e.fence - 1 FROM ", live_rows!());
 
 /// The next urgency of ready rows after a given one, for each kind, with its earliest wake: one probe of execution_ready
 /// each. So rows of one urgency are skipped in one step, however many of them wait for their time.

@@ -164,13 +164,7 @@ pub(super) async fn lock_unused_job(step: &mut Step<'_>, id: i64) -> Outcome<Opt
     Ok((!is_used).then_some(rev))
 }
 
-async fn delete_job(
-    step: &mut Step<'_>,
-    id: JobId,
-    rev: i64,
-    live: LiveWork,
-    leave: &Leave,
-) -> Outcome<Fit> {
+async fn delete_job(step: &mut Step<'_>, id: JobId, rev: i64, live: LiveWork, leave: &Leave) -> Outcome<Fit> {
     let id = id.get();
     if lock_unused_job(step, id).await? != Some(rev) {
         return Ok(Fit::Lost);

@@ -291,8 +291,7 @@ async fn without_known<'p>(
 type SkipValues = (String, i64, i64, i64, Option<i64>, i64);
 
 /// A patch as the statement takes it: id, state, next_fire, wake, last, fires, error, progress.
-type PatchValues =
-    (i64, i64, Option<i64>, Option<i64>, Option<i64>, i64, Option<String>, Option<String>);
+type PatchValues = (i64, i64, Option<i64>, Option<i64>, Option<i64>, i64, Option<String>, Option<String>);
 
 /// What a claim writes.
 #[derive(Default)]

@@ -88,11 +88,7 @@ pub(super) async fn leave(step: &mut Step<'_>, node: NodeId) -> Outcome<()> {
     Ok(())
 }
 
-pub(super) async fn set_standby(
-    step: &mut Step<'_>,
-    node: NodeId,
-    standby: Standby,
-) -> Outcome<Option<i64>> {
+pub(super) async fn set_standby(step: &mut Step<'_>, node: NodeId, standby: Standby) -> Outcome<Option<i64>> {
     let node = node.get();
     if step.run(sql::SET_STANDBY, values![standby.code(), node]).await? == 0 {
         return Ok(None);

@@ -6,10 +6,10 @@ use punctual_core::record::{HistoryRow, after, back_code, document};
 use punctual_core::store::{Back, ClaimRef, SettleOutcome, SettlePlan, Settlement};
 use punctual_core::{Error, Timestamp};
 
+use super::Outcome;
 use super::firing::set_aside;
 use super::slots::{self, Live};
 use super::work::{digits, list_of_ids, places};
-use super::Outcome;
 use crate::error::Remedy;
 use crate::query::values;
 use crate::rows::IntoValues;

@@ -47,12 +47,8 @@ pub(super) async fn lock_rows(step: &mut Step<'_>, ids: &[[u8; 16]]) -> Outcome<
 }
 
 async fn lock_listed(step: &mut Step<'_>, list: String) -> Outcome<Vec<Live>> {
-    let read = |c: &Columns| Live {
-        id: c.id(),
-        owner: c.int_or_null(),
-        fence: c.int(),
-        slot_key: c.text_or_null(),
-    };
+    let read =
+        |c: &Columns| Live { id: c.id(), owner: c.int_or_null(), fence: c.int(), slot_key: c.text_or_null() };
     step.all(sql::LOCK_LIVE, values![list], read).await
 }
 
@@ -104,9 +100,10 @@ impl Slots {
 
     /// How many slots of a key are held.
     pub(super) fn held(&self, key: &str) -> i64 {
-        let held = self.keys.get(key).map_or(0, |places| {
-            places.values().filter(|place| place.holder.is_some()).count()
-        });
+        let held = self
+            .keys
+            .get(key)
+            .map_or(0, |places| places.values().filter(|place| place.holder.is_some()).count());
         i64::try_from(held).unwrap_or(i64::MAX)
     }
 
@@ -124,12 +121,8 @@ impl Slots {
             None if is_full => return None,
             None => (0..limit).find(|n| places.get(n).is_none_or(|place| place.holder.is_none()))?,
         };
-        let place = places.entry(n).or_insert(Place {
-            holder: None,
-            fence: 0,
-            is_new: true,
-            is_changed: false,
-        });
+        let place =
+            places.entry(n).or_insert(Place { holder: None, fence: 0, is_new: true, is_changed: false });
         place.fence = begun(place.fence).max(above).saturating_add(1);
         (place.holder, place.is_changed) = (Some(id), true);
         Some(place.fence)

@@ -103,10 +103,7 @@ impl MysqlStore {
 }
 
 /// Runs a step within a savepoint, so that its failure leaves nothing behind, if the server lets the transaction live.
-async fn in_part<T>(
-    step: &mut Step<'_>,
-    body: impl AsyncFnOnce(&mut Step<'_>) -> Outcome<T>,
-) -> Outcome<T> {
+async fn in_part<T>(step: &mut Step<'_>, body: impl AsyncFnOnce(&mut Step<'_>) -> Outcome<T>) -> Outcome<T> {
     step.begin_users_part().await?;
     let outcome = body(step).await;
     if outcome.is_err() {

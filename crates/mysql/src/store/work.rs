@@ -31,11 +31,7 @@ pub(super) fn list_of_ids(ids: &[[u8; 16]]) -> Outcome<String> {
 }
 
 /// The indexes that a statement answers with places of a list, counted from 1.
-pub(super) async fn places(
-    step: &mut Step<'_>,
-    sql: &'static str,
-    list: String,
-) -> Outcome<BTreeSet<usize>> {
+pub(super) async fn places(step: &mut Step<'_>, sql: &'static str, list: String) -> Outcome<BTreeSet<usize>> {
     let places = step.all(sql, values![list], Columns::int).await?;
     Ok(places.into_iter().filter_map(|n| usize::try_from(n.saturating_sub(1)).ok()).collect())
 }
