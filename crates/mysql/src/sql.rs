@@ -265,22 +265,24 @@ pub(crate) const DELETE_CALENDAR: &str = "DELETE FROM punctual_calendar WHERE na
 
 // ---- enqueue and cancel ----
 
-/// Which ids of a list, counted from 1, were ever used and are still remembered, by two primary keys.
+/// Which ids of a list, counted from 1, were ever used and are still remembered, by two primary keys. Outer joins, because
+/// MariaDB may turn `EXISTS` round and read the whole history.
 pub(crate) const KNOWS_EXECUTION: &str = concat!(
     "SELECT k.n FROM ",
     ids!(),
-    " WHERE EXISTS (SELECT 1 FROM punctual_execution e WHERE e.id = UNHEX(k.id))
-     OR EXISTS (SELECT 1 FROM punctual_history h WHERE h.id = UNHEX(k.id))"
+    " LEFT JOIN punctual_execution e FORCE INDEX (PRIMARY) ON e.id = UNHEX(k.id)
+  LEFT JOIN punctual_history h FORCE INDEX (PRIMARY) ON h.id = UNHEX(k.id) WHERE e.id IS NOT NULL OR h.id IS NOT NULL"
 );
 
 /// Which occurrences of a list, counted from 1, are there already, by execution_occurrence and history_occurrence.
 pub(crate) const KNOWS_OCCURRENCE: &str = "
 SELECT k.n FROM JSON_TABLE(?, '$[*]' COLUMNS (n FOR ORDINALITY, trigger_id BIGINT PATH '$[0]',
   generation BIGINT PATH '$[1]', scheduled_us BIGINT PATH '$[2]')) k
-WHERE EXISTS (SELECT 1 FROM punctual_execution e
-    WHERE e.trigger_id = k.trigger_id AND e.generation = k.generation AND e.scheduled_us = k.scheduled_us)
-  OR EXISTS (SELECT 1 FROM punctual_history h
-    WHERE h.trigger_id = k.trigger_id AND h.generation = k.generation AND h.scheduled_us = k.scheduled_us)";
+LEFT JOIN punctual_execution e FORCE INDEX (execution_occurrence)
+  ON e.trigger_id = k.trigger_id AND e.generation = k.generation AND e.scheduled_us = k.scheduled_us
+LEFT JOIN punctual_history h FORCE INDEX (history_occurrence)
+  ON h.trigger_id = k.trigger_id AND h.generation = k.generation AND h.scheduled_us = k.scheduled_us
+WHERE e.trigger_id IS NOT NULL OR h.trigger_id IS NOT NULL";
 
 /// Which jobs of a list are there, locked shared by primary key, so that none of them is deleted before the work that
 /// needs it is in.
@@ -301,7 +303,8 @@ VALUES [[(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 /// Takes no locks: who is parked too early, or too late, is found by whoever looks after those who wait.
 pub(crate) const SLOTS_HELD: &str = concat!(
     "SELECT k.name, (SELECT COUNT(*) FROM punctual_slot s WHERE s.slot_key = k.name AND s.exec_id IS NOT NULL),
-  EXISTS (SELECT 1 FROM punctual_execution e FORCE INDEX (execution_parked) WHERE e.parked = 1 AND e.slot_key = k.name)
+  (SELECT e.parked FROM punctual_execution e FORCE INDEX (execution_parked)
+    WHERE e.parked = 1 AND e.slot_key = k.name LIMIT 1) IS NOT NULL
 FROM ",
     names!()
 );

@@ -3,6 +3,7 @@
 mod definitions;
 pub(crate) mod firing;
 mod members;
+mod plans;
 mod ready;
 mod settling;
 mod slots;
@@ -47,6 +48,9 @@ const MOST_TRIES: u32 = 12;
 /// How often a step is tried that breaches a unique key. After the first breach the others are races that were lost, and
 /// the step sees what the winner wrote.
 const MOST_CAREFUL_TRIES: u32 = 5;
+
+/// How often a step takes another connection when the one that it got is dead.
+const MOST_STALE: u32 = 10;
 
 /// About how long a step waits before its second try, in microseconds; longer before each further one.
 const PAUSE: u32 = 2_000;
@@ -180,7 +184,8 @@ impl Shared {
         loop {
             tries += 1;
             let mut held = self.connections.get().await.map_err(|failure| self.error(operation, failure))?;
-            let (outcome, news) = self.once(&mut held, operation, (mode, manner), request, body).await;
+            let (outcome, news, has_begun) =
+                self.once(&mut held, operation, (mode, manner), request, body).await;
             let failure = match outcome {
                 Ok(answer) => {
                     held.clean();
@@ -192,6 +197,11 @@ impl Shared {
                 Err(failure) => failure,
             };
             let remedy = failure.remedy();
+            // A pooled connection may have died since it was used last. Nothing was written, so another one will do.
+            let is_stale = remedy == Remedy::Discard && matches!(failure, Failure::Sql(_));
+            if is_stale && tries < MOST_STALE && (!has_begun || mode == Mode::Read) {
+                continue;
+            }
             if remedy == Remedy::Discard || self.roll_back(&mut held).await.is_err() {
                 // Dropping it closes it, and the server rolls back.
                 return Err(self.error(operation, failure));
@@ -229,16 +239,18 @@ impl Shared {
         (mode, manner): (Mode, Manner),
         request: &R,
         body: Body<R, T>,
-    ) -> (Outcome<T>, News) {
+    ) -> (Outcome<T>, News, bool) {
         let connection = match held.connection() {
             Ok(connection) => connection,
-            Err(failure) => return (Err(failure), News::Nothing),
+            Err(failure) => return (Err(failure), News::Nothing, false),
         };
         let mut step = Step::on(connection, &self.setting, operation, manner);
+        let mut has_begun = false;
         let outcome = async {
             if mode == Mode::Write {
                 step.control(sql::BEGIN_WRITE).await?;
             }
+            has_begun = true;
             let answer = body(&mut step, request).await?;
             match (mode, step.keeps()) {
                 (Mode::Write, true) => step.control(sql::COMMIT).await?,
@@ -248,7 +260,7 @@ impl Shared {
             Ok(answer)
         };
         let outcome = outcome.await;
-        (outcome, step.news())
+        (outcome, step.news(), has_begun)
     }
 
     /// A step that no hook hears of.

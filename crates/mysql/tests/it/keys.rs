@@ -9,7 +9,11 @@ use punctual_core::{Inspect, JobKey, JobStore, LockProvider};
 
 use crate::support::*;
 
-const ALIKE: [&str; 9] = ["a", "a ", "a  ", "A", "á", "a\u{301}", "ａ", "ß", "ss"];
+/// Names of jobs; core refuses blanks at their ends.
+const ALIKE: [&str; 8] = ["a", "a a", "a  a", "A", "á", "a\u{301}", "ａ", "ß"];
+
+/// Names of slots and locks, which may end as they like.
+const BLANKS: [&str; 6] = ["a", "a ", "a  ", "a\t", " a", "A "];
 
 #[tokio::test]
 async fn keys_that_a_collation_takes_for_one_are_many() {
@@ -32,14 +36,13 @@ async fn keys_that_a_collation_takes_for_one_are_many() {
 }
 
 #[tokio::test]
-async fn slots_and_locks_of_such_names_do_not_exclude_each_other() {
+async fn blanks_at_the_ends_of_slot_keys_and_lock_names_count() {
     let database = Database::new("slots").await;
     let store = database.open().await;
     store.join(node(1)).await.unwrap();
     let now = store.now().await.unwrap();
-    for (id, name) in (1..).zip(ALIKE) {
+    for (id, name) in (1..).zip(BLANKS) {
         let mut exclusive = job(id, false);
-        exclusive.key = JobKey::new("group", name).unwrap();
         let when_busy = punctual_core::job::WhenBusy::Queue;
         let concurrency = punctual_core::job::Concurrency { key: name.into(), limit: 1, when_busy };
         exclusive.spec.concurrency = Some(concurrency);
@@ -49,6 +52,6 @@ async fn slots_and_locks_of_such_names_do_not_exclude_each_other() {
         let request = LockRequest { name: name.into(), owner: node_id(1), span: Duration::from_secs(60) };
         assert!(store.try_acquire(request).await.unwrap().is_some(), "{name:?}");
     }
-    assert_eq!(claim_ready(&store, 1, 100).await.work.len(), ALIKE.len());
+    assert_eq!(claim_ready(&store, 1, 100).await.work.len(), BLANKS.len());
     database.drop().await;
 }

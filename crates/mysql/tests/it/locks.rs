@@ -8,15 +8,6 @@ use punctual_core::{Inspect, JobStore};
 
 use crate::support::*;
 
-/// Transactions that wait for a lock of somebody else in a database.
-fn waiting_in(database: &Database) -> String {
-    format!(
-        "SELECT COUNT(*) AS n FROM information_schema.innodb_trx t JOIN information_schema.processlist p
-         ON p.id = t.trx_mysql_thread_id WHERE t.trx_state = 'LOCK WAIT' AND p.db = '{}'",
-        database.name
-    )
-}
-
 fn edits(jobs: &[punctual_core::job::JobRecord]) -> Vec<Change> {
     jobs.iter().map(|job| Change::PutJob { expect: Expect::Rev(1), job: job.clone() }).collect()
 }
@@ -41,8 +32,9 @@ async fn a_step_that_loses_a_deadlock_is_tried_again() {
         let (store, edits) = (store.clone(), edits(&jobs));
         async move { store.apply(edits).await }
     });
-    database.until(&waiting_in(&database), |n| n == 1).await;
-    // Closes the circle: the step has job 1 and waits for job 2.
+    let free = "SELECT COUNT(*) AS n FROM punctual_job WHERE id = 1 FOR UPDATE SKIP LOCKED";
+    database.until(free, |n| n == 0).await;
+    // Closes the circle: the step has job 1, and waits for job 2 or is about to.
     other.batch_execute("SELECT * FROM punctual_job WHERE id = 1 FOR UPDATE").await.unwrap();
     other.batch_execute("COMMIT").await.unwrap();
     assert_eq!(edit.await.unwrap().unwrap(), Applied::All);

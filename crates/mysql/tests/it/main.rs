@@ -9,6 +9,7 @@ mod cancelled;
 mod cuts;
 mod keys;
 mod locks;
+mod plans;
 mod sessions;
 mod smoke;
 mod support;

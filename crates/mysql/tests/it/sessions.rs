@@ -6,6 +6,8 @@ use diesel_async::pooled_connection::deadpool::Pool;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection};
 use punctual_core::inspect::Page;
+use punctual_core::store::Applied;
+use punctual_core::store::hook::Side;
 use punctual_core::{ErrorKind, Inspect, JobStore};
 use punctual_mysql::MysqlStore;
 
@@ -49,37 +51,27 @@ async fn a_step_runs_at_read_committed_whatever_the_session_had() {
 #[tokio::test]
 async fn a_step_sees_what_others_committed_after_it_began() {
     let database = Database::new("snapshot").await;
-    let store = database.open().await;
-    let (one, two) = (job(1, true), job(2, false));
+    let (stop, mut stopped) = Stop::at("enqueue", "LOCK IN SHARE MODE", Side::Before);
+    let store = database.watched(stop).await;
+    let one = job(1, true);
     put(&store, &one, &[]).await;
-    let mut writer = database.connection().await;
-    writer.batch_execute("START TRANSACTION").await.unwrap();
-    writer.batch_execute("SELECT * FROM punctual_job WHERE id = 1 FOR UPDATE").await.unwrap();
-    // It waits for the row of its job in its second statement, and must then see the job as it is by that time.
     let enqueue = tokio::spawn({
-        let (store, now) = (store.clone(), store.now().await.unwrap());
-        let one = one.clone();
+        let (store, now, one) = (store.clone(), store.now().await.unwrap(), one.clone());
         async move { store.enqueue(vec![work(1, Some(&one), now)]).await }
     });
-    let waiting = format!(
-        "SELECT COUNT(*) AS n FROM information_schema.innodb_trx t JOIN information_schema.processlist p
-         ON p.id = t.trx_mysql_thread_id WHERE t.trx_state = 'LOCK WAIT' AND p.db = '{}'",
-        database.name
-    );
-    database.until(&waiting, |n| n == 1).await;
-    writer.batch_execute("DELETE FROM punctual_job WHERE id = 1; COMMIT").await.unwrap();
-    assert_eq!(enqueue.await.unwrap().unwrap(), punctual_core::store::Applied::Lost { at: 0 });
-    put(&store, &two, &[]).await;
+    // It has read already whether its id is known, so a snapshot of its transaction would have been made by now.
+    stopped.reached().await;
+    database.connection().await.batch_execute("DELETE FROM punctual_job WHERE id = 1").await.unwrap();
+    stopped.go();
+    assert_eq!(enqueue.await.unwrap().unwrap(), Applied::Lost { at: 0 });
     database.drop().await;
 }
 
 #[tokio::test]
 async fn the_clock_does_not_know_the_zone_of_its_session() {
     let database = Database::new("zone").await;
-    let (plain, odd) = (
-        database.open().await,
-        MysqlStore::from_pool(odd_pool(&database.url)).open().await.unwrap(),
-    );
+    let (plain, odd) =
+        (database.open().await, MysqlStore::from_pool(odd_pool(&database.url)).open().await.unwrap());
     for _ in 0..3 {
         let (before, between, after) =
             (plain.now().await.unwrap(), odd.now().await.unwrap(), plain.now().await.unwrap());

@@ -15,6 +15,7 @@ use punctual_core::node::{NodeInfo, Profile};
 use punctual_core::protocol::finish::{BodyEnd, Ended, settle};
 use punctual_core::protocol::fire;
 use punctual_core::schedule::Every;
+use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 use punctual_core::store::{
     Applied, Change, Claim, ClaimReady, Claimed, ClaimedReady, Due, Enqueue, Expect, ReadDue, Readable,
     SettlePlan,
@@ -23,7 +24,6 @@ use punctual_core::trigger::{TriggerRecord, TriggerSpec, TriggerState, slice_of}
 use punctual_core::{
     ExecutionId, JobId, JobKey, JobStore, Kind, NodeId, Schedule, Timestamp, TriggerId, TriggerKey,
 };
-use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 use punctual_mysql::MysqlStore;
 
 use crate::server::Server;
@@ -200,7 +200,7 @@ impl Database {
     }
 
     /// Waits until a query answers what is awaited.
-    pub(crate) async fn until(&self, sql: &str, awaited: impl Fn(i64) -> bool) {
+    pub(crate) async fn until(&self, sql: &str, awaited: impl Fn(i64) -> bool + Send + Sync) {
         let mut connection = self.connection().await;
         for _ in 0..1_000_000 {
             if awaited(number(&mut connection, sql).await) {
