@@ -9,6 +9,7 @@ use diesel::QueryResult;
 use diesel::mysql::Mysql;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Blob, Nullable, Text, Untyped};
+use serde::{Serialize, Serializer};
 
 /// A value for a placeholder.
 #[derive(Clone, Debug)]
@@ -40,13 +41,32 @@ value_from! {
     [u8; 16] => |value| Self::Bytes(Some(value.to_vec())),
 }
 
+/// As part of a list that is one value: bytes are their hexadecimal digits.
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Int(value) => value.serialize(serializer),
+            Self::Text(value) => value.serialize(serializer),
+            Self::Bytes(value) => value.as_deref().map(digits).serialize(serializer),
+        }
+    }
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn digits(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    let of = |half: u8| DIGITS.get(usize::from(half & 15)).copied().unwrap_or('0');
+    bytes.iter().flat_map(|byte| [of(byte >> 4), of(*byte)]).collect()
+}
+
 impl Value {
-    /// About how many bytes it is on its way.
+    /// About how many bytes it is in a list.
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Int(_) => 8,
             Self::Text(text) => text.as_ref().map_or(1, String::len),
-            Self::Bytes(bytes) => bytes.as_ref().map_or(1, Vec::len),
+            Self::Bytes(bytes) => bytes.as_ref().map_or(1, |bytes| 2 * bytes.len()),
         }
     }
 }

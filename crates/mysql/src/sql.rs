@@ -8,8 +8,8 @@
 //!   for without locks before.
 //! * **A batch is one JSON parameter** that `JSON_TABLE` turns into rows, joined in its own order (`STRAIGHT_JOIN`) with
 //!   the table's primary key (`FORCE INDEX`), so that locks are taken in the order of the list. The text of such a
-//!   statement does not depend on the length of the list. Wide rows are inserted through repeated placeholders instead:
-//!   see [`each`].
+//!   statement does not depend on the length of the list, so it is prepared once, and there is one parameter to send
+//!   however many rows there are. What is asked once for each kind of a node repeats its text instead: see [`each`].
 //! * **A compared write changes a column**, so that servers that count changed rows and those that count matched ones say
 //!   the same.
 //!
@@ -294,10 +294,26 @@ pub(crate) const KNOWS_JOB: &str = concat!(
 
 /// Inserts live rows that are not parked. A breach of the primary key or of execution_occurrence is an error.
 pub(crate) const INSERT_EXECUTION: &str = "
-INSERT INTO punctual_execution (id, trigger_id, generation, trigger_key, job_id, job_key, kind, scheduled_us, priority,
-  state, owner, fence, attempt, losses, wake_us, slot_key, slot_limit, spec, payload_codec, payload_version,
-  payload_data, attempts, cancel, error, created_us, catch_up, due_us)
-VALUES [[(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)||, ]]";
+INSERT INTO punctual_execution (
+  id, trigger_id, generation, trigger_key, job_id, job_key, kind, scheduled_us, priority, state, owner, fence,
+  attempt, losses, wake_us, slot_key, slot_limit, spec, payload_codec, payload_version, payload_data, attempts,
+  cancel, error, created_us, catch_up, due_us)
+SELECT
+  UNHEX(v.id), v.trigger_id, v.generation, v.trigger_key, v.job_id, v.job_key, v.kind, v.scheduled_us, v.priority,
+  v.state, v.owner, v.fence, v.attempt, v.losses, v.wake_us, v.slot_key, v.slot_limit, v.spec, v.payload_codec,
+  v.payload_version, UNHEX(v.payload_data), v.attempts, v.cancel, v.error, v.created_us, v.catch_up, v.due_us
+FROM JSON_TABLE(?, '$[*]' COLUMNS (
+  id VARCHAR(32) CHARACTER SET utf8mb4 PATH '$[0]', trigger_id BIGINT PATH '$[1]', generation BIGINT PATH '$[2]',
+  trigger_key VARCHAR(401) CHARACTER SET utf8mb4 PATH '$[3]', job_id BIGINT PATH '$[4]',
+  job_key VARCHAR(401) CHARACTER SET utf8mb4 PATH '$[5]', kind VARCHAR(200) CHARACTER SET utf8mb4 PATH '$[6]',
+  scheduled_us BIGINT PATH '$[7]', priority BIGINT PATH '$[8]', state BIGINT PATH '$[9]',
+  owner BIGINT PATH '$[10]', fence BIGINT PATH '$[11]', attempt BIGINT PATH '$[12]', losses BIGINT PATH '$[13]',
+  wake_us BIGINT PATH '$[14]', slot_key VARCHAR(410) CHARACTER SET utf8mb4 PATH '$[15]',
+  slot_limit BIGINT PATH '$[16]', spec LONGTEXT CHARACTER SET utf8mb4 PATH '$[17]',
+  payload_codec LONGTEXT CHARACTER SET utf8mb4 PATH '$[18]', payload_version BIGINT PATH '$[19]',
+  payload_data LONGTEXT CHARACTER SET utf8mb4 PATH '$[20]', attempts LONGTEXT CHARACTER SET utf8mb4 PATH '$[21]',
+  cancel LONGTEXT CHARACTER SET utf8mb4 PATH '$[22]', error LONGTEXT CHARACTER SET utf8mb4 PATH '$[23]',
+  created_us BIGINT PATH '$[24]', catch_up LONGTEXT CHARACTER SET utf8mb4 PATH '$[25]', due_us BIGINT PATH '$[26]')) v";
 
 /// How many slots of each key of a list are held, by primary key, and whether a row waits for one, by execution_parked.
 /// Takes no locks: who is parked too early, or too late, is found by whoever looks after those who wait.
@@ -504,11 +520,23 @@ pub(crate) const BEGIN: &str = concat!("UPDATE ", live_rows!(), " SET e.state = 
 pub(crate) const SETTLE_END: &str = concat!("DELETE e FROM ", live_rows!());
 
 /// Appends to the history. A breach of its keys is an error.
-pub(crate) const INSERT_HISTORY: &str = concat!(
-    "INSERT INTO punctual_history (",
-    history_columns!(),
-    ") VALUES [[(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)||, ]]"
-);
+pub(crate) const INSERT_HISTORY: &str = "
+INSERT INTO punctual_history (
+  id, trigger_id, generation, trigger_key, job_id, job_key, kind, scheduled_us, until_us, instants, outcome,
+  reason, attempt, node_id, fence, started_us, ended_us, error, output, attempts)
+SELECT
+  UNHEX(v.id), v.trigger_id, v.generation, v.trigger_key, v.job_id, v.job_key, v.kind, v.scheduled_us, v.until_us,
+  v.instants, v.outcome, v.reason, v.attempt, v.node_id, v.fence, v.started_us, v.ended_us, v.error, v.output,
+  v.attempts
+FROM JSON_TABLE(?, '$[*]' COLUMNS (
+  id VARCHAR(32) CHARACTER SET utf8mb4 PATH '$[0]', trigger_id BIGINT PATH '$[1]', generation BIGINT PATH '$[2]',
+  trigger_key VARCHAR(401) CHARACTER SET utf8mb4 PATH '$[3]', job_id BIGINT PATH '$[4]',
+  job_key VARCHAR(401) CHARACTER SET utf8mb4 PATH '$[5]', kind VARCHAR(200) CHARACTER SET utf8mb4 PATH '$[6]',
+  scheduled_us BIGINT PATH '$[7]', until_us BIGINT PATH '$[8]', instants BIGINT PATH '$[9]',
+  outcome BIGINT PATH '$[10]', reason BIGINT PATH '$[11]', attempt BIGINT PATH '$[12]',
+  node_id BIGINT PATH '$[13]', fence BIGINT PATH '$[14]', started_us BIGINT PATH '$[15]',
+  ended_us BIGINT PATH '$[16]', error LONGTEXT CHARACTER SET utf8mb4 PATH '$[17]',
+  output LONGTEXT CHARACTER SET utf8mb4 PATH '$[18]', attempts LONGTEXT CHARACTER SET utf8mb4 PATH '$[19]')) v";
 
 /// Puts rows back, by primary key; LOCK_LIVE comes before.
 pub(crate) const SETTLE_BACK: &str = "

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use diesel_async::{AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
+use punctual_core::record::document;
 use punctual_core::store::ClaimShape;
 use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 use punctual_core::{Clock, Error, Timestamp};
@@ -82,11 +83,8 @@ pub(crate) struct Step<'c> {
     keeps: bool,
 }
 
-/// The bytes of values that one statement carries, about. MariaDB takes 16 MiB as it comes.
+/// The bytes of a list, about. MariaDB takes 16 MiB as it comes.
 const MOST_BYTES: usize = 4 << 20;
-
-/// The rows that one statement inserts; placeholders are counted in 16 bits.
-const MOST_ROWS: usize = 500;
 
 impl<'c> Step<'c> {
     pub(crate) fn on(
@@ -231,21 +229,16 @@ impl<'c> Step<'c> {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
 
-    /// Inserts rows through a statement that repeats its placeholders, in pieces of bounded size.
+    /// Inserts rows through a statement that takes a list, in pieces of bounded size.
     pub(crate) async fn insert(&mut self, sql: &'static str, rows: Vec<Vec<Value>>) -> Outcome<()> {
         let mut rows = rows.into_iter().peekable();
         while rows.peek().is_some() {
-            let (mut piece, mut count, mut bytes) = (Vec::new(), 0, 0);
-            while let Some(row) =
-                rows.next_if(|row| count == 0 || count < MOST_ROWS && bytes + size(row) <= MOST_BYTES)
-            {
+            let (mut piece, mut bytes) = (Vec::new(), 0);
+            while let Some(row) = rows.next_if(|row| bytes == 0 || bytes + size(row) <= MOST_BYTES) {
                 bytes += size(&row);
-                count += 1;
-                piece.extend(row);
+                piece.push(row);
             }
-            let text = sql::each(sql, count);
-            // One row is the usual case beside large batches; the others have too many shapes to be kept.
-            self.run(if count == 1 { Sql::made(text) } else { Sql::once(text) }, piece).await?;
+            self.run(sql, values![document(&piece)?]).await?;
         }
         Ok(())
     }

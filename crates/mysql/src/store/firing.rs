@@ -12,10 +12,10 @@ use punctual_core::trigger::SLICES;
 use punctual_core::{ExecutionId, Fence, Kind, NodeId, Timestamp, TriggerId};
 
 use super::slots::{self, Slots};
-use super::work::{digits, known_occurrences, list_of_ids, places, values_of};
+use super::work::{known_occurrences, list_of_ids, places, values_of};
 use super::{Outcome, ready};
 use crate::error::Remedy;
-use crate::query::{Sql, Value, values};
+use crate::query::{Sql, Value, digits, values};
 use crate::rows::{Columns, Read};
 use crate::sql;
 use crate::step::{Manner, Step};

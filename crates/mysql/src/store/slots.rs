@@ -9,8 +9,8 @@ use punctual_core::record::document;
 use punctual_core::store::ClaimShape;
 
 use super::Outcome;
-use super::work::{digits, list_of_ids};
-use crate::query::values;
+use super::work::list_of_ids;
+use crate::query::{digits, values};
 use crate::rows::Columns;
 use crate::sql;
 use crate::step::{News, Step};

@@ -9,25 +9,14 @@ use punctual_core::{Error, ErrorKind, ExecutionId, Timestamp};
 
 use super::Outcome;
 use super::slots;
-use crate::query::{Value, values};
+use crate::query::{Value, digits, values};
 use crate::rows::{Columns, IntoValues};
 use crate::sql;
 use crate::step::{News, Step};
 
-/// An id as the digits that a list of ids has.
-pub(super) fn digits(id: &[u8; 16]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(32);
-    for byte in id {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02X}");
-    }
-    text
-}
-
 /// A list of ids as one value.
 pub(super) fn list_of_ids(ids: &[[u8; 16]]) -> Outcome<String> {
-    Ok(document(&ids.iter().map(digits).collect::<Vec<_>>())?)
+    Ok(document(&ids.iter().map(|id| digits(id)).collect::<Vec<_>>())?)
 }
 
 /// The indexes that a statement answers with places of a list, counted from 1.
