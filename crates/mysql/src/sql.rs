@@ -9,7 +9,8 @@
 //! * **A batch is one JSON parameter** that `JSON_TABLE` turns into rows, joined in its own order (`STRAIGHT_JOIN`) with
 //!   the table's primary key (`FORCE INDEX`), so that locks are taken in the order of the list. The text of such a
 //!   statement does not depend on the length of the list, so it is prepared once, and there is one parameter to send
-//!   however many rows there are. What is asked once for each kind of a node repeats its text instead: see [`each`].
+//!   however many rows there are. Texts that are stored pass as LONGTEXT: one that did not fit its column here would
+//!   become null without a word, where the column of the table refuses it. What is asked once for each kind of a node repeats its text instead: see [`each`].
 //! * **A compared write changes a column**, so that servers that count changed rows and those that count matched ones say
 //!   the same.
 //!
@@ -303,12 +304,12 @@ SELECT
   v.state, v.owner, v.fence, v.attempt, v.losses, v.wake_us, v.slot_key, v.slot_limit, v.spec, v.payload_codec,
   v.payload_version, UNHEX(v.payload_data), v.attempts, v.cancel, v.error, v.created_us, v.catch_up, v.due_us
 FROM JSON_TABLE(?, '$[*]' COLUMNS (
-  id VARCHAR(32) CHARACTER SET utf8mb4 PATH '$[0]', trigger_id BIGINT PATH '$[1]', generation BIGINT PATH '$[2]',
-  trigger_key VARCHAR(401) CHARACTER SET utf8mb4 PATH '$[3]', job_id BIGINT PATH '$[4]',
-  job_key VARCHAR(401) CHARACTER SET utf8mb4 PATH '$[5]', kind VARCHAR(200) CHARACTER SET utf8mb4 PATH '$[6]',
+  id LONGTEXT CHARACTER SET utf8mb4 PATH '$[0]', trigger_id BIGINT PATH '$[1]', generation BIGINT PATH '$[2]',
+  trigger_key LONGTEXT CHARACTER SET utf8mb4 PATH '$[3]', job_id BIGINT PATH '$[4]',
+  job_key LONGTEXT CHARACTER SET utf8mb4 PATH '$[5]', kind LONGTEXT CHARACTER SET utf8mb4 PATH '$[6]',
   scheduled_us BIGINT PATH '$[7]', priority BIGINT PATH '$[8]', state BIGINT PATH '$[9]',
   owner BIGINT PATH '$[10]', fence BIGINT PATH '$[11]', attempt BIGINT PATH '$[12]', losses BIGINT PATH '$[13]',
-  wake_us BIGINT PATH '$[14]', slot_key VARCHAR(410) CHARACTER SET utf8mb4 PATH '$[15]',
+  wake_us BIGINT PATH '$[14]', slot_key LONGTEXT CHARACTER SET utf8mb4 PATH '$[15]',
   slot_limit BIGINT PATH '$[16]', spec LONGTEXT CHARACTER SET utf8mb4 PATH '$[17]',
   payload_codec LONGTEXT CHARACTER SET utf8mb4 PATH '$[18]', payload_version BIGINT PATH '$[19]',
   payload_data LONGTEXT CHARACTER SET utf8mb4 PATH '$[20]', attempts LONGTEXT CHARACTER SET utf8mb4 PATH '$[21]',
@@ -529,9 +530,9 @@ SELECT
   v.instants, v.outcome, v.reason, v.attempt, v.node_id, v.fence, v.started_us, v.ended_us, v.error, v.output,
   v.attempts
 FROM JSON_TABLE(?, '$[*]' COLUMNS (
-  id VARCHAR(32) CHARACTER SET utf8mb4 PATH '$[0]', trigger_id BIGINT PATH '$[1]', generation BIGINT PATH '$[2]',
-  trigger_key VARCHAR(401) CHARACTER SET utf8mb4 PATH '$[3]', job_id BIGINT PATH '$[4]',
-  job_key VARCHAR(401) CHARACTER SET utf8mb4 PATH '$[5]', kind VARCHAR(200) CHARACTER SET utf8mb4 PATH '$[6]',
+  id LONGTEXT CHARACTER SET utf8mb4 PATH '$[0]', trigger_id BIGINT PATH '$[1]', generation BIGINT PATH '$[2]',
+  trigger_key LONGTEXT CHARACTER SET utf8mb4 PATH '$[3]', job_id BIGINT PATH '$[4]',
+  job_key LONGTEXT CHARACTER SET utf8mb4 PATH '$[5]', kind LONGTEXT CHARACTER SET utf8mb4 PATH '$[6]',
   scheduled_us BIGINT PATH '$[7]', until_us BIGINT PATH '$[8]', instants BIGINT PATH '$[9]',
   outcome BIGINT PATH '$[10]', reason BIGINT PATH '$[11]', attempt BIGINT PATH '$[12]',
   node_id BIGINT PATH '$[13]', fence BIGINT PATH '$[14]', started_us BIGINT PATH '$[15]',

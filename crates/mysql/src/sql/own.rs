@@ -178,8 +178,8 @@ pub(crate) const SLOT_FLOOR: &str = "SELECT value FROM punctual_meta WHERE name 
 pub(crate) const MAKE_SLOT: &str = "
 INSERT INTO punctual_slot (slot_key, n, exec_id, fence_seq)
 SELECT v.slot_key, v.n, UNHEX(v.exec_id), v.fence
-FROM JSON_TABLE(?, '$[*]' COLUMNS (slot_key VARCHAR(410) CHARACTER SET utf8mb4 PATH '$[0]', n BIGINT PATH '$[1]',
-  exec_id VARCHAR(32) CHARACTER SET utf8mb4 PATH '$[2]', fence BIGINT PATH '$[3]')) v";
+FROM JSON_TABLE(?, '$[*]' COLUMNS (slot_key LONGTEXT CHARACTER SET utf8mb4 PATH '$[0]', n BIGINT PATH '$[1]',
+  exec_id LONGTEXT CHARACTER SET utf8mb4 PATH '$[2]', fence BIGINT PATH '$[3]')) v";
 
 /// The best rows that are parked for a key, by execution_parked.
 pub(crate) const PARKED_READY: &str = "

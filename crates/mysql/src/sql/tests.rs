@@ -34,6 +34,16 @@ fn a_question_mark_is_a_placeholder_and_nothing_else() {
     }
 }
 
+/// What does not fit a column of `JSON_TABLE` becomes null, so what is stored must not pass through a short one.
+#[test]
+fn stored_texts_pass_through_long_columns() {
+    for text in [INSERT_EXECUTION, INSERT_HISTORY, MAKE_SLOT, PATCH_TRIGGER, SETTLE_BACK] {
+        let short = text.split(',').filter(|column| column.contains("VARCHAR"));
+        let ids = |column: &&str| column.contains(" id VARCHAR") || column.contains("(id VARCHAR");
+        assert_eq!(short.filter(|column| !ids(column)).collect::<Vec<_>>(), [""; 0], "{text}");
+    }
+}
+
 #[test]
 fn nothing_is_used_that_only_one_of_the_servers_has() {
     for word in
