@@ -14,3 +14,9 @@ pub const SQLITE: &[(&str, &str)] = &[
     ("0001_init.sql", include_str!("../sqlite/0001_init.sql")),
     ("0002_queues.sql", include_str!("../sqlite/0002_queues.sql")),
 ];
+
+/// The migrations of MySQL and MariaDB, as pairs of file name and text, in order.
+pub const MYSQL: &[(&str, &str)] = &[
+    ("0001_init.sql", include_str!("../mysql/0001_init.sql")),
+    ("0002_queues.sql", include_str!("../mysql/0002_queues.sql")),
+];
