@@ -17,6 +17,9 @@ const OPERATION: &str = "open";
 /// The oldest server that this store runs on, as its version number.
 const OLDEST_SERVER: i64 = 140_000;
 
+/// Which plans the server makes of prepared statements.
+const PLANS: &str = "force_generic_plan";
+
 /// How many prepared statements a connection keeps: more than there are.
 const STATEMENTS: usize = 160;
 
@@ -89,7 +92,8 @@ impl Options {
     /// The settings of a session by their names.
     ///
     /// Generic plans, because a batch has the same plan whatever is in it, and planning costs more than running it;
-    /// no JIT for the same reason. A plan that was made while a table was empty must not go through it when it is large,
+    /// no JIT for the same reason. The server's own way, `auto`, plans the first five runs of a statement for their
+    /// parameters and then compares costs, so that the plan of a step would depend on what came before it. A plan that was made while a table was empty must not go through it when it is large,
     /// so no table is gone through where there is an index.
     fn settings(&self) -> Vec<(&'static str, String)> {
         let ms = |span: Duration| span.as_millis().max(1).to_string();
@@ -97,7 +101,7 @@ impl Options {
             ("lock_timeout", ms(self.lock_timeout)),
             ("statement_timeout", ms(self.statement_timeout)),
             ("idle_in_transaction_session_timeout", ms(self.idle_timeout)),
-            ("plan_cache_mode", "force_generic_plan".to_owned()),
+            ("plan_cache_mode", PLANS.to_owned()),
             ("jit", "off".to_owned()),
             ("enable_seqscan", "off".to_owned()),
         ]
@@ -199,6 +203,11 @@ pub(crate) async fn check_session(
             let why = "transactions do not begin at READ COMMITTED, though the session was told to; check for a pooler or \
                        proxy in between, and open the store with `transaction_pooler(true)` if there is one";
             return Err(unsupported(format!("{why} (isolation {isolation})")));
+        }
+        if text(7)? != PLANS {
+            let why = "the session does not have the settings that it was told to have; check for a pooler or proxy in \
+                       between, and open the store with `transaction_pooler(true)` if there is one";
+            return Err(unsupported(format!("{why} (plan_cache_mode {})", text(7)?)));
         }
         if text(6)? == "on" {
             return Err(unsupported("the session is read-only though it was told not to be".to_owned()));

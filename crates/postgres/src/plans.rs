@@ -2,6 +2,7 @@
 
 use punctual_core::Result;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use crate::error::Failure;
 use crate::rows::{Columns, params};
@@ -23,22 +24,33 @@ const HOT: &[&str] = &[
     "TAKE_OVER",
     "SET_STANDBY",
     "ORPHANS",
-    "WAKE_READY",
-    "WAKE_TRIGGER",
-    "WAITING_KEYS",
+    "WAKE",
+    "WAKE_AGAIN",
+    "WAKE_WAITING",
     "FREE_HELD_SLOT",
     "PRUNE_HISTORY",
 ];
 
 impl PostgresStore {
-    /// The generic plans of the hot statements as JSON, by the names of their constants, as they would be on tables that
-    /// are too large to go through.
+    /// The plans of the hot statements as JSON, by the names of their constants, as a step of this store would run them on
+    /// the tables as they are now.
     ///
     /// # Errors
     /// As any step.
     #[doc(hidden)]
     pub async fn plans(&self) -> Result<Vec<(&'static str, String)>> {
         self.step("plans", Shape::Many, (), |step, ()| Box::pin(plans(step))).await
+    }
+
+    /// The plans of rendered statements, as a step of this store would run them on the tables as they are now: with the
+    /// settings that it brings along, whatever kind of session it has.
+    ///
+    /// # Errors
+    /// As any step.
+    #[doc(hidden)]
+    pub async fn explain(&self, statements: Vec<String>) -> Result<Vec<Vec<String>>> {
+        self.step("explain", Shape::Many, statements, |step, statements| Box::pin(explain(step, statements)))
+            .await
     }
 
     /// The settings that a step sees, by their names.
@@ -52,21 +64,35 @@ impl PostgresStore {
 }
 
 async fn plans(step: &mut Step<'_>) -> Outcome<Vec<(&'static str, String)>> {
-    step.do_now(sql::PLAN_AS_LARGE).await?;
     let mut plans = Vec::new();
     for (name, text) in sql::ALL.iter().filter(|(name, _)| HOT.contains(name)) {
-        let parameters = (1..).take_while(|n| text.contains(&format!("${n}"))).count();
-        let nulls = vec!["NULL"; parameters].join(", ");
-        step.say(step.render(&format!("PREPARE punctual_plan AS {text}"))).await?;
-        let explain = if nulls.is_empty() { String::new() } else { format!("({nulls})") };
-        let rows =
-            step.ask(step.render(&format!("EXPLAIN (FORMAT JSON) EXECUTE punctual_plan{explain}"))).await?;
+        let rows = plan(step, "FORMAT JSON", text).await?;
         let row = rows.first().ok_or(Failure::Sqlx(sqlx::Error::RowNotFound))?;
         plans.push((*name, row.try_get_unchecked(0)?));
-        step.say(step.render("DEALLOCATE punctual_plan")).await?;
     }
     step.undo();
     Ok(plans)
+}
+
+async fn explain(step: &mut Step<'_>, statements: &[String]) -> Outcome<Vec<Vec<String>>> {
+    let mut plans = Vec::new();
+    for text in statements {
+        let rows = plan(step, "COSTS OFF", text).await?;
+        plans.push(rows.iter().map(|row| row.try_get_unchecked(0)).collect::<std::result::Result<_, _>>()?);
+    }
+    step.undo();
+    Ok(plans)
+}
+
+/// Asks for the plan of a statement as the step's session makes it, without running it.
+async fn plan(step: &mut Step<'_>, form: &str, text: &str) -> Outcome<Vec<PgRow>> {
+    let parameters = (1..).take_while(|n| text.contains(&format!("${n}"))).count();
+    let nulls = vec!["NULL"; parameters].join(", ");
+    step.say(step.render(&format!("PREPARE punctual_plan AS {text}"))).await?;
+    let arguments = if nulls.is_empty() { String::new() } else { format!("({nulls})") };
+    let rows = step.ask(step.render(&format!("EXPLAIN ({form}) EXECUTE punctual_plan{arguments}"))).await?;
+    step.say(step.render("DEALLOCATE punctual_plan")).await?;
+    Ok(rows)
 }
 
 async fn settings(step: &mut Step<'_>) -> Outcome<Vec<(String, String)>> {

@@ -1,7 +1,8 @@
 //! Every statement of this store, by topic; those that no sibling has are in `sql/own.rs`. Here are the parts that several
 //! of them share.
 //!
-//! A statement is a template: `{s}` is the schema, put in once for each store. All of them run at READ COMMITTED: a
+//! A statement is a template: `{s}` is the schema, and `{skip}` passes over rows that others have locked, where claims may
+//! do that; both are put in once for each store. All of them run at READ COMMITTED: a
 //! statement sees one snapshot, taken when it begins, and of a row that it had to wait for it sees the newest version,
 //! but of that row only. So each comparison that a write rests on is made on the row that is locked or written itself.
 //! `$1` is the given time of a test wherever a statement needs the time; null is the server's clock, which is read in
@@ -14,6 +15,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use punctual_core::store::ClaimShape;
 
 /// The store's clock in microseconds. Not `now()`, which stands still in a transaction.
 macro_rules! clock {
@@ -303,6 +306,9 @@ SELECT h.open, h.now_us, h.parked, h.tried, ",
     };
 }
 
+#[macro_use]
+mod waking;
+
 mod definitions;
 mod firing;
 mod listings;
@@ -314,6 +320,7 @@ pub(crate) use self::firing::*;
 pub(crate) use self::listings::*;
 pub(crate) use self::own::*;
 pub(crate) use self::upkeep::*;
+pub(crate) use self::waking::*;
 
 // ---- transactions and the clock ----
 
@@ -325,23 +332,25 @@ pub(crate) const ROLLBACK: &str = "ROLLBACK";
 /// The clock.
 pub(crate) const NOW: &str = concat!("SELECT ", clock!());
 
-/// The statements of one schema.
+/// The statements of one store.
 #[derive(Debug)]
 pub(crate) struct Statements {
     schema: Box<str>,
+    skip: &'static str,
     texts: BTreeMap<&'static str, Arc<str>>,
 }
 
 impl Statements {
-    /// Puts a schema, which must have been checked, into every statement.
-    pub(crate) fn of(schema: &str) -> Self {
-        let texts = ALL.iter().map(|(_, sql)| (*sql, render(schema, sql))).collect();
-        Self { schema: schema.into(), texts }
+    /// Puts a schema, which must have been checked, and the manner of claiming into every statement.
+    pub(crate) fn of(schema: &str, claims: ClaimShape) -> Self {
+        let skip = if claims == ClaimShape::SkipLocked { " SKIP LOCKED" } else { "" };
+        let texts = ALL.iter().map(|(_, sql)| (*sql, render(schema, skip, sql))).collect();
+        Self { schema: schema.into(), skip, texts }
     }
 
     /// The text of a statement that is not in the list.
     pub(crate) fn render(&self, sql: &str) -> Arc<str> {
-        render(&self.schema, sql)
+        render(&self.schema, self.skip, sql)
     }
 
     /// The text of a statement.
@@ -351,8 +360,8 @@ impl Statements {
 }
 
 /// A template with its schema.
-fn render(schema: &str, sql: &str) -> Arc<str> {
-    sql.replace("{s}", schema).into()
+fn render(schema: &str, skip: &str, sql: &str) -> Arc<str> {
+    sql.replace("{s}", schema).replace("{skip}", skip).into()
 }
 
 macro_rules! list {
@@ -365,11 +374,11 @@ pub(crate) const ALL: &[(&str, &str)] = list![
     DELETE_TRIGGER PUT_MARK DELETE_MARK LEAVE_TRIGGER LEAVE_JOB LIVE_OF_JOB DELETE_JOB UNOWNED_OF_JOB
     CANCEL_OWNED_OF_JOB SET PUT_SET FIND_CALENDAR PUT_CALENDAR DELETE_CALENDAR RECORD_CANCELLED DELETE_UNOWNED
     CANCEL_OWNED INSERT_NODE INSERT_BEAT CHECK_IN TAKE_OVER LEAVE SET_STANDBY ORPHANS READ_DUE SET_ASIDE CLAIM_READY
-    BEGIN KNOWS_END FREE_HELD_SLOT WAKE_READY WAKE_TRIGGER WAITING_KEYS PRUNE_HISTORY PRUNE_NODES COMPLETED PRUNE_JOB PRUNE_MARKS
+    BEGIN KNOWS_END FREE_HELD_SLOT WAKE WAKE_AGAIN WAKE_WAITING PRUNE_HISTORY PRUNE_NODES PRUNE_TRIGGERS LOCK_JOBS PRUNE_JOBS PRUNE_MARKS
     PRUNE_SLOTS RAISE_FLOOR RAISE_WAKE ACQUIRE_LOCK RENEW_LOCK RELEASE_LOCK JOB JOB_BY_ID JOBS TRIGGER TRIGGERS TRIGGERS_OF CALENDAR
     CALENDARS TRIGGERS_USING EXECUTION EXECUTIONS RECORD HISTORY HISTORY_OF_TRIGGER HISTORY_OF_JOB NODES JOBS_OF_SET
     TRIGGERS_OF_SET CREATE_MIGRATION HAS_MIGRATION MIGRATIONS PUT_MIGRATION CLOCK LOCK_KEY LOCK_JOB LOCK_EXECUTIONS
-    LOCK_FLOOR ENQUEUE CLAIM CLAIM_READY_CAS SETTLE SAVEPOINT SAVEPOINT_KEEP SAVEPOINT_UNDO CREATE_SCHEMA HAS_SCHEMA LOCK_MIGRATIONS SERVER PLAN_AS_LARGE SETTINGS
+    LOCK_FLOOR ENQUEUE CLAIM CLAIM_READY_CAS SETTLE SAVEPOINT SAVEPOINT_KEEP SAVEPOINT_UNDO CREATE_SCHEMA HAS_SCHEMA LOCK_MIGRATIONS SERVER SETTINGS
 ];
 
 #[cfg(test)]

@@ -34,13 +34,16 @@ pub(crate) enum News {
     Everywhere,
 }
 
+/// Slots of keys: how many.
+pub(crate) type Slots = BTreeMap<String, i64>;
+
 /// What is left to do when a step has committed.
 #[derive(Debug, Default)]
 pub(crate) struct After {
     /// Who is to be told.
     pub(crate) news: News,
-    /// How many slots of which keys were freed, so that those who wait for them can be woken.
-    pub(crate) freed: BTreeMap<String, i64>,
+    /// How many slots of which keys were freed without anybody being woken for them.
+    pub(crate) freed: Slots,
 }
 
 /// Which clock the store goes by.
@@ -160,6 +163,24 @@ impl<'c> Step<'c> {
         *self.after.freed.entry(slot_key).or_default() += 1;
     }
 
+    /// Slots that were freed, and for which nobody was woken yet.
+    pub(crate) const fn idle_slots(&self) -> &Slots {
+        &self.after.freed
+    }
+
+    /// Says how many of a key were woken.
+    pub(crate) fn woken(&mut self, slot_key: &str, count: i64) {
+        if count > 0 {
+            self.tell(News::Everywhere);
+            let left = self.after.freed.get(slot_key).copied().unwrap_or(0) - count;
+            if left > 0 {
+                self.after.freed.insert(slot_key.to_owned(), left);
+            } else {
+                self.after.freed.remove(slot_key);
+            }
+        }
+    }
+
     /// Asks for a rollback instead of a commit, though there is an answer.
     pub(crate) const fn undo(&mut self) {
         self.undone = true;
@@ -251,7 +272,7 @@ impl Engine {
         let seed = u64::from(std::process::id()).rotate_left(32) ^ Arc::as_ptr(&pool).addr() as u64;
         Self {
             pool,
-            statements: Statements::of(&options.schema_name),
+            statements: Statements::of(&options.schema_name, options.claims),
             clock: options.clock.clone().map_or(StoreClock::Server, StoreClock::Given),
             hook: options.hook.clone(),
             claims: options.claims,

@@ -195,16 +195,16 @@ impl Shared {
         classify(operation, &self.place, failure)
     }
 
-    /// Wakes what waits for slots that were freed, and tells who should know.
+    /// Looks again for whoever waits for slots that were freed without anybody being woken, and tells who should know.
     ///
-    /// The waking is a step of its own, because the step that freed the slots does not see who was parked while it ran.
-    /// Nothing of it is an error of that step, which has committed: what is not woken here is woken by upkeep.
+    /// A step that frees does not see who is parked while it runs; this one has a younger snapshot. Nothing of it is an
+    /// error of that step, which has committed: a waiter that is not found here, or because the process dies before, is
+    /// found by `wake_waiting`.
     pub(crate) async fn finish(&self, after: After) {
         let After { mut news, freed } = after;
         if !freed.is_empty() {
-            match slots::wake(&self.engine, freed).await {
-                Ok(0) => {}
-                Ok(_) => news = News::Everywhere,
+            match slots::wake_again(&self.engine, &freed).await {
+                Ok(woken) => news = news.max(woken),
                 Err(failure) => {
                     let error = self.failed("wake", failure);
                     tracing::warn!(%error, "work that waits for a slot was not woken; it will be later");
@@ -333,10 +333,13 @@ impl JobStore for PostgresStore {
     }
 
     async fn wake_waiting(&self, limit: u32) -> Result<u32> {
-        self.detached("wake_waiting", |shared| async move { slots::wake_waiting(&shared, limit).await }).await
+        self.step("wake_waiting", Shape::One, limit, |step, limit| {
+            Box::pin(slots::wake_waiting(step, *limit))
+        })
+        .await
     }
 
     async fn prune(&self, request: Prune) -> Result<Pruned> {
-        self.detached("prune", |shared| async move { upkeep::prune(&shared, request).await }).await
+        self.step("prune", Shape::Many, request, |step, request| Box::pin(upkeep::prune(step, *request))).await
     }
 }

@@ -4,6 +4,8 @@
 mod database;
 #[path = "common/harness.rs"]
 mod harness;
+#[path = "common/plans.rs"]
+mod plans;
 
 use database::Database;
 use harness::Postgres;

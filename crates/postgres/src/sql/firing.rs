@@ -179,37 +179,3 @@ WITH place AS MATERIALIZED (
 )
 UPDATE {s}.slot s SET exec_id = NULL FROM place p
 WHERE s.exec_id = ANY($1) AND s.slot_key = p.slot_key AND s.n = p.n RETURNING s.slot_key";
-
-/// Wakes the best parked rows of keys, as many of each as asked for, by execution_parked. Answers for each key how many
-/// there were, and how many of them no other step woke or took meanwhile.
-pub(crate) const WAKE_READY: &str = "
-WITH freed AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[]) AS f(slot_key, slots)
-), best AS MATERIALIZED (
-  SELECT f.slot_key, b.id FROM freed f CROSS JOIN LATERAL (
-    SELECT e.id FROM {s}.execution e WHERE e.slot_key = f.slot_key AND e.state = 1 AND e.wake_us > e.due_us
-    ORDER BY e.priority DESC, e.due_us, e.id LIMIT f.slots) b
-), woken AS (
-  UPDATE {s}.execution e SET wake_us = due_us
-  WHERE e.id = ANY(ARRAY(SELECT id FROM best)) AND e.state = 1 AND e.wake_us > e.due_us RETURNING e.slot_key
-)
-SELECT f.slot_key, (SELECT count(*) FROM best b WHERE b.slot_key = f.slot_key),
-  (SELECT count(*) FROM woken w WHERE w.slot_key = f.slot_key) FROM freed f";
-
-/// The same for parked triggers, by job_slot and one probe of trigger_parked a job.
-pub(crate) const WAKE_TRIGGER: &str = "
-WITH freed AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::bigint[]) AS f(slot_key, slots)
-), best AS MATERIALIZED (
-  SELECT f.slot_key, b.id FROM freed f CROSS JOIN LATERAL (
-    SELECT t.id FROM {s}.job j CROSS JOIN LATERAL (
-      SELECT p.id, p.next_fire_us, p.rank FROM {s}.trigger p
-      WHERE p.job_id = j.id AND p.state = 1 AND p.wake_us > p.next_fire_us
-      ORDER BY p.next_fire_us, p.rank DESC, p.id LIMIT f.slots) t
-    WHERE j.slot_key = f.slot_key ORDER BY t.next_fire_us, t.rank DESC, t.id LIMIT f.slots) b
-), woken AS (
-  UPDATE {s}.trigger t SET wake_us = next_fire_us, rev = rev + 1
-  WHERE t.id = ANY(ARRAY(SELECT id FROM best)) AND t.state = 1 AND t.wake_us > t.next_fire_us RETURNING t.id
-)
-SELECT f.slot_key, (SELECT count(*) FROM best b WHERE b.slot_key = f.slot_key),
-  (SELECT count(*) FROM best b JOIN woken w ON w.id = b.id WHERE b.slot_key = f.slot_key) FROM freed f";

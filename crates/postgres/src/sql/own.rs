@@ -257,8 +257,10 @@ pub(crate) const CLAIM_READY_CAS: &str = claim_ready!(
 /// Ends executions or puts them back, each if its row still is that claim's. Rows are locked in the order of their ids,
 /// then the slots to be freed in theirs. An id comes at most once.
 ///
-/// Answers for each plan whether it was written, whether its record was there already, and the key of the slot that it
-/// freed. What was not written may have been written before: that is asked by a statement of its own (KNOWS_END), whose
+/// Whoever waits for the slots that are freed is woken; see `wake_parts`.
+///
+/// Answers for each plan whether it was written, whether its record was there already, the key of the slot that it freed,
+/// and how many were woken for that key. What was not written may have been written before: that is asked by a statement of its own (KNOWS_END), whose
 /// snapshot is younger than the wait for the row. For the sum see BEGIN.
 pub(crate) const SETTLE: &str = concat!(
     "
@@ -289,7 +291,11 @@ WITH given AS MATERIALIZED (
 ), freed AS (
   UPDATE {s}.slot s SET exec_id = NULL FROM place p
   WHERE s.exec_id = ANY($2) AND s.slot_key = p.slot_key AND s.n = p.n RETURNING p.id, s.slot_key
-), recorded AS (
+), room AS MATERIALIZED (
+  SELECT f.slot_key, count(*) AS slots FROM freed f GROUP BY f.slot_key ORDER BY f.slot_key
+), ",
+    wake_parts!("{skip}", "", ""),
+    ", recorded AS (
   INSERT INTO {s}.history (",
     history_columns!(),
     ")
@@ -300,8 +306,9 @@ WITH given AS MATERIALIZED (
     history_columns!(),
     ") JOIN locked l ON l.id = h.id ORDER BY h.id ON CONFLICT DO NOTHING RETURNING id
 )
-SELECT l.ord IS NOT NULL, l.ord IS NOT NULL AND g.ends AND r.id IS NULL, f.slot_key
+SELECT l.ord IS NOT NULL, l.ord IS NOT NULL AND g.ends AND r.id IS NULL, f.slot_key, coalesce(c.sum, 0)
 FROM given g LEFT JOIN locked l ON l.ord = g.ord LEFT JOIN recorded r ON r.id = l.id LEFT JOIN freed f ON f.id = l.id
+  LEFT JOIN called c ON c.slot_key = f.slot_key
 ORDER BY g.ord"
 );
 
@@ -334,16 +341,12 @@ pub(crate) const LOCK_MIGRATIONS: &str =
 pub(crate) const SERVER: &str = "
 SELECT current_setting('server_version_num')::bigint, current_setting('server_version'),
   current_setting('server_encoding'), pg_is_in_recovery(), current_setting('default_transaction_isolation'),
-  current_setting('synchronous_commit'), current_setting('transaction_read_only')";
+  current_setting('synchronous_commit'), current_setting('transaction_read_only'), current_setting('plan_cache_mode')";
 
 // ---- tests ----
-
-/// Lets the planner go through no table if there is any other way, for the rest of the transaction.
-pub(crate) const PLAN_AS_LARGE: &str =
-    "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan";
 
 /// The settings that steps rest on.
 pub(crate) const SETTINGS: &str = "
 SELECT n.name, current_setting(n.name) FROM unnest(ARRAY['transaction_isolation', 'transaction_read_only',
   'synchronous_commit', 'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout', 'plan_cache_mode',
-  'jit', 'TimeZone']) WITH ORDINALITY AS n(name, ord) ORDER BY n.ord";
+  'jit', 'enable_seqscan', 'TimeZone']) WITH ORDINALITY AS n(name, ord) ORDER BY n.ord";

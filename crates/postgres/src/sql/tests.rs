@@ -17,7 +17,8 @@ fn every_statement_is_in_the_list() {
         include_str!("firing.rs"),
         include_str!("listings.rs"),
         include_str!("own.rs"),
-        include_str!("upkeep.rs")
+        include_str!("upkeep.rs"),
+        include_str!("waking.rs")
     );
     let names = text.lines().filter_map(|line| line.strip_prefix("pub(crate) const ")?.split_once(": &str"));
     let names: BTreeSet<&str> = names.map(|(name, _)| name).collect();

@@ -2,31 +2,6 @@
 
 // ---- upkeep ----
 
-/// Keys that work waits for although they have a free slot, and how many they have. Goes from key to key in
-/// execution_parked, and through the jobs of job_slot with one probe of trigger_parked each; then counts by the primary
-/// key of slot. So it costs the same however many wait for one key.
-pub(crate) const WAITING_KEYS: &str = "
-WITH RECURSIVE parked (slot_key) AS (
-  (SELECT e.slot_key FROM {s}.execution e WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > ''
-    ORDER BY e.slot_key LIMIT 1)
-  UNION ALL
-  SELECT (SELECT e.slot_key FROM {s}.execution e
-    WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > p.slot_key ORDER BY e.slot_key LIMIT 1)
-  FROM parked p WHERE p.slot_key IS NOT NULL
-), waiting (slot_key, slot_limit) AS (
-  SELECT p.slot_key, (SELECT e.slot_limit FROM {s}.execution e WHERE e.slot_key = p.slot_key AND e.state = 1
-    AND e.wake_us > e.due_us ORDER BY e.priority DESC, e.due_us, e.id LIMIT 1)
-  FROM parked p WHERE p.slot_key IS NOT NULL
-  UNION ALL
-  SELECT j.slot_key, j.slot_limit FROM {s}.job j WHERE j.slot_key IS NOT NULL AND EXISTS (
-    SELECT 1 FROM {s}.trigger t WHERE t.job_id = j.id AND t.state = 1 AND t.wake_us > t.next_fire_us)
-), room (slot_key, free) AS (
-  SELECT w.slot_key, max(w.slot_limit)
-    - (SELECT count(*) FROM {s}.slot s WHERE s.slot_key = w.slot_key AND s.exec_id IS NOT NULL)
-  FROM waiting w GROUP BY w.slot_key
-)
-SELECT r.slot_key, r.free FROM room r WHERE r.free > 0 ORDER BY r.slot_key LIMIT $1";
-
 /// Deletes old history, by history_ended.
 pub(crate) const PRUNE_HISTORY: &str = concat!(
     "
@@ -45,22 +20,37 @@ DELETE FROM {s}.node WHERE id = ANY(ARRAY(SELECT n.id FROM {s}.node n
     " - $2) AND NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.owner = n.id) ORDER BY n.id LIMIT $3))"
 );
 
-/// Completed triggers that belong to no set and have no live rows, by trigger_completed.
-pub(crate) const COMPLETED: &str = concat!(
+/// Deletes completed triggers that belong to no set and have no live rows, by trigger_completed, and leaves their marks.
+/// Answers the job of each.
+pub(crate) const PRUNE_TRIGGERS: &str = concat!(
     "
-SELECT t.id, t.rev, t.job_id FROM {s}.trigger t
-WHERE t.completed_us IS NOT NULL AND t.completed_us < (SELECT ",
+WITH over AS MATERIALIZED (
+  SELECT t.id FROM {s}.trigger t
+  WHERE t.completed_us IS NOT NULL AND t.completed_us < (SELECT ",
     clock!(),
     " - $2) AND t.set_name IS NULL
-  AND NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.trigger_id = t.id) ORDER BY t.id LIMIT $3"
+    AND NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.trigger_id = t.id) ORDER BY t.id LIMIT $3 FOR UPDATE OF t
+), gone AS (
+  DELETE FROM {s}.trigger t WHERE t.id = ANY(ARRAY(SELECT o.id FROM over o))
+  RETURNING t.group_name, t.name, t.last_us, t.job_id
+), kept AS (
+  INSERT INTO {s}.mark (group_name, name, last_us, written_us)
+  SELECT g.group_name, g.name, g.last_us, ",
+    clock!(),
+    " FROM gone g WHERE g.last_us IS NOT NULL ORDER BY g.group_name, g.name
+  ON CONFLICT (group_name, name) DO UPDATE SET last_us = excluded.last_us, written_us = excluded.written_us
+)
+SELECT g.job_id FROM gone g"
 );
 
-/// Deletes a job that nothing needs; it must be locked already, or work could slip in. Zero rows: something does, or it
-/// is to be kept.
-pub(crate) const PRUNE_JOB: &str = "
-DELETE FROM {s}.job WHERE id = $1 AND durable = 0 AND set_name IS NULL
-  AND NOT EXISTS (SELECT 1 FROM {s}.trigger WHERE job_id = $1)
-  AND NOT EXISTS (SELECT 1 FROM {s}.execution WHERE job_id = $1)";
+/// Locks jobs that may be deleted, by primary key and in its order, so that no work slips in.
+pub(crate) const LOCK_JOBS: &str = "SELECT id FROM {s}.job WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+
+/// Deletes jobs that nothing needs and nobody wants to be kept; they must be locked already. Scans live rows once.
+pub(crate) const PRUNE_JOBS: &str = "
+DELETE FROM {s}.job j WHERE j.id = ANY($1) AND j.durable = 0 AND j.set_name IS NULL
+  AND NOT EXISTS (SELECT 1 FROM {s}.trigger t WHERE t.job_id = j.id)
+  AND NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.job_id = j.id)";
 
 /// Deletes old marks. Scans them: they are few, and this is not hot.
 pub(crate) const PRUNE_MARKS: &str = concat!(

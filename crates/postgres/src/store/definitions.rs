@@ -9,6 +9,7 @@ use punctual_core::store::{Applied, CalendarRecord, Change, Expect, Leave, LiveW
 use punctual_core::trigger::TriggerRecord;
 use punctual_core::{JobId, Timestamp, TriggerId};
 
+use super::slots::wake_freed;
 use super::work::end_cancelled;
 use crate::rows::{Columns, ToParams, params, plain};
 use crate::sql;
@@ -42,6 +43,8 @@ pub(super) async fn apply(step: &mut Step<'_>, changes: &[Change]) -> Outcome<Ap
             return Ok(Applied::Lost { at });
         }
     }
+    // Not sooner: a trigger that is woken has another `rev`, and a later change of the batch may name the old one.
+    wake_freed(step).await?;
     Ok(Applied::All)
 }
 
@@ -138,14 +141,6 @@ async fn remove_trigger(step: &mut Step<'_>, id: i64, rev: i64) -> Outcome<Fit> 
         None => step.run(sql::DELETE_MARK, params![group, name]).await?,
     };
     Ok(Fit::Written)
-}
-
-/// Deletes a trigger that upkeep found to be over. Answers how many rows went.
-pub(super) async fn retire_trigger(step: &mut Step<'_>, id: i64, rev: i64) -> Outcome<u64> {
-    Ok(match remove_trigger(step, id, rev).await? {
-        Fit::Written => 1,
-        Fit::Lost => 0,
-    })
 }
 
 async fn delete_job(step: &mut Step<'_>, id: JobId, rev: i64, live: LiveWork, leave: &Leave) -> Outcome<Fit> {

@@ -8,10 +8,10 @@ use punctual_core::store::{Back, ClaimRef, SettleOutcome, SettlePlan, Settlement
 use punctual_core::time::micros;
 
 use super::firing::set_aside;
-use super::{Shared, slots};
+use super::Shared;
 use crate::rows::{Columns, ToArrays, params};
 use crate::sql;
-use crate::step::{News, Outcome, Shape, Step};
+use crate::step::{News, Outcome, Shape, Slots, Step};
 
 const OPERATION: &str = "settle";
 
@@ -156,10 +156,6 @@ pub(super) async fn complete(step: &mut Step<'_>, plan: SettlePlan) -> Outcome<S
             return Err(Error::new(punctual_core::ErrorKind::AlreadyExists, "complete_in", why).into());
         }
         if was_written {
-            let freed = step.take_after().freed;
-            if !freed.is_empty() {
-                slots::wake_within(step, &freed).await?;
-            }
             return Ok(SettleOutcome::Done);
         }
     }
@@ -225,14 +221,18 @@ async fn settle_once(step: &mut Step<'_>, batch: &Batch) -> Outcome<Vec<Settled>
         params![given, ids, owners, fences, ends, states, delays, attempts, losses, documents, keeps, errors];
     HistoryRow::push_arrays(records, &mut args)?;
     let rows = step.all(sql::SETTLE, args).await?;
-    let mut settled = Vec::with_capacity(rows.len());
+    let (mut settled, mut woken) = (Vec::with_capacity(rows.len()), Slots::new());
     for row in &rows {
         let columns = Columns::of(row);
         let (was_written, was_recorded) = (columns.get(), columns.get());
         if let Some(slot_key) = columns.text_or_null() {
+            woken.insert(slot_key.clone(), columns.int());
             step.freed(slot_key);
         }
         settled.push(Settled { was_written, was_recorded });
+    }
+    for (slot_key, count) in woken {
+        step.woken(&slot_key, count);
     }
     if settled.iter().any(|one| one.was_written) {
         step.tell(*news);

@@ -6,6 +6,7 @@ use punctual_core::store::{Applied, Cancelled, Enqueue, PARK};
 use punctual_core::time::micros;
 use punctual_core::{Error, ErrorKind, ExecutionId, Timestamp};
 
+use super::slots::wake_freed;
 use crate::error::Failure;
 use crate::rows::{Columns, ToArrays, params, plain};
 use crate::sql;
@@ -58,6 +59,7 @@ pub(super) async fn cancel(step: &mut Step<'_>, ids: &[ExecutionId], why: &str) 
     step.all(sql::LOCK_EXECUTIONS, params![&ids]).await?;
     let ended = end_cancelled(step, &ids, &why).await?;
     let asked = step.run(sql::CANCEL_OWNED, params![&ids, &*why]).await?;
+    wake_freed(step).await?;
     let count = |rows: u64| u32::try_from(rows).unwrap_or(u32::MAX);
     Ok(Cancelled { ended: count(ended), asked: count(asked) })
 }

@@ -18,16 +18,26 @@ pub(crate) fn server() -> String {
     })
 }
 
-/// A database that is dropped with this value.
+/// The variable with the URL of a pooler in transaction mode in front of that server.
+pub(crate) const POOLED: &str = "PUNCTUAL_POSTGRES_POOLED_URL";
+
+/// The variable that tells a second process of a test program the name of the first one's database.
+pub(crate) const DATABASE: &str = "PUNCTUAL_POSTGRES_TEST_DATABASE";
+
+/// A database that is dropped with this value, if it was made by it.
 pub(crate) struct Database {
     name: String,
     url: String,
+    is_ours: bool,
 }
 
 impl Database {
-    /// Makes a database that nobody else uses.
+    /// Makes a database that nobody else uses; in a second process, opens that of the first.
     pub(crate) fn fresh() -> Self {
-        Self::with("ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'")
+        match std::env::var(DATABASE) {
+            Ok(name) => Self { url: address_of(&name), name, is_ours: false },
+            Err(_) => Self::with("ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"),
+        }
     }
 
     /// The same with options of `CREATE DATABASE`.
@@ -38,14 +48,12 @@ impl Database {
         at_server(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).expect("an old database goes");
         at_server(&format!("CREATE DATABASE {name} TEMPLATE template0 {options}"))
             .expect("a database can be made");
-        let server = server();
-        let (address, options) = server.split_once('?').map_or((&*server, None), |(a, o)| (a, Some(o)));
-        let (host, _) = address.rsplit_once('/').expect("the URL ends with a database");
-        let url = match options {
-            None => format!("{host}/{name}"),
-            Some(options) => format!("{host}/{name}?{options}"),
-        };
-        Self { name, url }
+        Self { url: address_of(&name), name, is_ours: true }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its URL.
@@ -56,8 +64,22 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if !self.is_ours {
+            return;
+        }
         // One that stays behind has the process's number in its name, and harms nobody.
         let _ = at_server(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+    }
+}
+
+/// The URL of a database on the server, or through a pooler in front of it if the environment names one.
+fn address_of(name: &str) -> String {
+    let server = std::env::var(POOLED).unwrap_or_else(|_| server());
+    let (address, options) = server.split_once('?').map_or((&*server, None), |(a, o)| (a, Some(o)));
+    let (host, _) = address.rsplit_once('/').expect("the URL ends with a database");
+    match options {
+        None => format!("{host}/{name}"),
+        Some(options) => format!("{host}/{name}?{options}"),
     }
 }
 

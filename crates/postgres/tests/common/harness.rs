@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use punctual_conformance::{Harness, Space, StoreClock};
+use punctual_conformance::{Harness, Plan, Space, Spoil, StoreClock};
+use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
 use punctual_postgres::{PostgresBuilder, PostgresStore};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::database::Database;
+use crate::database::{DATABASE, Database, POOLED};
+use crate::plans;
 
 pub(crate) struct Postgres {
     /// The store's name in reports.
@@ -20,8 +23,21 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
+    fn builder(&self, space: &Space) -> Result<PostgresBuilder> {
+        let builder = (self.builder)(self.database.url())?.schema(space.name()).clock(space.clock());
+        Ok(if std::env::var_os(POOLED).is_some() { builder.transaction_pooler(true) } else { builder })
+    }
+
     async fn store(&self, space: &Space) -> Result<PostgresStore> {
-        (self.builder)(self.database.url())?.schema(space.name()).clock(space.clock()).open().await
+        self.builder(space)?.open().await
+    }
+
+    async fn hooked(&self, space: &Space, hook: Arc<dyn StatementHook>) -> Result<PostgresStore> {
+        self.builder(space)?.statement_hook(hook).open().await
+    }
+
+    async fn connection(&self) -> PgConnection {
+        PgConnection::connect(self.database.url()).await.expect("the database can be reached")
     }
 }
 
@@ -41,6 +57,54 @@ impl Harness for Postgres {
 
     async fn locks(&self, space: &Space) -> Result<Option<Arc<dyn LockProvider>>> {
         Ok(Some(Arc::new(self.store(space).await?)))
+    }
+
+    async fn open_hooked(
+        &self,
+        space: &Space,
+        hook: Arc<dyn StatementHook>,
+    ) -> Result<Option<Arc<dyn JobStore>>> {
+        Ok(Some(Arc::new(self.hooked(space, hook).await?)))
+    }
+
+    async fn locks_hooked(
+        &self,
+        space: &Space,
+        hook: Arc<dyn StatementHook>,
+    ) -> Result<Option<Arc<dyn LockProvider>>> {
+        Ok(Some(Arc::new(self.hooked(space, hook).await?)))
+    }
+
+    fn for_a_second_process(&self) -> Option<Vec<(&'static str, String)>> {
+        Some(vec![(DATABASE, self.database.name().to_owned())])
+    }
+
+    async fn plans(&self, space: &Space, statements: &[String]) -> Result<Option<Vec<Plan>>> {
+        let tables = plans::TABLES.map(|table| format!("{}.{table}", space.name())).join(", ");
+        let analysed = sqlx::raw_sql(AssertSqlSafe(format!("ANALYZE {tables}")));
+        analysed.execute(&mut self.connection().await).await.expect("the tables can be looked at");
+        let texts = self.store(space).await?.explain(statements.to_vec()).await?;
+        Ok(Some(texts.iter().map(|lines| plans::read(lines)).collect()))
+    }
+
+    async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {
+        let schema = space.name();
+        let (sql, id) = match spoil {
+            Spoil::Trigger(id) => ("UPDATE {s}.trigger SET spec = '{' WHERE id = ", id.get().to_string()),
+            Spoil::Job(id) => ("UPDATE {s}.job SET spec = '{' WHERE id = ", id.get().to_string()),
+            Spoil::Execution(id) => {
+                let hex: String = id.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+                ("UPDATE {s}.execution SET spec = '{' WHERE id = ", format!("'\\x{hex}'"))
+            }
+            Spoil::Calendar(name) => {
+                ("UPDATE {s}.calendar SET document = '{' WHERE name = ", format!("'{name}'"))
+            }
+            Spoil::MissingCalendar(name) => ("DELETE FROM {s}.calendar WHERE name = ", format!("'{name}'")),
+        };
+        let sql = sql.replace("{s}", schema) + &id;
+        let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection().await).await;
+        done.expect("the row can be written");
+        Ok(true)
     }
 
     fn rounds(&self) -> u32 {

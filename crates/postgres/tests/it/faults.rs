@@ -140,18 +140,43 @@ async fn a_claim_whose_answer_was_cut_off_is_found_at_the_check_in() {
     assert_eq!(store.check_in(node_id(1)).await.unwrap().owned.len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_settlement_that_dies_before_it_wakes_anybody_is_made_good() {
+/// What becomes of a row that is parked in the moment in which its slot is freed: neither step sees the other.
+async fn parked_while_its_slot_is_freed(look_again: fn() -> HookAnswer) -> (Database, PostgresStore) {
     let database = Database::fresh();
-    let store = hooked(&database, ("wake", Side::Before, "UPDATE"), || HookAnswer::Cut).await;
+    let store = open(&database).await;
     let job = job(1, true);
     put(&store, &job, &[]).await;
     store.join(node(1)).await.unwrap();
-    let batch = vec![work(1, Some(&job), Timestamp::EPOCH), work(2, Some(&job), Timestamp::EPOCH)];
-    assert_eq!(store.enqueue(batch).await.unwrap(), Applied::All);
+    assert_eq!(store.enqueue(vec![work(1, Some(&job), Timestamp::EPOCH)]).await.unwrap(), Applied::All);
     let claimed = claim_ready(&store, 1, 10).await;
     let plan = crate::support::success(crate::support::good(&claimed.work)[0], claimed.now);
-    assert_eq!(store.settle(vec![plan]).await.unwrap(), [punctual_core::store::SettleOutcome::Done]);
+
+    let (tell, arrival) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel();
+    let act = move || {
+        tell.send(()).unwrap();
+        goes_on.recv().unwrap();
+        look_again()
+    };
+    let ending = hooked(&database, ("wake", Side::Before, "UPDATE"), act).await;
+    let step = tokio::spawn(async move { ending.settle(vec![plan]).await });
+    tokio::task::spawn_blocking(move || arrival.recv().unwrap()).await.unwrap();
+    assert_eq!(store.enqueue(vec![work(2, Some(&job), Timestamp::EPOCH)]).await.unwrap(), Applied::All);
+    say(&mut users(&database).await, "UPDATE punctual.execution SET wake_us = due_us + 9000000000000000").await;
+    go_on.send(()).unwrap();
+    assert_eq!(step.await.unwrap().unwrap(), [punctual_core::store::SettleOutcome::Done]);
+    (database, store)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_parked_while_its_slot_is_freed_is_found_by_a_second_look() {
+    let (_database, store) = parked_while_its_slot_is_freed(|| HookAnswer::Continue).await;
+    assert_eq!(claim_ready(&store, 1, 10).await.work.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_settlement_that_dies_before_its_second_look_is_made_good() {
+    let (_database, store) = parked_while_its_slot_is_freed(|| HookAnswer::Cut).await;
     assert!(claim_ready(&store, 1, 10).await.work.is_empty(), "nobody was woken");
     assert_eq!(store.wake_waiting(10).await.unwrap(), 1);
     assert_eq!(claim_ready(&store, 1, 10).await.work.len(), 1);

@@ -11,7 +11,7 @@ use crate::support::{ask, job, node, open, put, say, trigger, users};
 /// Gives all new sessions of a database settings that a store must not inherit.
 async fn spoil(database: &Database) {
     let mut connection = users(database).await;
-    let name: String = ask(&mut connection, "SELECT current_database()::text").await;
+    let name = database.name();
     for setting in [
         "default_transaction_isolation = 'serializable'",
         "default_transaction_read_only = 'on'",
@@ -35,6 +35,7 @@ fn expected(isolation: &str) -> Vec<(&str, &str)> {
         ("idle_in_transaction_session_timeout", "2s"),
         ("plan_cache_mode", "force_generic_plan"),
         ("jit", "off"),
+        ("enable_seqscan", "off"),
         ("TimeZone", "UTC"),
     ]
 }
