@@ -193,7 +193,7 @@ macro_rules! take_slots {
         concat!(
             "pressed AS MATERIALIZED (
   SELECT w.slot_key, count(*) AS wants, max(w.slot_limit) AS slot_limit, min(w.slot_limit) = max(w.slot_limit) AS alike,
-    (SELECT count(*) FROM {s}.slot s WHERE s.slot_key = w.slot_key AND s.exec_id IS NOT NULL) AS held
+    (SELECT count(s.exec_id) FROM {s}.slot s WHERE s.slot_key = w.slot_key) AS held
   FROM wanted w GROUP BY w.slot_key
 ), free AS MATERIALIZED (
   SELECT f.slot_key, f.n, f.fence_seq,

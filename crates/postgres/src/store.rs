@@ -340,6 +340,7 @@ impl JobStore for PostgresStore {
     }
 
     async fn prune(&self, request: Prune) -> Result<Pruned> {
-        self.step("prune", Shape::Many, request, |step, request| Box::pin(upkeep::prune(step, *request))).await
+        self.step("prune", Shape::Many, request, |step, request| Box::pin(upkeep::prune(step, *request)))
+            .await
     }
 }

@@ -160,12 +160,12 @@ pub(crate) const CLAIM_READY: &str = claim_ready!(
     "0"
 );
 
-/// Marks claimed rows as begun, by primary key. Answers which of them still were those claims. The sum keeps the planner
-/// from execution_owner.
+/// Marks claimed rows as begun, by primary key. Answers which of them still were those claims. An equality that null
+/// can fulfil keeps the planner from going through all of execution_owner, which holds only rows that have an owner.
 pub(crate) const BEGIN: &str = "
 UPDATE {s}.execution e SET state = 3
 FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS g(id, owner, fence, ord)
-WHERE e.id = ANY($1) AND e.id = g.id AND e.owner + 0 = g.owner AND e.fence = g.fence AND e.state IN (2, 3) RETURNING g.ord";
+WHERE e.id = ANY($1) AND e.id = g.id AND e.owner IS NOT DISTINCT FROM g.owner AND e.fence = g.fence AND e.state IN (2, 3) RETURNING g.ord";
 
 /// Which ends the history has with their fences, by primary key.
 pub(crate) const KNOWS_END: &str = "

@@ -104,7 +104,7 @@ WITH given AS MATERIALIZED (
   SELECT t.id, t.slot_key, t.slot_limit, t.ord, row_number() OVER (PARTITION BY t.slot_key ORDER BY t.ord) AS turn
   FROM timed t WHERE t.slot_key IS NOT NULL AND t.slot_limit IS NOT NULL AND t.at_us <= t.now_us
 ), pressed AS MATERIALIZED (
-  SELECT k.slot_key, (SELECT count(*) FROM {s}.slot s WHERE s.slot_key = k.slot_key AND s.exec_id IS NOT NULL) AS held,
+  SELECT k.slot_key, (SELECT count(s.exec_id) FROM {s}.slot s WHERE s.slot_key = k.slot_key) AS held,
     EXISTS (SELECT 1 FROM {s}.execution e
       WHERE e.slot_key = k.slot_key AND e.state = 1 AND e.wake_us > e.due_us) AS queued
   FROM (SELECT DISTINCT t.slot_key FROM turn t) k
@@ -261,7 +261,7 @@ pub(crate) const CLAIM_READY_CAS: &str = claim_ready!(
 ///
 /// Answers for each plan whether it was written, whether its record was there already, the key of the slot that it freed,
 /// and how many were woken for that key. What was not written may have been written before: that is asked by a statement of its own (KNOWS_END), whose
-/// snapshot is younger than the wait for the row. For the sum see BEGIN.
+/// snapshot is younger than the wait for the row. For the comparison of owners see BEGIN.
 pub(crate) const SETTLE: &str = concat!(
     "
 WITH given AS MATERIALIZED (
@@ -270,7 +270,7 @@ WITH given AS MATERIALIZED (
     AS g(id, owner, fence, ends, state, delay_us, attempt, losses, attempts, keeps, error, ord)
 ), locked AS MATERIALIZED (
   SELECT e.id, e.slot_key, g.ord FROM given g JOIN {s}.execution e ON e.id = g.id
-  WHERE e.id = ANY($2) AND e.owner + 0 = g.owner AND e.fence = g.fence ORDER BY e.id FOR UPDATE OF e
+  WHERE e.id = ANY($2) AND e.owner IS NOT DISTINCT FROM g.owner AND e.fence = g.fence ORDER BY e.id FOR UPDATE OF e
 ), place AS MATERIALIZED (
   SELECT s.slot_key, s.n, l.id FROM locked l JOIN given g ON g.ord = l.ord JOIN {s}.slot s ON s.exec_id = l.id
   WHERE s.exec_id = ANY($2) AND l.slot_key IS NOT NULL AND (g.ends OR NOT g.keeps) ORDER BY s.slot_key, s.n FOR NO KEY UPDATE OF s

@@ -78,8 +78,8 @@ pub(crate) const WAKE: &str = wake!("{skip}");
 pub(crate) const WAKE_AGAIN: &str = wake!("");
 
 /// Wakes work that waits although its key has a free slot, at most `$1`. Goes from key to key in execution_parked, and
-/// through the jobs of job_slot with one probe of trigger_parked each; then counts by the primary key of slot. So it costs
-/// the same however many wait for one key.
+/// from job to job in trigger_parked; then counts by the primary key of slot. So it costs the same however many wait for
+/// one key, and jobs that nobody waits for cost nothing.
 pub(crate) const WAKE_WAITING: &str = concat!(
     "
 WITH RECURSIVE parked (slot_key) AS (
@@ -89,17 +89,23 @@ WITH RECURSIVE parked (slot_key) AS (
   SELECT (SELECT e.slot_key FROM {s}.execution e
     WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > p.slot_key ORDER BY e.slot_key LIMIT 1)
   FROM parked p WHERE p.slot_key IS NOT NULL
+), late (job_id) AS (
+  (SELECT t.job_id FROM {s}.trigger t WHERE t.state = 1 AND t.wake_us > t.next_fire_us ORDER BY t.job_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT t.job_id FROM {s}.trigger t
+    WHERE t.state = 1 AND t.wake_us > t.next_fire_us AND t.job_id > l.job_id ORDER BY t.job_id LIMIT 1)
+  FROM late l WHERE l.job_id IS NOT NULL
 ), waiting (slot_key, slot_limit) AS (
   SELECT p.slot_key, (SELECT e.slot_limit FROM {s}.execution e WHERE e.slot_key = p.slot_key AND e.state = 1
     AND e.wake_us > e.due_us ORDER BY e.priority DESC, e.due_us, e.id LIMIT 1)
   FROM parked p WHERE p.slot_key IS NOT NULL
   UNION ALL
-  SELECT j.slot_key, j.slot_limit FROM {s}.job j WHERE j.slot_key IS NOT NULL AND EXISTS (
-    SELECT 1 FROM {s}.trigger t WHERE t.job_id = j.id AND t.state = 1 AND t.wake_us > t.next_fire_us)
+  SELECT j.slot_key, j.slot_limit FROM late l CROSS JOIN LATERAL (
+    SELECT * FROM {s}.job j WHERE j.id = l.job_id LIMIT 1) j WHERE j.slot_key IS NOT NULL
 ), room AS MATERIALIZED (
   SELECT f.slot_key, f.slots FROM (
     SELECT w.slot_key, max(w.slot_limit)
-      - (SELECT count(*) FROM {s}.slot s WHERE s.slot_key = w.slot_key AND s.exec_id IS NOT NULL) AS slots
+      - (SELECT count(s.exec_id) FROM {s}.slot s WHERE s.slot_key = w.slot_key) AS slots
     FROM waiting w GROUP BY w.slot_key) f
   WHERE f.slots > 0 ORDER BY f.slot_key
 ), ",

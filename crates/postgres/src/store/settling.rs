@@ -7,8 +7,8 @@ use punctual_core::record::{HistoryRow, back_code, document};
 use punctual_core::store::{Back, ClaimRef, SettleOutcome, SettlePlan, Settlement};
 use punctual_core::time::micros;
 
-use super::firing::set_aside;
 use super::Shared;
+use super::firing::set_aside;
 use crate::rows::{Columns, ToArrays, params};
 use crate::sql;
 use crate::step::{News, Outcome, Shape, Slots, Step};

@@ -162,7 +162,8 @@ async fn parked_while_its_slot_is_freed(look_again: fn() -> HookAnswer) -> (Data
     let step = tokio::spawn(async move { ending.settle(vec![plan]).await });
     tokio::task::spawn_blocking(move || arrival.recv().unwrap()).await.unwrap();
     assert_eq!(store.enqueue(vec![work(2, Some(&job), Timestamp::EPOCH)]).await.unwrap(), Applied::All);
-    say(&mut users(&database).await, "UPDATE punctual.execution SET wake_us = due_us + 9000000000000000").await;
+    say(&mut users(&database).await, "UPDATE punctual.execution SET wake_us = due_us + 9000000000000000")
+        .await;
     go_on.send(()).unwrap();
     assert_eq!(step.await.unwrap().unwrap(), [punctual_core::store::SettleOutcome::Done]);
     (database, store)
