@@ -19,11 +19,18 @@
 //!
 //! # Sessions
 //! Sessions that the store opens itself get these settings when they begin: `default_transaction_isolation` read
-//! committed (read back, and refused if it is another), `default_transaction_read_only` off, `lock_timeout` 2 s,
+//! committed, `default_transaction_read_only` off, `lock_timeout` 2 s,
 //! `statement_timeout` 10 s, `idle_in_transaction_session_timeout` 2 s, `tcp_user_timeout` and
 //! `client_connection_check_interval`, `plan_cache_mode` generic, `jit` and `enable_seqscan` off, time zone UTC, and an `application_name`
-//! if the URL has none. `synchronous_commit` is put back on where a role or the database has it off.
+//! if the URL has none. Isolation and plans are read back, and a session that has others is refused: a pooler in between
+//! has swallowed them. `synchronous_commit` is put back on where a role or the database has it off.
 //! Sessions of a pool that was handed in keep theirs: there each transaction brings its settings, and they end with it.
+//!
+//! # TLS
+//! `sslmode` in the URL decides, as the driver has it; certificates are checked with `verify-full`. The driver brings
+//! rustls with ring and asks for no default provider of the process, with one exception: `verify-ca` takes that of the
+//! process. A program that has two providers compiled in must install one before it opens a store with `verify-ca`, or
+//! rustls panics.
 //!
 //! # Limits
 //! PostgreSQL 14 or newer, UTF-8, a primary. Texts cannot hold U+0000; where a job's error or output has one, it is

@@ -173,48 +173,83 @@ pub(crate) fn check_schema(name: &str) -> Result<()> {
     ))
 }
 
+/// What a session says of itself and of its server.
+#[derive(Clone, Debug)]
+struct About {
+    number: i64,
+    version: String,
+    encoding: String,
+    is_standby: bool,
+    isolation: String,
+    synchronous_commit: String,
+    read_only: String,
+    plans: String,
+}
+
+impl About {
+    async fn read(connection: &mut PgConnection) -> std::result::Result<Self, sqlx::Error> {
+        // As a simple query: a pooler may give the parts of a prepared one to two servers.
+        let row = sqlx::raw_sql(sql::SERVER).fetch_one(connection).await?;
+        Ok(Self {
+            number: row.try_get(0)?,
+            version: row.try_get(1)?,
+            encoding: row.try_get(2)?,
+            is_standby: row.try_get(3)?,
+            isolation: row.try_get(4)?,
+            synchronous_commit: row.try_get(5)?,
+            read_only: row.try_get(6)?,
+            plans: row.try_get(7)?,
+        })
+    }
+
+    /// Refuses servers and sessions on which steps would not be what they promise to be.
+    fn check(&self, sessions: Sessions, place: &str) -> Result<()> {
+        let unsupported =
+            |why: &str| Err(Error::new(ErrorKind::Unsupported, OPERATION, format!("{place}: {why}")));
+        if self.number < OLDEST_SERVER {
+            return unsupported(&format!("the server is PostgreSQL {}; use 14 or newer", self.version));
+        }
+        if self.encoding != "UTF8" {
+            let encoding = &self.encoding;
+            return unsupported(&format!(
+                "the database keeps texts as {encoding}; create one WITH ENCODING 'UTF8'"
+            ));
+        }
+        if self.is_standby {
+            let why = format!("{place}: the server is a standby and takes no writes; connect to the primary");
+            return Err(Error::unavailable(OPERATION, why));
+        }
+        if sessions == Sessions::Own {
+            let found = if self.isolation != "read committed" {
+                Some(("default_transaction_isolation", &self.isolation))
+            } else if self.plans != PLANS {
+                Some(("plan_cache_mode", &self.plans))
+            } else if self.read_only == "on" {
+                Some(("transaction_read_only", &self.read_only))
+            } else {
+                None
+            };
+            if let Some((setting, value)) = found {
+                return unsupported(&format!(
+                    "the session has {setting} = {value}, though it was told otherwise when it began; check for a pooler or \
+                     proxy in between, and open the store with `transaction_pooler(true)` if there is one"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Checks a session, and sets what could not be set on the way in.
 pub(crate) async fn check_session(
     connection: &mut PgConnection,
     sessions: Sessions,
     place: &str,
 ) -> std::result::Result<(), Failure> {
-    // As a simple query: a pooler may give the parts of a prepared one to two servers.
-    let row = sqlx::raw_sql(sql::SERVER).fetch_one(&mut *connection).await?;
-    let number: i64 = row.try_get(0)?;
-    let text = |at: usize| row.try_get::<String, _>(at);
-    let unsupported =
-        |why: String| Failure::from(Error::new(ErrorKind::Unsupported, OPERATION, format!("{place}: {why}")));
-    if number < OLDEST_SERVER {
-        return Err(unsupported(format!("the server is PostgreSQL {}; use 14 or newer", text(1)?)));
-    }
-    let encoding = text(2)?;
-    if encoding != "UTF8" {
-        let why = format!("the database keeps texts as {encoding}; create one WITH ENCODING 'UTF8'");
-        return Err(unsupported(why));
-    }
-    if row.try_get::<bool, _>(3)? {
-        let why = format!("{place}: the server is a standby and takes no writes; connect to the primary");
-        return Err(Error::unavailable(OPERATION, why).into());
-    }
-    if sessions == Sessions::Own {
-        let isolation = text(4)?;
-        if isolation != "read committed" {
-            let why = "transactions do not begin at READ COMMITTED, though the session was told to; check for a pooler or \
-                       proxy in between, and open the store with `transaction_pooler(true)` if there is one";
-            return Err(unsupported(format!("{why} (isolation {isolation})")));
-        }
-        if text(7)? != PLANS {
-            let why = "the session does not have the settings that it was told to have; check for a pooler or proxy in \
-                       between, and open the store with `transaction_pooler(true)` if there is one";
-            return Err(unsupported(format!("{why} (plan_cache_mode {})", text(7)?)));
-        }
-        if text(6)? == "on" {
-            return Err(unsupported("the session is read-only though it was told not to be".to_owned()));
-        }
-        if text(5)? == "off" {
-            sqlx::raw_sql("SET synchronous_commit = on").execute(&mut *connection).await?;
-        }
+    let about = About::read(&mut *connection).await?;
+    about.check(sessions, place)?;
+    if sessions == Sessions::Own && about.synchronous_commit == "off" {
+        sqlx::raw_sql("SET synchronous_commit = on").execute(connection).await?;
     }
     Ok(())
 }
@@ -229,4 +264,57 @@ pub(crate) fn parse(url: &str) -> Result<PgConnectOptions> {
 pub(crate) fn place_of(address: &PgConnectOptions, schema: &str) -> String {
     let database = address.get_database().unwrap_or_else(|| address.get_username());
     format!("{}:{}/{database}, schema {schema}", address.get_host(), address.get_port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about() -> About {
+        About {
+            number: OLDEST_SERVER,
+            version: "14.0".to_owned(),
+            encoding: "UTF8".to_owned(),
+            is_standby: false,
+            isolation: "read committed".to_owned(),
+            synchronous_commit: "on".to_owned(),
+            read_only: "off".to_owned(),
+            plans: PLANS.to_owned(),
+        }
+    }
+
+    fn refused(about: &About, sessions: Sessions) -> Option<(ErrorKind, String)> {
+        about.check(sessions, "here").err().map(|error| (error.kind(), error.message().to_owned()))
+    }
+
+    #[test]
+    fn the_oldest_server_is_taken_and_an_older_one_refused() {
+        assert_eq!(refused(&about(), Sessions::Own), None);
+        let old = About { number: OLDEST_SERVER - 1, version: "13.99".to_owned(), ..about() };
+        let (kind, why) = refused(&old, Sessions::Pooled).unwrap();
+        assert_eq!(kind, ErrorKind::Unsupported);
+        assert!(why.contains("PostgreSQL 13.99"), "{why}");
+    }
+
+    #[test]
+    fn a_standby_is_refused_until_it_is_promoted() {
+        let (kind, why) = refused(&About { is_standby: true, ..about() }, Sessions::Shared).unwrap();
+        assert_eq!(kind, ErrorKind::Unavailable);
+        assert!(why.contains("standby"), "{why}");
+    }
+
+    #[test]
+    fn a_session_that_lost_its_settings_on_the_way_is_refused_unless_steps_bring_their_own() {
+        for lost in [
+            About { plans: "auto".to_owned(), ..about() },
+            About { isolation: "serializable".to_owned(), ..about() },
+            About { read_only: "on".to_owned(), ..about() },
+        ] {
+            let (kind, why) = refused(&lost, Sessions::Own).unwrap();
+            assert_eq!(kind, ErrorKind::Unsupported);
+            assert!(why.contains("transaction_pooler(true)"), "{why}");
+            assert_eq!(refused(&lost, Sessions::Shared), None);
+            assert_eq!(refused(&lost, Sessions::Pooled), None);
+        }
+    }
 }

@@ -25,17 +25,36 @@ macro_rules! clock {
     };
 }
 
-/// An instant `$span` microseconds after `$now`, saturating.
+/// An instant `$span` microseconds after `$now`, saturating. No part overflows, also where the clock is before 1970.
 macro_rules! later {
     ($now:expr, $span:literal) => {
         concat!(
             "CASE WHEN ",
-            $span,
-            " > 9223372036854775807 - ",
             $now,
-            " THEN 9223372036854775807 ELSE ",
+            " > 0 AND ",
+            $span,
+            " > 9223372036854775807 - greatest(",
+            $now,
+            ", 0) THEN 9223372036854775807 ELSE ",
             $now,
             " + ",
+            $span,
+            " END"
+        )
+    };
+}
+
+/// An instant `$span` microseconds before `$now`, saturating.
+macro_rules! earlier {
+    ($now:literal, $span:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $now,
+            " < -9223372036854775807 - 1 + ",
+            $span,
+            " THEN -9223372036854775807 - 1 ELSE ",
+            $now,
+            " - ",
             $span,
             " END"
         )

@@ -161,7 +161,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// [`Settlement::End`] deletes the live row, appends the record to the history and frees the slot.
     /// [`Settlement::Back`] writes state, attempt, losses, attempts and error, clears the owner, sets `wake` to `delay`
     /// after now, and frees the slot unless told to keep it. Freeing a slot wakes what waits for its key: one parked
-    /// ready row if there is one, else one parked trigger.
+    /// ready row if there is one, else one parked trigger; in the same step, as with every method that frees a slot. A
+    /// waiter who is parked in that very moment may be missed, and is found by [`JobStore::wake_waiting`].
     ///
     /// If no row matches, the answer is `AlreadyDone` if the history holds this id with this fence, else `Fenced`.
     async fn settle(&self, plans: Vec<SettlePlan>) -> Result<Vec<SettleOutcome>>;

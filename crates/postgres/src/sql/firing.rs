@@ -109,7 +109,9 @@ WITH RECURSIVE clock AS MATERIALIZED (
   SELECT b.id FROM kind k CROSS JOIN LATERAL (
     SELECT d.id, d.wake_us, d.rank FROM {s}.trigger d
     WHERE d.kind = k.kind AND d.state = 1 AND d.wake_us <= (SELECT us FROM clock)
-      AND (d.wake_us < (SELECT us - $3 FROM clock) OR d.slice BETWEEN $4 AND $5)
+      AND (d.wake_us < (SELECT ",
+    earlier!("c.us", "$3"),
+    " FROM clock c) OR d.slice BETWEEN $4 AND $5)
     ORDER BY d.wake_us, d.rank DESC, d.id LIMIT $6) b
   ORDER BY b.wake_us, b.rank DESC, b.id LIMIT $6
 ), level (kind, priority) AS (

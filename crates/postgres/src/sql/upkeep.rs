@@ -7,8 +7,10 @@ pub(crate) const PRUNE_HISTORY: &str = concat!(
     "
 DELETE FROM {s}.history WHERE id = ANY(ARRAY(
   SELECT id FROM {s}.history WHERE ended_us < (SELECT ",
+    earlier!("c.us", "$2"),
+    " FROM (SELECT ",
     clock!(),
-    " - $2) ORDER BY ended_us, id LIMIT $3))"
+    " AS us) c) ORDER BY ended_us, id LIMIT $3))"
 );
 
 /// Deletes nodes that are long gone and own nothing, by execution_owner.
@@ -16,8 +18,10 @@ pub(crate) const PRUNE_NODES: &str = concat!(
     "
 DELETE FROM {s}.node WHERE id = ANY(ARRAY(SELECT n.id FROM {s}.node n
   WHERE n.state <> 1 AND n.ended_us < (SELECT ",
+    earlier!("c.us", "$2"),
+    " FROM (SELECT ",
     clock!(),
-    " - $2) AND NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.owner = n.id) ORDER BY n.id LIMIT $3))"
+    " AS us) c) AND NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.owner = n.id) ORDER BY n.id LIMIT $3))"
 );
 
 /// Deletes completed triggers that belong to no set and have no live rows, by trigger_completed, and leaves their marks.
@@ -27,8 +31,10 @@ pub(crate) const PRUNE_TRIGGERS: &str = concat!(
 WITH over AS MATERIALIZED (
   SELECT t.id FROM {s}.trigger t
   WHERE t.completed_us IS NOT NULL AND t.completed_us < (SELECT ",
+    earlier!("c.us", "$2"),
+    " FROM (SELECT ",
     clock!(),
-    " - $2) AND t.set_name IS NULL
+    " AS us) c) AND t.set_name IS NULL
     AND NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.trigger_id = t.id) ORDER BY t.id LIMIT $3 FOR UPDATE OF t
 ), gone AS (
   DELETE FROM {s}.trigger t WHERE t.id = ANY(ARRAY(SELECT o.id FROM over o))
@@ -57,8 +63,10 @@ pub(crate) const PRUNE_MARKS: &str = concat!(
     "
 DELETE FROM {s}.mark WHERE (group_name, name) IN (
   SELECT group_name, name FROM {s}.mark WHERE written_us < (SELECT ",
+    earlier!("c.us", "$2"),
+    " FROM (SELECT ",
     clock!(),
-    " - $2) ORDER BY group_name, name LIMIT $3)"
+    " AS us) c) ORDER BY group_name, name LIMIT $3)"
 );
 
 /// Deletes slots that nobody holds or waits for. Scans slots and live rows once. The floor must be locked already.
