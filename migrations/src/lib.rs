@@ -3,6 +3,12 @@
 //! This crate only carries the files, so that they are packaged with the crates that run them. The algorithm is in
 //! `punctual_core::migrate`; the rules for writing a migration are in this crate's `README.md`.
 
+/// The migrations of PostgreSQL, as pairs of file name and text, in order. `{s}` stands for the schema.
+pub const POSTGRES: &[(&str, &str)] = &[
+    ("0001_init.sql", include_str!("../postgres/0001_init.sql")),
+    ("0002_queues.sql", include_str!("../postgres/0002_queues.sql")),
+];
+
 /// The migrations of SQLite, as pairs of file name and text, in order.
 pub const SQLITE: &[(&str, &str)] = &[
     ("0001_init.sql", include_str!("../sqlite/0001_init.sql")),

@@ -34,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("punctual-conformance", &["punctual-core"]),
     ("punctual-runtime", &["punctual-core"]),
     ("punctual-mysql", &["punctual-core", "punctual-migrations"]),
+    ("punctual-postgres", &["punctual-core", "punctual-migrations"]),
     ("punctual-sqlite", &["punctual-core", "punctual-migrations"]),
     ("punctual", &["punctual-core", "punctual-runtime", "punctual-sqlite"]),
     ("punctual-cli", &["punctual", "punctual-checker", "punctual-core", "punctual-runtime"]),
