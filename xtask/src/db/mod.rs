@@ -96,8 +96,11 @@ impl Server {
 }
 
 /// The packages of the workspace whose tests talk to servers, and to which.
-const NEEDS: &[(&str, &[Server])] =
-    &[("punctual-postgres", &[Server::Postgres]), ("punctual-mysql", &[Server::Mysql])];
+const NEEDS: &[(&str, &[Server])] = &[
+    ("punctual-postgres", &[Server::Postgres]),
+    ("punctual-mysql", &[Server::Mysql]),
+    ("punctual-tests", &[Server::Postgres, Server::Mysql]),
+];
 
 /// URLs by server.
 type Urls = BTreeMap<Server, String>;
