@@ -56,6 +56,11 @@ impl Database {
         &self.name
     }
 
+    /// Its URL on the server itself, where [`Database::url`] may lead through a pooler.
+    pub(crate) fn direct_url(&self) -> String {
+        with_name(&server(), &self.name)
+    }
+
     /// Its URL.
     pub(crate) fn url(&self) -> &str {
         &self.url
@@ -74,8 +79,11 @@ impl Drop for Database {
 
 /// The URL of a database on the server, or through a pooler in front of it if the environment names one.
 fn address_of(name: &str) -> String {
-    let server = std::env::var(POOLED).unwrap_or_else(|_| server());
-    let (address, options) = server.split_once('?').map_or((&*server, None), |(a, o)| (a, Some(o)));
+    with_name(&std::env::var(POOLED).unwrap_or_else(|_| server()), name)
+}
+
+fn with_name(server: &str, name: &str) -> String {
+    let (address, options) = server.split_once('?').map_or((server, None), |(a, o)| (a, Some(o)));
     let (host, _) = address.rsplit_once('/').expect("the URL ends with a database");
     match options {
         None => format!("{host}/{name}"),

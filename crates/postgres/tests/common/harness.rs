@@ -25,7 +25,11 @@ pub(crate) struct Postgres {
 impl Postgres {
     fn builder(&self, space: &Space) -> Result<PostgresBuilder> {
         let builder = (self.builder)(self.database.url())?.schema(space.name()).clock(space.clock());
-        Ok(if std::env::var_os(POOLED).is_some() { builder.transaction_pooler(true) } else { builder })
+        if std::env::var_os(POOLED).is_none() {
+            return Ok(builder);
+        }
+        // Nobody can listen through such a pooler; there is a way around it.
+        builder.transaction_pooler(true).listen_url(&self.database.direct_url())
     }
 
     async fn store(&self, space: &Space) -> Result<PostgresStore> {
@@ -37,7 +41,7 @@ impl Postgres {
     }
 
     async fn connection(&self) -> PgConnection {
-        PgConnection::connect(self.database.url()).await.expect("the database can be reached")
+        PgConnection::connect(&self.database.direct_url()).await.expect("the database can be reached")
     }
 }
 

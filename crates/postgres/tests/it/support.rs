@@ -166,7 +166,7 @@ pub(crate) async fn open(database: &Database) -> PostgresStore {
 
 /// A connection of the user's own.
 pub(crate) async fn users(database: &Database) -> PgConnection {
-    PgConnection::connect(database.url()).await.unwrap()
+    PgConnection::connect(&database.direct_url()).await.unwrap()
 }
 
 /// The one value that a query answers.
