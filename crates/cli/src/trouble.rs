@@ -65,6 +65,12 @@ impl Trouble {
         &self.message
     }
 
+    /// The message and what to do about it, in one line.
+    pub(crate) fn line(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("{}{hint}", self.message)
+    }
+
     /// Everything but the exit code, as it is printed.
     pub(crate) fn text(&self) -> String {
         let mut text = format!("error: {}\n", self.message);
