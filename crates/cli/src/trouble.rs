@@ -109,14 +109,15 @@ impl From<Error> for Trouble {
             ErrorKind::NotFound => Exit::NotFound,
             _ => Exit::Error,
         };
-        // What to do comes after the first semicolon. The cause says something new where the store or its data is at fault.
+        // What to do comes after the first semicolon. The cause says something new where the store or its data is at
+        // fault, unless it is an error of ours, which the message repeats with the place.
         let (message, hint) = match error.message().split_once("; ") {
             Some((message, hint)) => (message, Some(hint)),
             None => (error.message(), None),
         };
         let told =
             matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::AlreadyExists);
-        let cause = std::error::Error::source(&error).filter(|_| !told);
+        let cause = std::error::Error::source(&error).filter(|cause| !told && !cause.is::<Error>());
         let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
         let trouble = Self::new(exit, format!("{message}{cause}"));
         match hint {

@@ -9,11 +9,41 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{Urls, urls_of, urls_to_json};
+use super::process::How;
+use super::{Server, Urls, urls_of, urls_to_json};
 use crate::shell::{self, Result};
 
-/// What ends a keeper.
-pub(super) const END: &[u8] = b"end";
+/// What a keeper answers when it has restarted a server.
+pub(super) const DONE: &str = "done";
+
+/// What a keeper can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// To end its servers, and itself.
+    End,
+    /// To restart a server.
+    Restart(Server, How),
+}
+
+impl Word {
+    pub(super) fn of(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split(' ').collect();
+        match *words {
+            ["end"] => Some(Self::End),
+            ["restart", name] => Some(Self::Restart(Server::named(name)?, How::Orderly)),
+            ["restart", name, "hard"] => Some(Self::Restart(Server::named(name)?, How::Hard)),
+            _ => None,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::End => "end".to_owned(),
+            Self::Restart(server, How::Orderly) => format!("restart {}", server.name()),
+            Self::Restart(server, How::Hard) => format!("restart {} hard", server.name()),
+        }
+    }
+}
 
 /// Servers that stay until they are told to end.
 #[derive(Debug)]
@@ -57,13 +87,47 @@ pub(super) fn write(kept: &Kept) -> Result<()> {
 impl Kept {
     /// Ends the servers, and waits until they are gone.
     pub(super) fn end(self) -> Result<()> {
-        let mut stream = UnixStream::connect(&self.socket)?;
-        stream.write_all(END)?;
-        stream.shutdown(Shutdown::Write)?;
         // It closes when all is gone.
-        stream.read_to_end(&mut Vec::new())?;
+        self.tell(Word::End)?;
         fs::remove_file(file()?)?;
         println!("down");
         Ok(())
+    }
+
+    /// Restarts a server, and waits until it is ready.
+    pub(super) fn restart(&self, server: Server, how: How) -> Result<()> {
+        match self.tell(Word::Restart(server, how))? {
+            answer if answer == DONE => Ok(()),
+            why => Err(why.into()),
+        }
+    }
+
+    /// Tells the keeper something, and waits for its answer.
+    fn tell(&self, word: Word) -> Result<String> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.write_all(word.text().as_bytes())?;
+        stream.shutdown(Shutdown::Write)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keeper_understands_what_it_is_told() {
+        for word in [
+            Word::End,
+            Word::Restart(Server::Postgres, How::Orderly),
+            Word::Restart(Server::Mysql, How::Hard),
+        ] {
+            assert_eq!(Word::of(&word.text()), Some(word));
+        }
+        for text in ["", "restart", "restart oracle", "restart mysql gently", "end now"] {
+            assert_eq!(Word::of(text), None, "{text}");
+        }
     }
 }

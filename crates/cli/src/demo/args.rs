@@ -45,7 +45,8 @@ pub(crate) struct DemoArgs {
     /// How long a node is frozen.
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = parse_duration)]
     pub(crate) freeze_for: Duration,
-    /// Freeze the node while it holds the database's write lock, instead of while it does not.
+    /// Freeze the node in the middle of a transaction, instead of outside of one. On PostgreSQL nodes then work as through
+    /// a pooler, because otherwise a step is one statement, in the middle of which no client can be stopped.
     #[arg(long)]
     pub(crate) freeze_inside: bool,
     /// Restart the database server after this time, with --restart-db-with.

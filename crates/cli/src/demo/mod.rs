@@ -89,11 +89,15 @@ fn tell(args: &DemoArgs, outcome: Result<Report, Failed>) -> ExitCode {
 }
 
 async fn ground(args: &DemoArgs, plan: &Plan, dir: &Path) -> Result<Ground, Failed> {
-    let ground = Ground::make(args.db.as_deref(), dir).await?;
+    let ground = Ground::make(args.db.as_deref(), dir, inside(args)).await?;
     if plan.iter().any(|(_, step)| *step == Step::RestartDb) && !ground.is_server() {
         return Err(Failed::new("--restart-db-after needs a server, which --db postgres://… or mysql://… names"));
     }
     Ok(ground)
+}
+
+const fn inside(args: &DemoArgs) -> Inside {
+    if args.freeze_inside { Inside::Transaction } else { Inside::Nothing }
 }
 
 /// Takes away what the run had for itself on a server, or says where it is.
@@ -145,8 +149,7 @@ async fn hold(args: &DemoArgs, plan: Plan, dir: &Path, ground: &Ground) -> Resul
     let mut session = Session::new(cluster, watch, View::new(args.json), store, ground, args.seed)?;
     session.whole = args.span;
     session.viewer_restart = args.viewer_restart();
-    session.freeze =
-        (args.freeze_for, if args.freeze_inside { Inside::Transaction } else { Inside::Nothing });
+    session.freeze = (args.freeze_for, inside(args));
     session.restart = (args.restart_db_with.clone().unwrap_or_default(), dir.to_owned());
     session.view.say(&format!(
         "{} nodes, {} jobs, profile fast, {:?}, on {ground}; everything is in {}",

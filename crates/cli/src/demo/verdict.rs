@@ -41,6 +41,8 @@ pub(crate) struct Evidence {
 pub(crate) struct Report {
     /// Whether every promise was kept.
     pub(crate) kept: bool,
+    /// The process that held the demo.
+    pub(crate) pid: u32,
     /// The store that they ran on.
     pub(crate) store: &'static str,
     /// Node processes that ran at once.
@@ -131,6 +133,7 @@ pub(crate) fn judge(evidence: Evidence, nodes: u32) -> Result<Report, Failed> {
     let verdict = checker.verdict();
     Ok(Report {
         kept: verdict.is_clean(),
+        pid: std::process::id(),
         store,
         nodes,
         done: faults::count(&faults)?,
@@ -334,6 +337,7 @@ mod tests {
             "database_restarts",
             "database_down_ms",
             "store",
+            "pid",
             "seconds",
             "profile",
             "skipped",

@@ -18,6 +18,7 @@ use punctual::runtime::SystemClock;
 use punctual_core::Clock;
 
 use super::failed::Failed;
+use super::session::Inside;
 use crate::db::{self, Access, Location};
 
 /// Who has held a transaction for so long without going on stands still.
@@ -47,7 +48,7 @@ pub(crate) struct Ground {
 
 impl Ground {
     /// Makes the ground of a run: a file in its folder, or what the viewer asks for.
-    pub(crate) async fn make(asked: Option<&str>, dir: &Path) -> Result<Self, Failed> {
+    pub(crate) async fn make(asked: Option<&str>, dir: &Path, freeze: Inside) -> Result<Self, Failed> {
         let name = format!("punctual_demo_{}_{}", std::process::id(), SystemClock.boot().as_micros());
         let given = match asked {
             Some(text) => Location::parse(text)?,
@@ -55,7 +56,12 @@ impl Ground {
         };
         let (text, own) = match given {
             Location::Sqlite(path) => file(path)?,
-            Location::Postgres(place) => schema(place, name).await?,
+            Location::Postgres(mut place) => {
+                // A step of its own sessions is one statement, in which nobody can be caught: it goes on without its
+                // client. Through a pooler it is a transaction of several.
+                place.is_pooled |= freeze == Inside::Transaction;
+                schema(place, name).await?
+            }
             Location::Mysql(place) => database(place, name).await?,
         };
         let location = Location::parse(&text)?;
