@@ -3,10 +3,13 @@
 //! Nothing here waits for a time to pass: every wait is for a line that some process prints.
 #![allow(clippy::future_not_send, reason = "each test drives its cluster from one thread")]
 
+pub mod place;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -15,16 +18,19 @@ use punctual::core::inspect::{ExecutionFilter, HistoryFilter, Page};
 use punctual::core::store::Readable;
 use punctual::core::{BootInstant, Clock, Timestamp};
 use punctual::runtime::SystemClock;
-use punctual::{JobStore, Profile, SqliteStore};
+use punctual::{JobStore, Profile};
 use punctual_checker::{Checker, FaultEvent, Options, Tables, Verdict, Window};
 use rustix::process::{Pid, Signal, kill_process};
+
+use self::place::{Kind, Place};
 
 /// The longest that any wait may take before the test has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A cluster of processes on one database file.
+/// A cluster of processes on one database.
 #[derive(Debug)]
 pub struct Cluster {
+    place: Place,
     folder: tempfile::TempDir,
     program: PathBuf,
     nodes: BTreeMap<u32, Node>,
@@ -53,11 +59,13 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
-    /// An empty cluster in a folder of its own. `program` is the node binary.
-    pub fn new(program: &str) -> Self {
+    /// An empty cluster on a database of its own. `program` is the node binary.
+    pub fn new(program: &str, kind: Kind) -> Self {
         let (mouth, heard) = channel();
+        let folder = tempfile::tempdir().expect("a temporary folder");
         Self {
-            folder: tempfile::tempdir().expect("a temporary folder"),
+            place: Place::new(kind, folder.path()),
+            folder,
             program: program.into(),
             nodes: BTreeMap::new(),
             faults: Vec::new(),
@@ -69,9 +77,9 @@ impl Cluster {
         }
     }
 
-    /// The database file.
-    pub fn database(&self) -> PathBuf {
-        self.folder.path().join("cluster.db")
+    /// The store of the cluster.
+    pub async fn store(&self) -> Arc<dyn JobStore> {
+        self.place.open().await.expect("the store opens").0
     }
 
     fn bodies(&self) -> PathBuf {
@@ -82,7 +90,7 @@ impl Cluster {
     pub fn start(&mut self) -> u32 {
         self.started += 1;
         let mut child = Command::new(&self.program)
-            .arg(self.database())
+            .arg(self.place.location())
             .arg(self.bodies())
             .arg(format!("node-{}", self.started))
             .stdin(Stdio::piped())
@@ -177,7 +185,7 @@ impl Cluster {
 
     /// The window that is judged ends now; what was due by now has been decided about before this returns.
     async fn settled_until(&mut self) -> Timestamp {
-        let store = SqliteStore::open(self.database()).await.expect("the file opens");
+        let store = self.store().await;
         let until = store.now().await.expect("it has a clock");
         loop {
             let triggers = store.inspect().triggers(Page::first(10_000)).await.expect("it lists triggers");
@@ -193,7 +201,7 @@ impl Cluster {
     }
 
     async fn judge(&self, until: Timestamp) -> Verdict {
-        let store = SqliteStore::open(self.database()).await.expect("the file opens");
+        let store = self.store().await;
         let inspect = store.inspect();
         let live = inspect.executions(ExecutionFilter::default()).await.expect("it lists work");
         let mut history = Vec::new();

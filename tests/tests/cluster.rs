@@ -1,8 +1,10 @@
-//! Library users' clusters, as processes on one SQLite file: killed, frozen, all killed; judged by the history checker.
+//! Library users' clusters, as processes on one database: killed, frozen, all killed; judged by the history checker. Each
+//! of it on each database.
 
 use punctual::core::event::Event;
 use punctual_checker::Verdict;
-use punctual_tests::Cluster;
+use punctual_tests::place::Kind;
+use punctual_tests::{Cluster, on_each_database};
 
 const NODE: &str = env!("CARGO_BIN_EXE_node");
 
@@ -11,9 +13,8 @@ fn assert_clean(verdict: &Verdict) {
     assert_eq!((verdict.duplicates, verdict.lost, verdict.overlaps), (0, 0, 0));
 }
 
-#[tokio::test]
-async fn a_killed_node_loses_nothing_and_doubles_nothing() {
-    let mut cluster = Cluster::new(NODE);
+async fn a_killed_node_loses_nothing_and_doubles_nothing(kind: Kind) {
+    let mut cluster = Cluster::new(NODE, kind);
     let pids = [cluster.start(), cluster.start(), cluster.start()];
     cluster.listen_for_firings(100);
     // Kill whichever node has just begun exclusive work.
@@ -30,9 +31,8 @@ async fn a_killed_node_loses_nothing_and_doubles_nothing() {
     assert!(verdict.takeover_seconds_max <= 10.0, "{verdict:#?}");
 }
 
-#[tokio::test]
-async fn after_all_nodes_were_killed_a_fresh_start_needs_nobody() {
-    let mut cluster = Cluster::new(NODE);
+async fn after_all_nodes_were_killed_a_fresh_start_needs_nobody(kind: Kind) {
+    let mut cluster = Cluster::new(NODE, kind);
     let pids = [cluster.start(), cluster.start()];
     cluster.listen_for_firings(60);
     for pid in pids {
@@ -70,9 +70,8 @@ fn freeze_outside_a_transaction(cluster: &mut Cluster, pids: &[u32]) -> u32 {
     }
 }
 
-#[tokio::test]
-async fn a_frozen_node_finds_itself_fenced_when_it_wakes() {
-    let mut cluster = Cluster::new(NODE);
+async fn a_frozen_node_finds_itself_fenced_when_it_wakes(kind: Kind) {
+    let mut cluster = Cluster::new(NODE, kind);
     let pids = [cluster.start(), cluster.start(), cluster.start()];
     cluster.listen_for_firings(60);
     let frozen = freeze_outside_a_transaction(&mut cluster, &pids);
@@ -84,4 +83,10 @@ async fn a_frozen_node_finds_itself_fenced_when_it_wakes() {
     let verdict = cluster.finish().await;
     assert_clean(&verdict);
     assert_eq!(verdict.takeovers, 1);
+}
+
+on_each_database! {
+    a_killed_node_loses_nothing_and_doubles_nothing;
+    after_all_nodes_were_killed_a_fresh_start_needs_nobody;
+    a_frozen_node_finds_itself_fenced_when_it_wakes;
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use punctual::core::Clock;
 use punctual::core::event::{Listener, Stamped};
 use punctual::runtime::SystemClock;
-use punctual::{Context, Failure, Job, Profile, Scheduler, SqliteStore, State, WhenBusy};
+use punctual::{Context, Failure, Job, Profile, Scheduler, State, WhenBusy};
 use punctual_checker::{BodyEvent, BodyStart};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
@@ -74,7 +74,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: node DATABASE BODIES NAME".into());
     };
     let bodies = Bodies(OpenOptions::new().create(true).append(true).open(bodies)?);
-    let scheduler = Scheduler::builder(SqliteStore::open(database).await?)
+    let scheduler = Scheduler::builder_shared(punctual_tests::place::open(database).await?.0)
         .name(name)
         .profile(Profile::FAST)
         .state(bodies)

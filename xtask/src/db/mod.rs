@@ -113,6 +113,7 @@ const NEEDS: &[(&str, &[Server])] = &[
     ("punctual-cli", &[Server::Postgres, Server::Mysql]),
     ("punctual-mysql", &[Server::Mysql]),
     ("punctual-postgres", &[Server::Postgres]),
+    ("punctual-tests", &[Server::Postgres, Server::Mysql]),
 ];
 
 const NOTHING_UP: &str = "nothing is up: run `cargo xtask db up`";
