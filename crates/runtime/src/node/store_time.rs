@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_overtaken_does_not_turn_time_back() {
-        let mut time = StoreTime::guess(store(0), boot(0));
+        let mut time = StoreTime::guess(store(0), boot(500));
         time.take_in(store(1000), boot(1000), boot(1001));
         // Asked before, read before, and answered after a commit that took its time.
         time.take_in(store(980), boot(979), boot(1010));
