@@ -8,11 +8,14 @@
 mod engine;
 mod list;
 mod measure;
+mod queue;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
+use punctual_tests::place::{Kind, Place};
 use serde_json::json;
 
 use self::engine::{Engine, Questions, Read};
@@ -38,6 +41,54 @@ enum Command {
         #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1000))]
         runs: u16,
     },
+    /// What long queues of work that cannot go cost those who can. Servers are named by the environment, as for tests.
+    Queue {
+        /// On which database.
+        #[arg(long, value_enum, default_value_t = Store::Sqlite)]
+        store: Store,
+        /// Ready rows of a key whose only slot is taken.
+        #[arg(long, default_value_t = 100_000)]
+        rows: u32,
+        /// Due triggers of the same key.
+        #[arg(long, default_value_t = 10_000)]
+        triggers: u32,
+        /// How long one of four nodes is full, in seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Print the figures as one JSON object in the last line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A kind of database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Store {
+    Sqlite,
+    Postgres,
+    Mysql,
+}
+
+/// Measures long queues on a database of the benchmark's own.
+fn queue(store: Store, load: queue::Load, json: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let kind = match store {
+        Store::Sqlite => Kind::Sqlite,
+        Store::Postgres => Kind::Postgres,
+        Store::Mysql => Kind::Mysql,
+    };
+    let place = Place::new(kind, folder.path());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let open = async || Ok(place.open().await?.0);
+    let figures = runtime.block_on(queue::run(open, load))?;
+    println!("{store:?}, {} ready rows and {} due triggers of one busy key:", load.rows, load.triggers);
+    for (name, value) in figures.as_object().into_iter().flatten() {
+        println!("  {name:<42} {value}");
+    }
+    if json {
+        println!("{figures}");
+    }
+    Ok(())
 }
 
 /// What was measured about one expression, in nanoseconds by engine; none if the engine does not read it.
@@ -60,7 +111,19 @@ impl Row {
 }
 
 fn main() -> ExitCode {
-    let Command::Schedule { json, runs } = Arguments::parse().command;
+    let (runs, json) = match Arguments::parse().command {
+        Command::Schedule { json, runs } => (runs, json),
+        Command::Queue { store, rows, triggers, seconds, json } => {
+            let load = queue::Load { rows, triggers, full: Duration::from_secs(seconds) };
+            return match queue(store, load, json) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("punctual-bench: {error}");
+                    ExitCode::FAILURE
+                }
+            };
+        }
+    };
     match Questions::new() {
         Ok(questions) => schedule(&questions, usize::from(runs), json),
         Err(error) => {

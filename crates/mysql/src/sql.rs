@@ -409,7 +409,7 @@ pub(crate) const GATE: &str = "SELECT gate FROM punctual_node WHERE id = ?";
 
 /// Due triggers with their jobs and the documents of their calendars. For each kind at most `limit` entries of
 /// trigger_due in its order; then the best of all kinds. So triggers of other kinds and parked ones cost nothing, however
-/// many there are.
+/// many there are. In no order: sorting documents would make the server write them to its disk.
 pub(crate) const READ_DUE: &str = concat!(
     "SELECT ",
     trigger_columns!(),
@@ -421,7 +421,7 @@ pub(crate) const READ_DUE: &str = concat!(
     ORDER BY d.wake_us, d.urgency, d.id LIMIT ?)|| UNION ALL ]]) u ORDER BY u.wake_us, u.urgency, u.id LIMIT ?) due
  STRAIGHT_JOIN punctual_trigger t FORCE INDEX (PRIMARY) ON t.id = due.id
  STRAIGHT_JOIN punctual_job j FORCE INDEX (PRIMARY) ON j.id = t.job_id
- LEFT JOIN punctual_calendar c ON c.name = t.calendar ORDER BY t.wake_us, t.urgency, t.id"
+ LEFT JOIN punctual_calendar c ON c.name = t.calendar"
 );
 
 /// The earliest wake after now of active triggers, one probe of trigger_due a kind. Null: there is none.
@@ -510,9 +510,8 @@ SET e.state = 2, e.owner = ?, e.fence = v.fence WHERE e.state = 1";
 /// Moves rows that found their slot taken out of the way, by primary key. Only `wake_us` moves: that makes them parked.
 pub(crate) const PARK_READY: &str = concat!("UPDATE ", live_rows!(), " SET e.wake_us = ?");
 
-/// Live rows with what they inherit, by primary keys, in the order of the list.
-pub(crate) const WORK: &str =
-    concat!("SELECT ", work_columns!(), " FROM ", live_rows!(), work_joins!(), "ORDER BY k.n");
+/// Live rows with what they inherit, by primary keys. In no order, as READ_DUE.
+pub(crate) const WORK: &str = concat!("SELECT ", work_columns!(), " FROM ", live_rows!(), work_joins!());
 
 /// Marks claimed rows as begun, by primary key; LOCK_LIVE comes before.
 pub(crate) const BEGIN: &str = concat!("UPDATE ", live_rows!(), " SET e.state = 3 WHERE e.state IN (2, 3)");

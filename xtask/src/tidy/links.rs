@@ -28,8 +28,8 @@ const IMPURE: &[&str] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     ("punctual-core", &[]),
     ("punctual-migrations", &[]),
-    // What the schedules cost; nothing uses it.
-    ("punctual-bench", &["punctual-core"]),
+    // What schedules and queues cost; nothing uses it. It opens databases as the tests do.
+    ("punctual-bench", &["punctual-core", "punctual-runtime", "punctual-tests"]),
     ("punctual-checker", &["punctual-core"]),
     ("punctual-conformance", &["punctual-core"]),
     ("punctual-runtime", &["punctual-core"]),
@@ -43,7 +43,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("punctual-cli", &["punctual", "punctual-checker", "punctual-core", "punctual-runtime"]),
     (
         "punctual-tests",
-        &["punctual", "punctual-checker", "punctual-core", "punctual-runtime", "punctual-sqlite"],
+        &[
+            "punctual",
+            "punctual-checker",
+            "punctual-core",
+            "punctual-mysql",
+            "punctual-postgres",
+            "punctual-runtime",
+            "punctual-sqlite",
+        ],
     ),
     // `xtask oracle` compares the pure schedules; nothing that runs is reached from here.
     ("xtask", &["punctual-core"]),

@@ -1,5 +1,6 @@
 //! Reading what is due, and claiming triggers by plans.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use punctual_core::execution::ExecutionWithJob;
@@ -49,7 +50,11 @@ pub(super) async fn read_due(step: &mut Step<'_>, request: &ReadDue) -> Outcome<
     }
     values.push((*limit).into());
     let text = Sql::made(sql::each(sql::READ_DUE, kinds.len()));
-    let rows = step.rows::<DueRow>(text, values).await?;
+    let mut rows = step.rows::<DueRow>(text, values).await?;
+    rows.sort_by_key(|Read { row: DueRow { trigger, job, .. }, .. }| {
+        let rank = job.priority.saturating_add(trigger.priority);
+        (trigger.wake_us, Reverse(rank), trigger.id)
+    });
     due.triggers = rows.into_iter().map(readable_due).collect();
     Ok(due)
 }

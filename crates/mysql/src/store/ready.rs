@@ -128,7 +128,9 @@ pub(super) async fn claim_ready(step: &mut Step<'_>, request: &ClaimReady) -> Ou
         slots.write(step).await?;
     }
     if !claimed.is_empty() {
-        let work = step.rows::<WorkRow>(sql::WORK, values![list_of_ids(&claimed)?]).await?;
+        let mut work = step.rows::<WorkRow>(sql::WORK, values![list_of_ids(&claimed)?]).await?;
+        let places: BTreeMap<_, _> = claimed.iter().zip(0_usize..).collect();
+        work.sort_by_key(|read| places.get(&read.row.execution.id).copied());
         answer.work = work.into_iter().map(readable_work).collect();
     }
     Ok(answer)

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use punctual_conformance::{Harness, Space, StoreClock};
+use punctual_conformance::{Harness, Space, Spoil, StoreClock};
 use punctual_core::store::ClaimShape;
+use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
-use punctual_mysql::MysqlStore;
+use punctual_mysql::{MysqlBuilder, MysqlStore};
 
 use crate::support::Server;
 
@@ -18,9 +19,17 @@ struct Mysql {
 }
 
 impl Mysql {
-    async fn store(&self, space: &Space) -> Result<MysqlStore> {
+    async fn builder(&self, space: &Space) -> MysqlBuilder {
         let url = self.server.database(space.name()).await;
-        MysqlStore::builder(url).claims(self.claims).clock(space.clock()).open().await
+        MysqlStore::builder(url).claims(self.claims).clock(space.clock())
+    }
+
+    async fn store(&self, space: &Space) -> Result<MysqlStore> {
+        self.builder(space).await.open().await
+    }
+
+    async fn hooked(&self, space: &Space, hook: Arc<dyn StatementHook>) -> Result<MysqlStore> {
+        self.builder(space).await.statement_hook(hook).open().await
     }
 }
 
@@ -41,13 +50,62 @@ impl Harness for Mysql {
     async fn locks(&self, space: &Space) -> Result<Option<Arc<dyn LockProvider>>> {
         Ok(Some(Arc::new(self.store(space).await?)))
     }
+
+    async fn open_hooked(
+        &self,
+        space: &Space,
+        hook: Arc<dyn StatementHook>,
+    ) -> Result<Option<Arc<dyn JobStore>>> {
+        Ok(Some(Arc::new(self.hooked(space, hook).await?)))
+    }
+
+    async fn locks_hooked(
+        &self,
+        space: &Space,
+        hook: Arc<dyn StatementHook>,
+    ) -> Result<Option<Arc<dyn LockProvider>>> {
+        Ok(Some(Arc::new(self.hooked(space, hook).await?)))
+    }
+
+    fn for_a_second_process(&self) -> Option<Vec<(&'static str, String)>> {
+        Some(vec![(SECOND, "1".to_owned())])
+    }
+
+    async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {
+        let database = space.name();
+        let sql = match spoil {
+            Spoil::Trigger(id) => {
+                format!("UPDATE {database}.punctual_trigger SET spec = '{{' WHERE id = {}", id.get())
+            }
+            Spoil::Job(id) => {
+                format!("UPDATE {database}.punctual_job SET spec = '{{' WHERE id = {}", id.get())
+            }
+            Spoil::Execution(id) => format!(
+                "UPDATE {database}.punctual_execution SET spec = '{{' WHERE id = X'{:032X}'",
+                u128::from_be_bytes(id.to_bytes())
+            ),
+            Spoil::Calendar(name) => {
+                format!("UPDATE {database}.punctual_calendar SET document = '{{' WHERE name = '{name}'")
+            }
+            Spoil::MissingCalendar(name) => {
+                format!("DELETE FROM {database}.punctual_calendar WHERE name = '{name}'")
+            }
+        };
+        self.server.execute(&sql).await;
+        Ok(true)
+    }
 }
+
+/// Set in a second process, which leaves the databases to the first.
+const SECOND: &str = "PUNCTUAL_MYSQL_SECOND";
 
 /// Runs all cases, and drops their databases.
 pub(crate) fn run(name: &'static str, claims: ClaimShape) -> ExitCode {
     let server = Arc::new(Server::of_environment());
     let code = punctual_conformance::run(Mysql { name, claims, server: Arc::clone(&server) });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("an executor to clean up with").block_on(server.clean_up());
+    if std::env::var_os(SECOND).is_none() {
+        runtime.expect("an executor to clean up with").block_on(server.clean_up());
+    }
     code
 }

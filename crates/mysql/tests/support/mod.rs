@@ -35,7 +35,7 @@ impl Server {
     pub(crate) async fn database(&self, name: &str) -> String {
         let is_new = self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         if is_new {
-            self.execute(&format!("CREATE DATABASE {name}")).await;
+            self.execute(&format!("CREATE DATABASE IF NOT EXISTS {name}")).await;
         }
         self.url(name)
     }
