@@ -207,6 +207,8 @@ impl Cluster {
             let frozen = pid.map(|pid| self.frozen(pid, horizon)).unwrap_or_default();
             covered.extend(frozen.cut_from(Span { from: joined, to: end.max(joined) }).iter());
         }
-        Spans::union(covered.into_iter().flat_map(|span| outages.cut_from(span).iter().collect::<Vec<_>>()).collect())
+        Spans::union(
+            covered.into_iter().flat_map(|span| outages.cut_from(span).iter().collect::<Vec<_>>()).collect(),
+        )
     }
 }

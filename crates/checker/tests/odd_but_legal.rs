@@ -216,7 +216,8 @@ fn a_cluster_killed_as_a_whole_takes_over_when_it_is_back() {
 
 #[test]
 fn a_take_over_has_its_time_from_the_end_of_an_outage() {
-    let outage = |from, to| FaultEvent::Outage { what: "restart".into(), boot_us: boot(from), until_us: boot(to) };
+    let outage =
+        |from, to| FaultEvent::Outage { what: "restart".into(), boot_us: boot(from), until_us: boot(to) };
     let mut run = seconds();
     run.kill(1, 10_200).took_over(2, 1, 21_000);
     run.options.takeover_bound = Some(Duration::from_secs(10));

@@ -9,6 +9,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -53,7 +54,11 @@ fn a_killed_node_costs_nothing_on_mysql() {
     killed_on(Server::Mysql, "mysql");
 }
 
+/// One of them at a time: each keeps both a server and a small machine busy.
+static SERVERS: Mutex<()> = Mutex::new(());
+
 fn killed_on(server: Server, store: &str) {
+    let _turn = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
     let verdict = killed(&["--db", &server.url()]);
     assert_eq!(verdict.get("store"), Some(&store.into()));
     let pid = number(&verdict, "pid");

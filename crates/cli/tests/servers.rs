@@ -64,7 +64,8 @@ fn all_commands(server: Server) {
     assert_eq!(ask(&["nodes"])[0]["state"], "left");
 
     // A Sunday.
-    let next = ["next", "0 0 9 * * ?", "-n", "1", "--after", "2026-12-05T12:00:00", "--stored-calendar", "none"];
+    let next =
+        ["next", "0 0 9 * * ?", "-n", "1", "--after", "2026-12-05T12:00:00", "--stored-calendar", "none"];
     let times = ask(&next)["times"].clone();
     let fates: Vec<&Value> = times.as_array().unwrap().iter().map(|time| &time["fate"]).collect();
     assert_eq!(fates, ["excluded", "fires"]);
@@ -94,7 +95,10 @@ fn servers_that_cannot_be_used_end_with_4_and_no_password_is_shown() {
         format!("{user}:hunter2@{place}")
     };
     for (location, words) in [
-        ("postgres://jobs:hunter2@127.0.0.1:1/app".to_owned(), ["postgres://jobs@127.0.0.1:1/app", "refused"]),
+        (
+            "postgres://jobs:hunter2@127.0.0.1:1/app".to_owned(),
+            ["postgres://jobs@127.0.0.1:1/app", "refused"],
+        ),
         ("mysql://jobs:hunter2@127.0.0.1:1/app".to_owned(), ["mysql://jobs@127.0.0.1:1/app", "refused"]),
         (wrong(Server::Postgres), ["password", "correct the URL"]),
         (wrong(Server::Mysql), ["Access denied", "name and password"]),

@@ -10,6 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -123,9 +124,9 @@ fn obey(listener: &UnixListener, processes: &mut [Process]) -> Result<UnixStream
         let read = caller.read_to_string(&mut word);
         match read.ok().and_then(|_| Word::of(&word)) {
             Some(Word::End) => return Ok(caller),
-            Some(Word::Restart(server, how)) => {
+            Some(Word::Restart(server, how, away)) => {
                 let process = processes.iter_mut().find(|process| process.server() == server);
-                let done = process.map(|process| process.restart(how));
+                let done = process.map(|process| process.restart(how, Duration::from_secs(away)));
                 let answer = match done {
                     Some(Ok(())) => DONE.to_owned(),
                     Some(Err(error)) => error.to_string(),

@@ -21,8 +21,8 @@ pub(super) const DONE: &str = "done";
 pub(super) enum Word {
     /// To end its servers, and itself.
     End,
-    /// To restart a server.
-    Restart(Server, How),
+    /// To restart a server, which is to be away for so many seconds in between.
+    Restart(Server, How, u64),
 }
 
 impl Word {
@@ -30,8 +30,10 @@ impl Word {
         let words: Vec<&str> = text.split(' ').collect();
         match *words {
             ["end"] => Some(Self::End),
-            ["restart", name] => Some(Self::Restart(Server::named(name)?, How::Orderly)),
-            ["restart", name, "hard"] => Some(Self::Restart(Server::named(name)?, How::Hard)),
+            ["restart", name, how, away] => {
+                let how = [How::Orderly, How::Hard].into_iter().find(|known| known.word() == how)?;
+                Some(Self::Restart(Server::named(name)?, how, away.parse().ok()?))
+            }
             _ => None,
         }
     }
@@ -39,8 +41,7 @@ impl Word {
     fn text(self) -> String {
         match self {
             Self::End => "end".to_owned(),
-            Self::Restart(server, How::Orderly) => format!("restart {}", server.name()),
-            Self::Restart(server, How::Hard) => format!("restart {} hard", server.name()),
+            Self::Restart(server, how, away) => format!("restart {} {} {away}", server.name(), how.word()),
         }
     }
 }
@@ -95,8 +96,8 @@ impl Kept {
     }
 
     /// Restarts a server, and waits until it is ready.
-    pub(super) fn restart(&self, server: Server, how: How) -> Result<()> {
-        match self.tell(Word::Restart(server, how))? {
+    pub(super) fn restart(&self, server: Server, how: How, away: u64) -> Result<()> {
+        match self.tell(Word::Restart(server, how, away))? {
             answer if answer == DONE => Ok(()),
             why => Err(why.into()),
         }
@@ -121,12 +122,19 @@ mod tests {
     fn a_keeper_understands_what_it_is_told() {
         for word in [
             Word::End,
-            Word::Restart(Server::Postgres, How::Orderly),
-            Word::Restart(Server::Mysql, How::Hard),
+            Word::Restart(Server::Postgres, How::Orderly, 0),
+            Word::Restart(Server::Mysql, How::Hard, 8),
         ] {
             assert_eq!(Word::of(&word.text()), Some(word));
         }
-        for text in ["", "restart", "restart oracle", "restart mysql gently", "end now"] {
+        for text in [
+            "",
+            "restart",
+            "restart oracle hard 0",
+            "restart mysql gently 0",
+            "restart mysql hard",
+            "end now",
+        ] {
             assert_eq!(Word::of(text), None, "{text}");
         }
     }

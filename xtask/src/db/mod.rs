@@ -65,6 +65,9 @@ struct Restart {
     /// Kill it as a crash would, instead of letting it close its files.
     #[arg(long)]
     hard: bool,
+    /// Leave it down for so long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    down: u64,
 }
 
 /// Where servers' programs are, if not where they are looked for.
@@ -186,7 +189,8 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         What::Up(up) => start(up),
         What::Restart(restart) => {
             let Some(kept) = kept::read()? else { return Err(NOTHING_UP.into()) };
-            kept.restart(restart.server, if restart.hard { How::Hard } else { How::Orderly })?;
+            let how = if restart.hard { How::Hard } else { How::Orderly };
+            kept.restart(restart.server, how, restart.down)?;
             println!("restarted");
             Ok(Verdict::Good)
         }

@@ -123,6 +123,15 @@ pub(super) enum How {
     Hard,
 }
 
+impl How {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Orderly => "orderly",
+            Self::Hard => "hard",
+        }
+    }
+}
+
 /// A server that was started.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -145,13 +154,14 @@ impl Process {
         self.recipe.server
     }
 
-    /// Ends the server and starts it again, with the same data on the same port; answers when it is ready.
-    pub(super) fn restart(&mut self, how: How) -> Result<()> {
+    /// Ends the server and starts it again after `away`, with the same data on the same port; answers when it is ready.
+    pub(super) fn restart(&mut self, how: How, away: Duration) -> Result<()> {
         self.signal(match how {
             How::Orderly => self.recipe.stop,
             How::Hard => Signal::KILL,
         });
         self.child.wait()?;
+        pause(away);
         let mut tries = 0;
         loop {
             (self.child, self.said) = spawn(&mut self.recipe)?;
@@ -161,7 +171,7 @@ impl Process {
                 Err(_) if tries < TRIES => {
                     self.signal(self.recipe.end);
                     self.child.wait()?;
-                    pause();
+                    pause(BETWEEN_TRIES);
                 }
                 ready => return ready,
             }
@@ -192,9 +202,9 @@ impl Process {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "what is waited for is the end of processes that are nobody's children")]
-fn pause() {
-    thread::sleep(BETWEEN_TRIES);
+#[expect(clippy::disallowed_methods, reason = "a server is to be away, or what it left behind is to end")]
+fn pause(span: Duration) {
+    thread::sleep(span);
 }
 
 fn spawn(recipe: &mut Recipe) -> Result<(Child, Receiver<String>)> {
@@ -217,5 +227,40 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.signal(self.recipe.end);
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_another_process_after_a_restart() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo 'ready to serve' >&2; exec cat"]).stdin(Stdio::piped());
+        let recipe = Recipe {
+            server: Server::Postgres,
+            command,
+            ready: "ready",
+            stop: Signal::TERM,
+            end: Signal::KILL,
+        };
+        let mut process = Process::start(recipe).unwrap();
+        for how in [How::Orderly, How::Hard] {
+            let before = process.child.id();
+            process.restart(how, Duration::ZERO).unwrap();
+            assert_ne!(process.child.id(), before);
+            assert!(process.child.try_wait().unwrap().is_none(), "it runs");
+        }
+    }
+
+    #[test]
+    fn a_server_that_ends_early_is_quoted() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo 'no room' >&2; exit 1"]);
+        let recipe =
+            Recipe { server: Server::Mysql, command, ready: "ready", stop: Signal::TERM, end: Signal::KILL };
+        let why = Process::start(recipe).unwrap_err().to_string();
+        assert!(why.contains("mysql ended before it was ready") && why.contains("no room"), "{why}");
     }
 }

@@ -170,8 +170,9 @@ fn postgres(text: &str) -> Result<Postgres, Trouble> {
                 let trouble = about(text, &format!("the parameter `{name}` is not known"));
                 return Err(match nearest(name, known) {
                     Some(near) => trouble.hint(format!("did you mean `{near}`?")),
-                    None => trouble
-                        .hint("docs/command.md lists our own; others are those of libpq that sqlx understands"),
+                    None => trouble.hint(
+                        "docs/command.md lists our own; others are those of libpq that sqlx understands",
+                    ),
                 });
             }
         }
@@ -236,7 +237,10 @@ mod tests {
     #[test]
     fn our_own_parameters_are_not_handed_to_the_driver() {
         let plain = on_postgres("postgres://u:p@h:5/db");
-        assert_eq!((plain.url.as_str(), plain.schema, plain.is_pooled), ("postgres://u:p@h:5/db", None, false));
+        assert_eq!(
+            (plain.url.as_str(), plain.schema, plain.is_pooled),
+            ("postgres://u:p@h:5/db", None, false)
+        );
         let all =
             on_postgres("postgresql://u:p@h/db?sslmode=require&schema=jobs&pooler=transaction&options[x]=1");
         assert_eq!(all.url, "postgresql://u:p@h/db?sslmode=require&options[x]=1");

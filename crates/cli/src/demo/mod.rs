@@ -91,7 +91,9 @@ fn tell(args: &DemoArgs, outcome: Result<Report, Failed>) -> ExitCode {
 async fn ground(args: &DemoArgs, plan: &Plan, dir: &Path) -> Result<Ground, Failed> {
     let ground = Ground::make(args.db.as_deref(), dir, inside(args)).await?;
     if plan.iter().any(|(_, step)| *step == Step::RestartDb) && !ground.is_server() {
-        return Err(Failed::new("--restart-db-after needs a server, which --db postgres://… or mysql://… names"));
+        return Err(Failed::new(
+            "--restart-db-after needs a server, which --db postgres://… or mysql://… names",
+        ));
     }
     Ok(ground)
 }

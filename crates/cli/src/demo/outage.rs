@@ -88,7 +88,8 @@ fn start(command: &str, log: &Path) -> Result<Child, Failed> {
 }
 
 fn late(command_runs: bool, command: &str, log: &Path) -> Failed {
-    let what = if command_runs { "has not ended" } else { "ended well, but the store has not answered since" };
+    let what =
+        if command_runs { "has not ended" } else { "ended well, but the store has not answered since" };
     Failed::new(format!("`{command}` {what} for {PATIENCE:?}{}", said(log)))
 }
 

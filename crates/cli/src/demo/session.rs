@@ -318,7 +318,11 @@ impl<'a> Session<'a> {
             (Err(_), _) => false,
         };
         let caught = halted.stands && wanted;
-        if caught { self.cluster.freeze(halted)? } else { self.cluster.let_go(halted)? }
+        if caught {
+            self.cluster.freeze(halted)?
+        } else {
+            self.cluster.let_go(halted)?
+        }
         stands.map(|_| caught)
     }
 
