@@ -37,6 +37,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArgs),
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     Demo(crate::demo::DemoArgs),
     Next(NextArgs),
     List(ListArgs),

@@ -1,6 +1,7 @@
 //! How a command ends if it does not succeed: one line that says what is wrong, one that says what to do, and an exit
 //! code that a script can branch on.
 
+use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -55,7 +56,7 @@ impl Trouble {
 
     /// The same with something said before.
     #[must_use]
-    pub(crate) fn about(self, what: impl std::fmt::Display) -> Self {
+    pub(crate) fn about(self, what: impl fmt::Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
     }
 
@@ -63,12 +64,6 @@ impl Trouble {
     #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
-    }
-
-    /// The message and what to do about it, in one line.
-    pub(crate) fn line(&self) -> String {
-        let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{}{hint}", self.message)
     }
 
     /// Everything but the exit code, as it is printed.
@@ -99,6 +94,14 @@ impl Trouble {
             Exit::Store => 4,
             Exit::NotFound => 5,
         })
+    }
+}
+
+impl fmt::Display for Trouble {
+    /// The message and what to do about it, in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.hint.iter().try_for_each(|hint| write!(f, "; {hint}"))
     }
 }
 

@@ -103,7 +103,7 @@ fn servers_that_cannot_be_used_end_with_4_and_no_password_is_shown() {
         (wrong(Server::Postgres), ["password", "correct the URL"]),
         (wrong(Server::Mysql), ["Access denied", "name and password"]),
         (format!("{}_missing", Server::Postgres.url()), ["does not exist", "create it"]),
-        (format!("{}_missing", Server::Mysql.url()), ["Unknown database", "create the database"]),
+        (format!("{}_missing", Server::Mysql.url()), ["does not exist", "create it"]),
     ] {
         for command in [&["list"][..], &["run", "jobs.toml"]] {
             let output = place.command(command).env("PUNCTUAL_DB", &location).output().unwrap();

@@ -223,7 +223,7 @@ const MEANINGS: &[Meaning] = &[
         "Unknown database",
         ErrorKind::Invalid,
         Remedy::Discard,
-        "create the database first, or name another one in the URL",
+        "the database does not exist; create it, or name another one in the URL",
     ),
     meaning(
         "No database selected",

@@ -31,7 +31,7 @@ impl Failed {
 
 impl From<Trouble> for Failed {
     fn from(trouble: Trouble) -> Self {
-        Self::new(trouble.line())
+        Self::new(trouble.to_string())
     }
 }
 

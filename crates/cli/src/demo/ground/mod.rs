@@ -23,8 +23,6 @@ use crate::db::{self, Access, Location};
 
 /// Who has held a transaction for so long without going on stands still.
 const STUCK: Duration = Duration::from_millis(350);
-/// How long a look takes that only wants to know whether a second one is worth its while.
-const GLANCE: Duration = Duration::from_millis(25);
 
 /// What a run has for itself, by the kind of its database.
 #[derive(Debug)]
@@ -87,7 +85,7 @@ impl Ground {
     pub(crate) async fn stands(&self) -> Result<bool, Failed> {
         match &self.own {
             #[cfg(feature = "sqlite")]
-            Own::File(file) => Ok(file.stuck(GLANCE)? && file.stuck(STUCK)?),
+            Own::File(file) => file.stands(),
             #[cfg(feature = "postgres")]
             Own::Schema(schema) => schema.stands().await,
             #[cfg(feature = "mysql")]
@@ -109,15 +107,15 @@ impl Ground {
 
     /// Where it is and how to take it away, if it is not in the folder of the run.
     pub(crate) fn leftover(&self) -> Option<String> {
-        let statement = match &self.own {
+        let statement: Option<String> = match &self.own {
             #[cfg(feature = "sqlite")]
-            Own::File(_) => return None,
+            Own::File(_) => None,
             #[cfg(feature = "postgres")]
-            Own::Schema(schema) => schema.dropping(),
+            Own::Schema(schema) => Some(schema.dropping()),
             #[cfg(feature = "mysql")]
-            Own::Database(database) => database.dropping(),
+            Own::Database(database) => Some(database.dropping()),
         };
-        Some(format!("{}, and `{statement}` takes it away", self.location))
+        statement.map(|statement| format!("{}, and `{statement}` takes it away", self.location))
     }
 }
 

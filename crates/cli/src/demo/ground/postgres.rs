@@ -8,8 +8,11 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 
 use super::super::failed::Failed;
-use super::{GLANCE, STUCK};
+use super::STUCK;
 use crate::db::{Location, Postgres};
+
+/// How long a statement that was under way may take when its client has been stopped.
+const GLANCE: Duration = Duration::from_millis(25);
 
 /// The schema of a run.
 #[derive(Debug)]
@@ -50,7 +53,6 @@ impl Schema {
     /// Whether a session of any node is idle in a transaction that has touched the tables, and stays so.
     pub(super) async fn stands(&self) -> Result<bool, Failed> {
         let mut connection = self.connect().await?;
-        // A statement that was under way when its client was stopped is done by then.
         SystemClock.sleep(GLANCE).await;
         let Some(idle) = self.longest_idle(&mut connection).await? else { return Ok(false) };
         SystemClock.sleep(STUCK.saturating_sub(idle)).await;

@@ -6,6 +6,10 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::super::failed::Failed;
+use super::STUCK;
+
+/// How long a look takes that only wants to know whether a longer one is worth its while.
+const GLANCE: Duration = Duration::from_millis(25);
 
 /// The file of a run, which the store makes.
 #[derive(Debug)]
@@ -20,12 +24,13 @@ impl File {
         Ok(Self(path))
     }
 
-    /// Whether the write lock cannot be had for as long as `patience`. Writes nothing.
-    pub(super) fn stuck(&self, patience: Duration) -> Result<bool, Failed> {
-        stuck(&self.0, patience)
+    /// Whether somebody holds the write lock, and keeps it.
+    pub(super) fn stands(&self) -> Result<bool, Failed> {
+        Ok(stuck(&self.0, GLANCE)? && stuck(&self.0, STUCK)?)
     }
 }
 
+/// Whether the write lock cannot be had for as long as `patience`. Writes nothing.
 fn stuck(path: &Path, patience: Duration) -> Result<bool, Failed> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(Failed::at(path.display()))?;
@@ -48,12 +53,11 @@ mod tests {
         let file = File::new(path.clone()).unwrap();
         let other = Connection::open(&path).unwrap();
         other.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE t(x)").unwrap();
-        let patience = Duration::from_millis(20);
-        assert!(!file.stuck(patience).unwrap());
+        assert!(!file.stands().unwrap());
         other.execute_batch("BEGIN IMMEDIATE; INSERT INTO t VALUES (1)").unwrap();
-        assert!(file.stuck(patience).unwrap());
+        assert!(file.stands().unwrap());
         other.execute_batch("COMMIT").unwrap();
-        assert!(!file.stuck(patience).unwrap());
+        assert!(!file.stands().unwrap());
         assert!(File::new(path).is_err(), "a file with another history is not taken");
     }
 }
