@@ -38,6 +38,7 @@ pub(crate) struct Cluster {
     thaws: Vec<(u32, BootInstant)>,
     exits: Vec<(u32, BootInstant)>,
     pub(crate) disturbances: Vec<Span>,
+    outages: Vec<Span>,
     pub(crate) stop: Option<(BootInstant, Timestamp)>,
     pub(crate) rescheduled: BTreeMap<(TriggerKey, i64), Timestamp>,
 }
@@ -90,6 +91,9 @@ impl Cluster {
             }
             FaultEvent::Thaw { pid, boot_us } => self.thaws.push((pid, boot_us)),
             FaultEvent::Exit { pid, boot_us } => self.exits.push((pid, boot_us)),
+            FaultEvent::Outage { boot_us, until_us, .. } => {
+                self.outages.push(Span { from: boot_us, to: until_us });
+            }
             FaultEvent::Disturbance { boot_us, until_us, .. } => {
                 self.disturbances.push(Span { from: boot_us, to: until_us });
             }
@@ -189,9 +193,10 @@ impl Cluster {
         }
     }
 
-    /// The stretches in which some node lived and was not frozen, `but` and its process left out.
+    /// The stretches in which some node lived, was not frozen and could reach the store, `but` and its process left out.
     pub(crate) fn covered(&self, but: Option<NodeId>, horizon: BootInstant) -> Spans {
         let but_pid = but.and_then(|but| self.pid(but));
+        let outages = Spans::union(self.outages.clone());
         let mut covered = Vec::new();
         for (id, node) in &self.nodes {
             let (Some(joined), pid) = (node.joined, self.pid(*id)) else { continue };
@@ -202,6 +207,8 @@ impl Cluster {
             let frozen = pid.map(|pid| self.frozen(pid, horizon)).unwrap_or_default();
             covered.extend(frozen.cut_from(Span { from: joined, to: end.max(joined) }).iter());
         }
-        Spans::union(covered)
+        Spans::union(
+            covered.into_iter().flat_map(|span| outages.cut_from(span).iter().collect::<Vec<_>>()).collect(),
+        )
     }
 }

@@ -19,7 +19,8 @@ const UNTAKEN: Duration = Duration::from_secs(20);
 /// Computes the delay of first attempts of firings that need no slot: those that need one wait by design.
 ///
 /// What was due, or began, in the time of a fault is left out. That is the time from a kill or freeze until the work of
-/// its node was offered again, any other disturbance, and whenever no node lived; and the second after each.
+/// its node was offered again, any other disturbance, and whenever no node lived or the store was out of reach; and the
+/// second after each.
 pub(crate) fn measure(history: &History, cluster: &Cluster, takeovers: &[Takeover], verdict: &mut Verdict) {
     let faults = faults(cluster, takeovers, history.horizon);
     let mut delays: Vec<u64> = Vec::new();

@@ -100,7 +100,17 @@ pub enum FaultEvent {
         /// When that was seen.
         boot_us: BootInstant,
     },
-    /// Something else was wrong for a while: a restarting database, a cut network, a held lock.
+    /// The store answered nobody: its server was restarted, or stopped for a while. Nobody could say then that he
+    /// lives, or notice that another one does not.
+    Outage {
+        /// Why, for people.
+        what: String,
+        /// When the last good answer before it was asked for.
+        boot_us: BootInstant,
+        /// When the first good answer after it came.
+        until_us: BootInstant,
+    },
+    /// Something else was wrong for a while: a cut network, a held lock.
     Disturbance {
         /// What, for people.
         what: String,
@@ -140,6 +150,7 @@ impl FaultEvent {
             | Self::Freeze { boot_us, .. }
             | Self::Thaw { boot_us, .. }
             | Self::Exit { boot_us, .. }
+            | Self::Outage { boot_us, .. }
             | Self::Disturbance { boot_us, .. }
             | Self::Rescheduled { boot_us, .. }
             | Self::StopRequested { boot_us, .. } => *boot_us,

@@ -1,7 +1,8 @@
 //! How long the work of dead nodes lay about (G10).
 //!
-//! The time runs from the fault, or from the end of the last stretch after it in which nobody lived who could have
-//! noticed: a cluster that was killed as a whole takes over when it is back.
+//! The time runs from the fault, or from the end of the last stretch after it in which nobody could have noticed: a
+//! cluster that was killed as a whole takes over when it is back, and one whose store was out of reach when it answers
+//! again.
 
 use std::time::Duration;
 
@@ -82,7 +83,8 @@ fn never(
     }
 }
 
-/// The end of the last stretch between `cause` and `until` in which no other node lived, else `cause`.
+/// The end of the last stretch between `cause` and `until` in which no other node lived and reached the store, else
+/// `cause`.
 fn noticeable(
     cluster: &Cluster,
     id: NodeId,

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Go, Run, SECOND, alone, at, boot, every, go, key, node, once};
-use punctual_checker::FaultEvent;
+use punctual_checker::{FaultEvent, Rule};
 use punctual_core::event::Event;
 use punctual_core::execution::{AttemptOutcome, Outcome};
 
@@ -212,6 +212,24 @@ fn a_cluster_killed_as_a_whole_takes_over_when_it_is_back() {
     let verdict = run.breaks(&[]);
     assert_eq!(verdict.takeovers, 2);
     assert!((verdict.takeover_seconds_max - 7.0).abs() < 1e-9, "{}", verdict.takeover_seconds_max);
+}
+
+#[test]
+fn a_take_over_has_its_time_from_the_end_of_an_outage() {
+    let outage =
+        |from, to| FaultEvent::Outage { what: "restart".into(), boot_us: boot(from), until_us: boot(to) };
+    let mut run = seconds();
+    run.kill(1, 10_200).took_over(2, 1, 21_000);
+    run.options.takeover_bound = Some(Duration::from_secs(10));
+    run.breaks(&[(Rule::LateTakeover, 1)]);
+    run.faults.push(outage(11_000, 14_000));
+    let verdict = run.breaks(&[]);
+    assert!((verdict.takeover_seconds_max - 7.0).abs() < 1e-9, "{}", verdict.takeover_seconds_max);
+    run.faults.push(outage(3000, 9000));
+    assert!((run.breaks(&[]).takeover_seconds_max - 7.0).abs() < 1e-9, "an earlier one excuses nothing");
+    run.faults.retain(|fault| !matches!(fault, FaultEvent::Outage { .. }));
+    run.faults.push(outage(10_100, 10_900));
+    run.breaks(&[(Rule::LateTakeover, 1)]);
 }
 
 #[test]

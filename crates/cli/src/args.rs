@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use punctual::Profile;
 use punctual_core::calendar::WhenExcluded;
 
+use crate::db;
+
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done
@@ -17,7 +19,9 @@ Exit codes:
   5  nothing has the key that was asked for
 
 Environment:
-  PUNCTUAL_DB   the database, if --db is not given
+  PUNCTUAL_DB   the database, if --db is not given; the place for a URL with a password
+  PUNCTUAL_DB_LISTEN
+                the way around a pooler, if --db-listen is not given
   PUNCTUAL_LOG  what to log to the standard error, such as `warn` or `punctual_runtime=debug`
   NO_COLOR      no colours, unless --color always";
 
@@ -33,7 +37,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArgs),
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     Demo(crate::demo::DemoArgs),
     Next(NextArgs),
     List(ListArgs),
@@ -45,15 +49,19 @@ pub(crate) enum Command {
 /// Which database.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Db {
-    /// The database: a path, or `sqlite:PATH`.
+    /// The database: the path of an SQLite file, or a URL such as postgres://USER@HOST/DATABASE or
+    /// mysql://USER@HOST/DATABASE. A PostgreSQL URL may have schema=NAME, and pooler=transaction.
     #[arg(
         long,
         value_name = "PATH-or-URL",
-        env = "PUNCTUAL_DB",
+        env = db::VARIABLE,
         default_value = "punctual.db",
         hide_env_values = true
     )]
     pub(crate) db: String,
+    /// A PostgreSQL URL that leads around the pooler, for the one session that hears of news from other nodes.
+    #[arg(long, value_name = "URL", env = db::LISTEN_VARIABLE, hide_env_values = true)]
+    pub(crate) db_listen: Option<String>,
 }
 
 /// Run a node that fires the schedules of a file.

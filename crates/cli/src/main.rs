@@ -15,7 +15,7 @@
 
 mod args;
 mod db;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod demo;
 mod file;
 mod guard;
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == guard::NAME) {
         return guard::main();
     }
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     if let Some(code) = demo::body::intercept() {
         return code;
     }
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     log();
     match command {
         Command::Run(args) => block(Builder::new_multi_thread(), run::run(args)),
-        #[cfg(feature = "sqlite")]
+        #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
         Command::Demo(args) => block(Builder::new_current_thread(), demo::run(args)),
         Command::Next(args) => look(look::next(args)),
         Command::List(args) => look(look::list(args)),

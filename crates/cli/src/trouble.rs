@@ -1,6 +1,7 @@
 //! How a command ends if it does not succeed: one line that says what is wrong, one that says what to do, and an exit
 //! code that a script can branch on.
 
+use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -55,7 +56,7 @@ impl Trouble {
 
     /// The same with something said before.
     #[must_use]
-    pub(crate) fn about(self, what: impl std::fmt::Display) -> Self {
+    pub(crate) fn about(self, what: impl fmt::Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
     }
 
@@ -96,6 +97,14 @@ impl Trouble {
     }
 }
 
+impl fmt::Display for Trouble {
+    /// The message and what to do about it, in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.hint.iter().try_for_each(|hint| write!(f, "; {hint}"))
+    }
+}
+
 impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
         let exit = match error.kind() {
@@ -103,14 +112,15 @@ impl From<Error> for Trouble {
             ErrorKind::NotFound => Exit::NotFound,
             _ => Exit::Error,
         };
-        // What to do comes after the first semicolon. The cause says something new where the store or its data is at fault.
+        // What to do comes after the first semicolon. The cause says something new where the store or its data is at
+        // fault, unless it is an error of ours, which the message repeats with the place.
         let (message, hint) = match error.message().split_once("; ") {
             Some((message, hint)) => (message, Some(hint)),
             None => (error.message(), None),
         };
         let told =
             matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::AlreadyExists);
-        let cause = std::error::Error::source(&error).filter(|_| !told);
+        let cause = std::error::Error::source(&error).filter(|cause| !told && !cause.is::<Error>());
         let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
         let trouble = Self::new(exit, format!("{message}{cause}"));
         match hint {

@@ -3,12 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod support;
+
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
+
+use self::support::server::Server;
 
 /// Runs the demo, calls `watch` with each line of its progress, and returns how it ended and its last line.
 fn demo(arguments: &[&str], mut watch: impl FnMut(&str)) -> (ExitStatus, Value, String) {
@@ -35,7 +40,36 @@ fn number(verdict: &Value, name: &str) -> f64 {
 
 #[test]
 fn a_killed_node_costs_nothing() {
-    let (status, verdict, progress) = demo(&["--nodes", "2", "--kill-after", "4s", "--for", "16s"], |_| {});
+    let verdict = killed(&[]);
+    assert_eq!(verdict.get("store"), Some(&"sqlite".into()));
+}
+
+#[test]
+fn a_killed_node_costs_nothing_on_postgres() {
+    killed_on(Server::Postgres, "postgres");
+}
+
+#[test]
+fn a_killed_node_costs_nothing_on_mysql() {
+    killed_on(Server::Mysql, "mysql");
+}
+
+/// One of them at a time: each keeps both a server and a small machine busy.
+static SERVERS: Mutex<()> = Mutex::new(());
+
+fn killed_on(server: Server, store: &str) {
+    let _turn = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let verdict = killed(&["--db", &server.url()]);
+    assert_eq!(verdict.get("store"), Some(&store.into()));
+    let pid = number(&verdict, "pid");
+    let left = server.names(&format!("punctual_demo_{pid}_"));
+    assert!(left.is_empty(), "what was made for the run stays behind: {left:?}");
+}
+
+/// A run in which a node is killed.
+fn killed(ground: &[&str]) -> Value {
+    let arguments = [&["--nodes", "2", "--kill-after", "4s", "--for", "16s"], ground].concat();
+    let (status, verdict, progress) = demo(&arguments, |_| {});
     assert!(status.success(), "{verdict:#}\n{progress}");
     for (name, expected) in [
         ("duplicates", 0.0),
@@ -54,6 +88,7 @@ fn a_killed_node_costs_nothing() {
     assert!(number(&verdict, "exclusive_running_at_kill") >= 3.0, "{verdict:#}");
     assert!(number(&verdict, "firings_per_second") >= 20.0, "{verdict:#}");
     assert!(number(&verdict, "attempts") > number(&verdict, "fired"), "some attempts fail\n{verdict:#}");
+    verdict
 }
 
 #[test]

@@ -54,8 +54,6 @@ fn databases_that_cannot_be_used_end_with_4() {
         refused(&place.run(&[command]), 4, &["punctual.db", "no such file", "punctual run"]);
     }
     assert!(!place.path("punctual.db").exists(), "looking makes nothing");
-    refused(&place.run(&["list", "--db", "postgres://host/db"]), 4, &["PostgreSQL"]);
-    refused(&place.run(&["list", "--db", "mysql://host/db"]), 4, &["MySQL"]);
     refused(&place.run(&["run", "jobs.toml", "--db", "no/such/folder/a.db"]), 4, &["no/such/folder"]);
     refused(&place.run(&["run", "jobs.toml", "--db", "."]), 4, &["hint: "]);
 

@@ -223,7 +223,7 @@ const MEANINGS: &[Meaning] = &[
         "Unknown database",
         ErrorKind::Invalid,
         Remedy::Discard,
-        "create the database first, or name another one in the URL",
+        "the database does not exist; create it, or name another one in the URL",
     ),
     meaning(
         "No database selected",
@@ -289,7 +289,7 @@ pub(crate) fn classify(operation: &'static str, place: &str, failure: Failure) -
         Failure::Connect(text) => {
             let Meaning { kind, advice, .. } = meaning_of(&text);
             let kind = if *kind == ErrorKind::Internal { ErrorKind::Unavailable } else { *kind };
-            Error::new(kind, operation, format!("{place}: {advice} ({text})"))
+            Error::new(kind, operation, format!("{place}: {advice}")).with_source(text)
         }
     }
 }
@@ -394,7 +394,9 @@ mod tests {
         ] {
             let failure = Failure::Connect(text.to_owned());
             assert_eq!(failure.remedy(), Remedy::Discard);
-            assert_eq!(classify("open", "jobs", failure).kind(), kind, "{text}");
+            let error = classify("open", "jobs", failure);
+            assert_eq!(error.kind(), kind, "{text}");
+            assert!(error.source().is_some_and(|source| source.to_string() == text), "{error}");
         }
     }
 

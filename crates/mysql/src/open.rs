@@ -89,11 +89,14 @@ const FRESH: Duration = Duration::from_secs(10);
 impl Connections {
     /// Makes the pool if there is none, and looks at the server.
     pub(crate) async fn open(options: &Options) -> Result<Self> {
-        let (pool, foreign) = match &options.source {
-            Source::Url(url) => (own_pool(url, options.connections)?, false),
-            Source::Pool(pool) => (pool.clone(), true),
+        let (pool, place, foreign) = match &options.source {
+            Source::Url(url) => {
+                let (pool, place) = own_pool(url, options.connections)?;
+                (pool, place, false)
+            }
+            Source::Pool(pool) => (pool.clone(), "the given pool".to_owned(), true),
         };
-        let failed = |failure| classify(OPERATION, "the database", failure);
+        let failed = |failure| classify(OPERATION, &place, failure);
         let mut object = checked_out(&pool).await.map_err(failed)?;
         let connection: &mut AsyncMysqlConnection = &mut object;
         let server = probe(connection).await?;
@@ -120,7 +123,9 @@ async fn checked_out(
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
-            text = format!("{text}: {cause}");
+            // Most of them repeat their cause.
+            let said = cause.to_string();
+            text = if text.ends_with(&said) { said } else { format!("{text}: {said}") };
             source = cause.source();
         }
         Failure::Connect(text)
@@ -154,7 +159,8 @@ impl Drop for Held {
     }
 }
 
-fn own_pool(url: &str, connections: usize) -> Result<Pool<AsyncMysqlConnection>> {
+/// A pool for a URL, and how messages call what is there: without user and password.
+fn own_pool(url: &str, connections: usize) -> Result<(Pool<AsyncMysqlConnection>, String)> {
     let opts = Opts::from_url(url).map_err(|error| {
         let why = format!(
             "the URL cannot be read ({error}); it looks like mysql://user:password@host:3306/database"
@@ -167,6 +173,8 @@ fn own_pool(url: &str, connections: usize) -> Result<Pool<AsyncMysqlConnection>>
             "the URL names no database; add it behind the host, as in …/jobs",
         ));
     }
+    let database = opts.db_name().unwrap_or_default();
+    let place = format!("{}:{}/{database}", opts.ip_or_hostname(), opts.tcp_port());
     if opts.ssl_opts().is_some() {
         name_a_provider();
     }
@@ -180,7 +188,7 @@ fn own_pool(url: &str, connections: usize) -> Result<Pool<AsyncMysqlConnection>>
     config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(move |_| Box::pin(connect(opts.clone())));
     let manager = AsyncDieselConnectionManager::new_with_config("", config);
-    Pool::builder(manager)
+    let pool = Pool::builder(manager)
         .max_size(connections)
         .pre_recycle(Hook::async_fn(|connection: &mut AsyncMysqlConnection, metrics| {
             let idle = metrics.last_used();
@@ -193,7 +201,8 @@ fn own_pool(url: &str, connections: usize) -> Result<Pool<AsyncMysqlConnection>>
             })
         }))
         .build()
-        .map_err(|error| Error::internal(OPERATION, "the pool cannot be made").with_source(error))
+        .map_err(|error| Error::internal(OPERATION, "the pool cannot be made").with_source(error));
+    Ok((pool?, place))
 }
 
 /// rustls panics if a process has two providers and named none. An application that wants another one names it first.

@@ -39,10 +39,14 @@
 //!
 //! This crate only gathers the others under one name: [`Scheduler`] and what it needs, and one store for each feature.
 //!
-//! | feature | store |
-//! |---|---|
-//! | – | [`MemoryStore`], for tests |
-//! | `sqlite` | `SqliteStore`, one file for any number of processes of one machine |
+//! | feature | store | a cluster is |
+//! |---|---|---|
+//! | – | [`MemoryStore`], for tests | a process |
+//! | `sqlite` | `SqliteStore`, for any number of processes of one machine | a file |
+//! | `postgres` | `PostgresStore`, PostgreSQL 14 or later, for any number of machines | a schema of a database |
+//! | `mysql` | `MysqlStore`, MySQL 8.0 or MariaDB 10.6 or later, for any number of machines | a database |
+//!
+//! Rust 1.89 builds this crate; with the feature `postgres`, whose driver is newer, it takes Rust 1.94.
 
 #[doc(inline)]
 pub use punctual_core as core;
@@ -56,6 +60,10 @@ pub use punctual_core::{
     Error, ErrorKind, ExecutionId, Fence, JobKey, JobStore, LockProvider, MisfirePolicy, NodeId, Profile,
     Result, Schedule, TriggerKey, Zone,
 };
+#[cfg(feature = "mysql")]
+pub use punctual_mysql::{MysqlBuilder, MysqlStore, TransactionError};
+#[cfg(feature = "postgres")]
+pub use punctual_postgres::{PostgresBuilder, PostgresStore};
 #[doc(inline)]
 pub use punctual_runtime as runtime;
 pub use punctual_runtime::{

@@ -10,11 +10,13 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::kept::{self, END, Kept};
+use super::kept::{self, DONE, Kept, Word};
+use super::process::Process;
 use super::servers::{self, Plan};
 use super::{Urls, urls_of, urls_to_json};
 use crate::shell::{Result, Verdict};
@@ -99,9 +101,9 @@ pub(super) fn keep(options: &Options) -> Result<Verdict> {
     // If nobody listens any more, the lifeline says so too.
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "{word}").and_then(|()| stdout.flush());
-    let Ok((processes, _)) = started else { return Ok(Verdict::Bad) };
+    let Ok((mut processes, _)) = started else { return Ok(Verdict::Bad) };
     let caller = match listener {
-        Some(listener) => Some(told_to_end(&listener)?),
+        Some(listener) => Some(obey(&listener, &mut processes)?),
         None => {
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
             None
@@ -114,13 +116,26 @@ pub(super) fn keep(options: &Options) -> Result<Verdict> {
     Ok(Verdict::Good)
 }
 
-/// Waits until somebody connects and says so; others only look whether we are there.
-fn told_to_end(listener: &UnixListener) -> Result<UnixStream> {
+/// Does what callers say, until one says that this is the end; those who say nothing only look whether we are there.
+fn obey(listener: &UnixListener, processes: &mut [Process]) -> Result<UnixStream> {
     loop {
         let (mut caller, _) = listener.accept()?;
-        let mut word = Vec::new();
-        if caller.read_to_end(&mut word).is_ok() && word == END {
-            return Ok(caller);
+        let mut word = String::new();
+        let read = caller.read_to_string(&mut word);
+        match read.ok().and_then(|_| Word::of(&word)) {
+            Some(Word::End) => return Ok(caller),
+            Some(Word::Restart(server, how, away)) => {
+                let process = processes.iter_mut().find(|process| process.server() == server);
+                let done = process.map(|process| process.restart(how, Duration::from_secs(away)));
+                let answer = match done {
+                    Some(Ok(())) => DONE.to_owned(),
+                    Some(Err(error)) => error.to_string(),
+                    None => format!("{} is not up", server.name()),
+                };
+                // A caller that is gone needs no answer.
+                let _ = caller.write_all(answer.as_bytes());
+            }
+            None => {}
         }
     }
 }

@@ -9,11 +9,42 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{Urls, urls_of, urls_to_json};
+use super::process::How;
+use super::{Server, Urls, urls_of, urls_to_json};
 use crate::shell::{self, Result};
 
-/// What ends a keeper.
-pub(super) const END: &[u8] = b"end";
+/// What a keeper answers when it has restarted a server.
+pub(super) const DONE: &str = "done";
+
+/// What a keeper can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// To end its servers, and itself.
+    End,
+    /// To restart a server, which is to be away for so many seconds in between.
+    Restart(Server, How, u64),
+}
+
+impl Word {
+    pub(super) fn of(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split(' ').collect();
+        match *words {
+            ["end"] => Some(Self::End),
+            ["restart", name, how, away] => {
+                let how = [How::Orderly, How::Hard].into_iter().find(|known| known.word() == how)?;
+                Some(Self::Restart(Server::named(name)?, how, away.parse().ok()?))
+            }
+            _ => None,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::End => "end".to_owned(),
+            Self::Restart(server, how, away) => format!("restart {} {} {away}", server.name(), how.word()),
+        }
+    }
+}
 
 /// Servers that stay until they are told to end.
 #[derive(Debug)]
@@ -57,13 +88,54 @@ pub(super) fn write(kept: &Kept) -> Result<()> {
 impl Kept {
     /// Ends the servers, and waits until they are gone.
     pub(super) fn end(self) -> Result<()> {
-        let mut stream = UnixStream::connect(&self.socket)?;
-        stream.write_all(END)?;
-        stream.shutdown(Shutdown::Write)?;
         // It closes when all is gone.
-        stream.read_to_end(&mut Vec::new())?;
+        self.tell(Word::End)?;
         fs::remove_file(file()?)?;
         println!("down");
         Ok(())
+    }
+
+    /// Restarts a server, and waits until it is ready.
+    pub(super) fn restart(&self, server: Server, how: How, away: u64) -> Result<()> {
+        match self.tell(Word::Restart(server, how, away))? {
+            answer if answer == DONE => Ok(()),
+            why => Err(why.into()),
+        }
+    }
+
+    /// Tells the keeper something, and waits for its answer.
+    fn tell(&self, word: Word) -> Result<String> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.write_all(word.text().as_bytes())?;
+        stream.shutdown(Shutdown::Write)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keeper_understands_what_it_is_told() {
+        for word in [
+            Word::End,
+            Word::Restart(Server::Postgres, How::Orderly, 0),
+            Word::Restart(Server::Mysql, How::Hard, 8),
+        ] {
+            assert_eq!(Word::of(&word.text()), Some(word));
+        }
+        for text in [
+            "",
+            "restart",
+            "restart oracle hard 0",
+            "restart mysql gently 0",
+            "restart mysql hard",
+            "end now",
+        ] {
+            assert_eq!(Word::of(text), None, "{text}");
+        }
     }
 }

@@ -21,6 +21,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use self::keeper::Keeper;
+use self::process::How;
 use crate::shell::{self, Result, Verdict};
 
 #[derive(Debug, Args)]
@@ -33,6 +34,8 @@ pub(crate) struct Options {
 enum What {
     /// Start servers and keep them until `down`.
     Up(Up),
+    /// Restart a server that `up` started, with the same data on the same port.
+    Restart(Restart),
     /// End the servers that `up` started, and delete their data.
     Down,
     /// Print the URLs of the servers that `up` started, as lines for a shell.
@@ -52,6 +55,19 @@ struct Up {
     pgbouncer: bool,
     #[command(flatten)]
     programs: Programs,
+}
+
+#[derive(Debug, Args)]
+struct Restart {
+    /// Which server.
+    #[arg(value_enum)]
+    server: Server,
+    /// Kill it as a crash would, instead of letting it close its files.
+    #[arg(long)]
+    hard: bool,
+    /// Leave it down for so long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    down: u64,
 }
 
 /// Where servers' programs are, if not where they are looked for.
@@ -97,10 +113,13 @@ impl Server {
 
 /// The packages of the workspace whose tests talk to servers, and to which.
 const NEEDS: &[(&str, &[Server])] = &[
-    ("punctual-postgres", &[Server::Postgres]),
+    ("punctual-cli", &[Server::Postgres, Server::Mysql]),
     ("punctual-mysql", &[Server::Mysql]),
+    ("punctual-postgres", &[Server::Postgres]),
     ("punctual-tests", &[Server::Postgres, Server::Mysql]),
 ];
+
+const NOTHING_UP: &str = "nothing is up: run `cargo xtask db up`";
 
 /// URLs by server.
 type Urls = BTreeMap<Server, String>;
@@ -168,6 +187,13 @@ pub(crate) fn needs_of(packages: &[String]) -> Result<BTreeSet<Server>> {
 pub(crate) fn run(options: &Options) -> Result<Verdict> {
     match &options.what {
         What::Up(up) => start(up),
+        What::Restart(restart) => {
+            let Some(kept) = kept::read()? else { return Err(NOTHING_UP.into()) };
+            let how = if restart.hard { How::Hard } else { How::Orderly };
+            kept.restart(restart.server, how, restart.down)?;
+            println!("restarted");
+            Ok(Verdict::Good)
+        }
         What::Down => {
             match kept::read()? {
                 Some(kept) => kept.end()?,
@@ -180,7 +206,7 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
                 print_urls(&kept.urls);
                 Ok(Verdict::Good)
             }
-            None => Err("nothing is up: run `cargo xtask db up`".into()),
+            None => Err(NOTHING_UP.into()),
         },
         What::Keep(options) => keeper::keep(options),
     }

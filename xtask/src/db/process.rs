@@ -12,13 +12,16 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::binaries;
+use super::{Server, binaries};
 use crate::shell::Result;
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How many of its last lines are shown if it does not.
 const SHOWN: usize = 30;
+/// How often a server that was ended is started before that has failed, and the time in between.
+const TRIES: u32 = 50;
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 /// A user of the system.
 #[derive(Clone, Copy, Debug)]
@@ -98,55 +101,166 @@ pub(super) fn mortal(program: &Path) -> Command {
     }
 }
 
+/// How a server is started and ended.
+#[derive(Debug)]
+pub(super) struct Recipe {
+    pub(super) server: Server,
+    pub(super) command: Command,
+    /// What it says when it is ready.
+    pub(super) ready: &'static str,
+    /// How it is told to end in good order, whoever is connected.
+    pub(super) stop: Signal,
+    /// How it is told to end at once.
+    pub(super) end: Signal,
+}
+
+/// How a server is ended before it is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// In good order: it breaks connections off and closes its files.
+    Orderly,
+    /// As a crash would: it is killed, and has to recover.
+    Hard,
+}
+
+impl How {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Orderly => "orderly",
+            Self::Hard => "hard",
+        }
+    }
+}
+
 /// A server that was started.
 #[derive(Debug)]
 pub(super) struct Process {
-    name: &'static str,
+    recipe: Recipe,
     child: Child,
-    /// How it is told to end at once.
-    end: Signal,
     said: Receiver<String>,
 }
 
 impl Process {
-    /// Starts a server. Call it from a thread that lives as long as the server shall.
-    pub(super) fn start(name: &'static str, mut command: Command, end: Signal) -> Result<Self> {
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| format!("{name} cannot be started: {error}"))?;
-        let (mouth, said) = mpsc::channel();
-        if let Some(stderr) = child.stderr.take() {
-            thread::spawn(move || {
-                // It must be read to its end, whether or not anybody listens: a full pipe would stop the server.
-                for line in BufReader::new(stderr).split(b'\n').map_while(std::io::Result::ok) {
-                    let _nobody_listens = mouth.send(String::from_utf8_lossy(&line).into_owned());
-                }
-            });
-        }
-        Ok(Self { name, child, end, said })
+    /// Starts a server, and answers when it is ready. Call it from a thread that lives as long as the server shall.
+    pub(super) fn start(mut recipe: Recipe) -> Result<Self> {
+        let (child, said) = spawn(&mut recipe)?;
+        let process = Self { recipe, child, said };
+        process.wait_until_ready()?;
+        Ok(process)
     }
 
-    /// Waits until the server says `words`.
-    pub(super) fn wait_for(&self, words: &str) -> Result<()> {
+    /// Which server it is.
+    pub(super) fn server(&self) -> Server {
+        self.recipe.server
+    }
+
+    /// Ends the server and starts it again after `away`, with the same data on the same port; answers when it is ready.
+    pub(super) fn restart(&mut self, how: How, away: Duration) -> Result<()> {
+        self.signal(match how {
+            How::Orderly => self.recipe.stop,
+            How::Hard => Signal::KILL,
+        });
+        self.child.wait()?;
+        pause(away);
+        let mut tries = 0;
+        loop {
+            (self.child, self.said) = spawn(&mut self.recipe)?;
+            tries += 1;
+            match self.wait_until_ready() {
+                // The children of a server that was killed may hold its memory for a moment, or a client its port.
+                Err(_) if tries < TRIES => {
+                    self.signal(self.recipe.end);
+                    self.child.wait()?;
+                    pause(BETWEEN_TRIES);
+                }
+                ready => return ready,
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            let _gone_already = kill_process(pid, signal);
+        }
+    }
+
+    /// Waits until the server says that it is ready.
+    fn wait_until_ready(&self) -> Result<()> {
         let mut said: Vec<String> = Vec::new();
         let why = loop {
             match self.said.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(words) => return Ok(()),
+                Ok(line) if line.contains(self.recipe.ready) => return Ok(()),
                 Ok(line) => said.push(line),
                 Err(RecvTimeoutError::Timeout) => break "is not ready after a long time",
                 Err(RecvTimeoutError::Disconnected) => break "ended before it was ready",
             }
         };
         let last = said.len().saturating_sub(SHOWN);
-        Err(format!("{} {why}; its last words:\n{}", self.name, said[last..].join("\n")).into())
+        let name = self.recipe.server.name();
+        Err(format!("{name} {why}; its last words:\n{}", said[last..].join("\n")).into())
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a server is to be away, or what it left behind is to end")]
+fn pause(span: Duration) {
+    thread::sleep(span);
+}
+
+fn spawn(recipe: &mut Recipe) -> Result<(Child, Receiver<String>)> {
+    let name = recipe.server.name();
+    recipe.command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = recipe.command.spawn().map_err(|error| format!("{name} cannot be started: {error}"))?;
+    let (mouth, said) = mpsc::channel();
+    if let Some(stderr) = child.stderr.take() {
+        thread::spawn(move || {
+            // It must be read to its end, whether or not anybody listens: a full pipe would stop the server.
+            for line in BufReader::new(stderr).split(b'\n').map_while(std::io::Result::ok) {
+                let _nobody_listens = mouth.send(String::from_utf8_lossy(&line).into_owned());
+            }
+        });
+    }
+    Ok((child, said))
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            let _gone_already = kill_process(pid, self.end);
-        }
+        self.signal(self.recipe.end);
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_another_process_after_a_restart() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo 'ready to serve' >&2; exec cat"]).stdin(Stdio::piped());
+        let recipe = Recipe {
+            server: Server::Postgres,
+            command,
+            ready: "ready",
+            stop: Signal::TERM,
+            end: Signal::KILL,
+        };
+        let mut process = Process::start(recipe).unwrap();
+        for how in [How::Orderly, How::Hard] {
+            let before = process.child.id();
+            process.restart(how, Duration::ZERO).unwrap();
+            assert_ne!(process.child.id(), before);
+            assert!(process.child.try_wait().unwrap().is_none(), "it runs");
+        }
+    }
+
+    #[test]
+    fn a_server_that_ends_early_is_quoted() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo 'no room' >&2; exit 1"]);
+        let recipe =
+            Recipe { server: Server::Mysql, command, ready: "ready", stop: Signal::TERM, end: Signal::KILL };
+        let why = Process::start(recipe).unwrap_err().to_string();
+        assert!(why.contains("mysql ended before it was ready") && why.contains("no room"), "{why}");
     }
 }

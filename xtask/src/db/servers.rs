@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::process::{Process, User, mortal};
+use super::process::{Process, Recipe, User, mortal};
 use super::{Programs, Server, Urls, binaries, install};
 use crate::shell::{self, Result};
 
@@ -194,8 +194,13 @@ impl Postgres {
         }
         User::lets_run(user, &mut server);
         // QUIT ends without a last checkpoint, which nobody needs, but leaves no shared memory behind, as KILL would.
-        let process = Process::start("postgres", server, Signal::QUIT)?;
-        process.wait_for("database system is ready to accept connections")?;
+        let process = Process::start(Recipe {
+            server: Server::Postgres,
+            command: server,
+            ready: "database system is ready to accept connections",
+            stop: Signal::INT,
+            end: Signal::QUIT,
+        })?;
         Ok((process, format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres")))
     }
 }
@@ -222,10 +227,10 @@ impl Mysql {
         let (socket, first_words) = (home.join("socket"), home.join("first.sql"));
         let basedir = if has_its_files { program.ancestors().nth(2).map(Path::to_path_buf) } else { None };
         let password = password()?;
-        // One statement a line, as the server reads them.
+        // One statement a line, as the server reads them at each start.
         let grants = format!(
-            "CREATE DATABASE punctual;\n\
-             CREATE USER 'punctual'@'127.0.0.1' IDENTIFIED BY '{password}';\n\
+            "CREATE DATABASE IF NOT EXISTS punctual;\n\
+             CREATE USER IF NOT EXISTS 'punctual'@'127.0.0.1' IDENTIFIED BY '{password}';\n\
              GRANT ALL PRIVILEGES ON *.* TO 'punctual'@'127.0.0.1' WITH GRANT OPTION;\n\
              ALTER USER 'root'@'localhost' IDENTIFIED BY '{password}';\n"
         );
@@ -269,8 +274,13 @@ impl Mysql {
             server.arg("--mysqlx=OFF");
         }
         User::lets_run(user, &mut server);
-        let process = Process::start("the MySQL server", server, Signal::KILL)?;
-        process.wait_for("ready for connections")?;
+        let process = Process::start(Recipe {
+            server: Server::Mysql,
+            command: server,
+            ready: "ready for connections",
+            stop: Signal::TERM,
+            end: Signal::KILL,
+        })?;
         Ok((process, format!("mysql://punctual:{password}@127.0.0.1:{port}/punctual")))
     }
 }
@@ -302,8 +312,13 @@ fn pgbouncer(program: &Path, behind: &str, folder: &Path) -> Result<(Process, St
     let mut server = mortal(program);
     server.arg(&settings);
     User::lets_run(runner, &mut server);
-    let process = Process::start("pgbouncer", server, Signal::KILL)?;
-    process.wait_for("process up")?;
+    let process = Process::start(Recipe {
+        server: Server::Pgbouncer,
+        command: server,
+        ready: "process up",
+        stop: Signal::TERM,
+        end: Signal::KILL,
+    })?;
     Ok((process, format!("postgres://{user}:{password}@127.0.0.1:{listens}/{database}")))
 }
 

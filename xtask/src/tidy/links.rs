@@ -36,7 +36,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("punctual-postgres", &["punctual-core", "punctual-migrations"]),
     ("punctual-mysql", &["punctual-core", "punctual-migrations"]),
     ("punctual-sqlite", &["punctual-core", "punctual-migrations"]),
-    ("punctual", &["punctual-core", "punctual-runtime", "punctual-sqlite"]),
+    (
+        "punctual",
+        &["punctual-core", "punctual-mysql", "punctual-postgres", "punctual-runtime", "punctual-sqlite"],
+    ),
     ("punctual-cli", &["punctual", "punctual-checker", "punctual-core", "punctual-runtime"]),
     (
         "punctual-tests",

@@ -16,6 +16,7 @@ const SEAMS: &[(&str, &str)] = &[
         "crates/sqlite/src/worker.rs",
         "waits for the locks of other processes, on a thread that runs nothing else",
     ),
+    ("xtask/src/db/process.rs", "waits for servers, which are processes"),
 ];
 
 pub(super) fn module_docs(tree: &Tree) -> Vec<String> {

@@ -16,6 +16,9 @@ const FIRST_KILL: Duration = Duration::from_secs(6);
 const QUIET_END: Duration = Duration::from_secs(12);
 
 /// Run a cluster of node processes on one database, hurt it, and judge what became of every firing.
+///
+/// On a server the run has a schema (PostgreSQL) or a database (MySQL and MariaDB) of its own, which is made for it and
+/// dropped after a good verdict, unless --dir is given.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DemoArgs {
     /// Number of node processes.
@@ -42,12 +45,19 @@ pub(crate) struct DemoArgs {
     /// How long a node is frozen.
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = parse_duration)]
     pub(crate) freeze_for: Duration,
-    /// Freeze the node while it holds the database's write lock, instead of while it does not.
+    /// Freeze the node in the middle of a transaction, instead of outside of one. On PostgreSQL nodes then work as through
+    /// a pooler, because otherwise a step is one statement, in the middle of which no client can be stopped.
     #[arg(long)]
     pub(crate) freeze_inside: bool,
-    /// The database file, in the demo's own directory unless given.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) db: Option<PathBuf>,
+    /// Restart the database server after this time, with --restart-db-with.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "restart_db_with")]
+    pub(crate) restart_db_after: Option<Duration>,
+    /// The shell command that restarts the server, such as `cargo xtask db restart postgres --hard`.
+    #[arg(long, value_name = "COMMAND", requires = "restart_db_after")]
+    pub(crate) restart_db_with: Option<String>,
+    /// The database file, in the demo's own directory unless given; or the URL of a server, as other commands take it.
+    #[arg(long, value_name = "PATH-or-URL")]
+    pub(crate) db: Option<String>,
     /// Keep schedule, database, journals and logs in this directory; a temporary one unless given.
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
@@ -68,6 +78,8 @@ pub(crate) enum Step {
     KillAll(Duration),
     /// SIGSTOP for one node, and SIGCONT after that time.
     Freeze(Duration),
+    /// The server of the database is restarted.
+    RestartDb,
 }
 
 /// What is done when, in order.
@@ -91,6 +103,7 @@ impl DemoArgs {
         let back = self.restart_after.unwrap_or(Duration::from_secs(5));
         plan.extend(self.kill_all_after.map(|at| (at, Step::KillAll(back))));
         plan.extend(self.freeze_after.map(|at| (at, Step::Freeze(self.freeze_for))));
+        plan.extend(self.restart_db_after.map(|at| (at, Step::RestartDb)));
         plan.sort_by_key(|(at, _)| *at);
         if self.freeze_inside && self.freeze_after.is_none() {
             return Err(Failed::new("--freeze-inside says how, but not when: add --freeze-after 8s"));

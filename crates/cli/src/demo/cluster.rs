@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use punctual::runtime::SystemClock;
 use punctual_checker::FaultEvent;
-use punctual_core::{Clock, Timestamp};
+use punctual_core::{BootInstant, Clock, Timestamp};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use super::body;
 use super::failed::Failed;
 use super::faults::FaultLog;
+use super::outage::Outage;
+use crate::db;
 
 /// How long bodies may go on after the last node is gone: longer than the longest of them works.
 #[cfg(target_os = "linux")]
@@ -43,6 +45,17 @@ pub(crate) struct Process {
     pub(crate) output: PathBuf,
 }
 
+/// A process that was stopped on trial.
+#[derive(Debug)]
+#[must_use = "it stands still until it is let go"]
+pub(crate) struct Halted {
+    seat: usize,
+    pid: u32,
+    boot_us: BootInstant,
+    /// Whether it stands still; else it has ended.
+    pub(crate) stands: bool,
+}
+
 /// What all processes are started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
@@ -52,8 +65,8 @@ pub(crate) struct Launch {
     pub(crate) dir: PathBuf,
     /// The schedule.
     pub(crate) file: PathBuf,
-    /// The database.
-    pub(crate) db: PathBuf,
+    /// The database, as nodes are told.
+    pub(crate) db: String,
     /// The log of bodies.
     pub(crate) bodies: PathBuf,
     /// How many executions a node runs at once.
@@ -120,9 +133,10 @@ impl Cluster {
             OpenOptions::new().append(true).create(true).open(&output).map_err(Failed::at(output.display()))
         };
         let mut command = Command::new(exe);
-        command.arg("run").arg(file).arg("--db").arg(db).arg("--journal").arg(&journal);
+        command.arg("run").arg(file).arg("--journal").arg(&journal);
         command.args(["--profile", "fast", "--name", &name, "--capacity", &capacity.to_string()]);
-        command.env(body::LOG, bodies);
+        // Everybody may read the arguments of a process, and a URL may have a password.
+        command.env(db::VARIABLE, db).env_remove(db::LISTEN_VARIABLE).env(body::LOG, bodies);
         command.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
         // Ctrl-C at the terminal is for the demo alone, which then ends its nodes itself.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -167,26 +181,33 @@ impl Cluster {
         self.faults.note(&FaultEvent::Exit { pid, boot_us: SystemClock.boot() })
     }
 
-    /// Stops the process of a seat, waits until it stands still, and asks `keep` whether it is to stay so; if not, it
-    /// goes on at once and that was a mere disturbance.
-    pub(crate) fn freeze(
-        &mut self,
-        seat: usize,
-        keep: impl FnOnce() -> Result<bool, Failed>,
-    ) -> Result<bool, Failed> {
+    /// Stops the process of a seat on trial, and waits until it stands still.
+    pub(crate) fn halt(&mut self, seat: usize) -> Result<Halted, Failed> {
         let pid = self.last_mut(seat)?.pid;
         let boot_us = SystemClock.boot();
         signal(pid, Signal::STOP)?;
-        let kept = stopped(pid).and_then(|stands| Ok(stands && keep()?));
-        if matches!(kept, Ok(true)) {
-            self.last_mut(seat)?.status = Status::Frozen;
-            self.faults.note(&FaultEvent::Freeze { pid, node: None, boot_us })?;
-        } else {
-            signal(pid, Signal::CONT)?;
-            let what = format!("{} was stopped on trial", name(seat));
-            self.faults.note(&FaultEvent::Disturbance { what, boot_us, until_us: SystemClock.boot() })?;
-        }
-        kept
+        let stands = stopped(pid)?;
+        Ok(Halted { seat, pid, boot_us, stands })
+    }
+
+    /// Leaves a process that was stopped on trial as it is.
+    pub(crate) fn freeze(&mut self, halted: Halted) -> Result<(), Failed> {
+        let Halted { seat, pid, boot_us, .. } = halted;
+        self.last_mut(seat)?.status = Status::Frozen;
+        self.faults.note(&FaultEvent::Freeze { pid, node: None, boot_us })
+    }
+
+    /// Lets a process that was stopped on trial go on: that was a mere disturbance.
+    pub(crate) fn let_go(&mut self, halted: Halted) -> Result<(), Failed> {
+        let Halted { seat, pid, boot_us, .. } = halted;
+        signal(pid, Signal::CONT)?;
+        let what = format!("{} was stopped on trial", name(seat));
+        self.faults.note(&FaultEvent::Disturbance { what, boot_us, until_us: SystemClock.boot() })
+    }
+
+    /// Notes that the store answered nobody for a while.
+    pub(crate) fn note_outage(&mut self, outage: Outage, what: String) -> Result<(), Failed> {
+        self.faults.note(&FaultEvent::Outage { what, boot_us: outage.from, until_us: outage.until })
     }
 
     /// Lets the frozen process of a seat go on.

@@ -21,12 +21,12 @@ const LOOK: Duration = Duration::from_millis(300);
 
 /// Waits until nothing is left that was due up to `end`; says so if the time was too short, and leaves the finding to
 /// the checker.
-pub(crate) async fn drain(session: &mut Session, end: Timestamp) -> Result<(), Failed> {
+pub(crate) async fn drain(session: &mut Session<'_>, end: Timestamp) -> Result<(), Failed> {
     session.phase = "drains";
     session.wind_up()?;
     let until = SystemClock.boot().plus(DRAIN_WITHIN);
     loop {
-        let left = left(&session.store, end).await.map_err(Failed::at("looking for what is left"))?;
+        let left = left(&*session.store, end).await.map_err(Failed::at("looking for what is left"))?;
         if left == (Left { triggers: 0, executions: 0 }) {
             return Ok(());
         }
@@ -45,7 +45,7 @@ pub(crate) async fn drain(session: &mut Session, end: Timestamp) -> Result<(), F
 }
 
 /// Stops all nodes.
-pub(crate) async fn stop(session: &mut Session, end: Timestamp) -> Result<(), Failed> {
+pub(crate) async fn stop(session: &mut Session<'_>, end: Timestamp) -> Result<(), Failed> {
     session.phase = "stops";
     session.cluster.ask_to_stop(end)?;
     let until = SystemClock.boot().plus(STOP_WITHIN);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::trouble::Trouble;
+
 /// A sentence that says what went wrong, and where.
 #[derive(Debug)]
 pub(crate) struct Failed {
@@ -24,6 +26,12 @@ impl Failed {
     /// Says what was being done when `cause` came.
     pub(crate) fn at<E: fmt::Display>(doing: impl fmt::Display) -> impl FnOnce(E) -> Self {
         move |cause| Self::new(format!("{doing}: {cause}"))
+    }
+}
+
+impl From<Trouble> for Failed {
+    fn from(trouble: Trouble) -> Self {
+        Self::new(trouble.to_string())
     }
 }
 

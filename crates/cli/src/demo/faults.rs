@@ -46,6 +46,10 @@ pub(crate) struct Done {
     pub(crate) freezes: u64,
     /// Processes that were started in the place of a dead one.
     pub(crate) restarts: u64,
+    /// How often the database's server was restarted.
+    pub(crate) database_restarts: u64,
+    /// For how long the store answered nobody then.
+    pub(crate) database_down_ms: u64,
 }
 
 /// Counts what the log says.
@@ -68,6 +72,11 @@ pub(crate) fn count(path: &Path) -> Result<Done, Failed> {
             }
             FaultEvent::Exit { pid, .. } => drop(alive.remove(&pid)),
             FaultEvent::Freeze { .. } => done.freezes += 1,
+            FaultEvent::Outage { boot_us, until_us, .. } => {
+                done.database_restarts += 1;
+                let down = until_us.since(boot_us).as_millis();
+                done.database_down_ms += u64::try_from(down).unwrap_or(u64::MAX);
+            }
             _ => {}
         }
     }
@@ -93,7 +102,12 @@ mod tests {
         log.note(&FaultEvent::Restart { pid: 4, boot_us }).unwrap();
         log.note(&FaultEvent::Freeze { pid: 4, node: None, boot_us }).unwrap();
         log.note(&FaultEvent::KillAll { boot_us }).unwrap();
-        assert_eq!(count(log.path()).unwrap(), Done { kills: 4, freezes: 1, restarts: 1 });
+        let until_us = BootInstant::from_micros(2_500_001);
+        log.note(&FaultEvent::Outage { what: "x".to_owned(), boot_us, until_us }).unwrap();
+        let done = count(log.path()).unwrap();
+        let expected =
+            Done { kills: 4, freezes: 1, restarts: 1, database_restarts: 1, database_down_ms: 2500 };
+        assert_eq!(done, expected);
         assert!(FaultLog::create(log.path().to_owned()).is_err(), "a log of another run is not continued");
     }
 }

@@ -1,19 +1,22 @@
 //! A running demo: one turn after the other, in which faults come due, the dead come back, and the viewer sees it all.
 
 use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use punctual::SqliteStore;
 use punctual::runtime::SystemClock;
 use punctual_core::entropy::SeededEntropy;
 use punctual_core::node::{NodeRecord, NodeState};
 use punctual_core::{BootInstant, Clock, Entropy, JobStore, Timestamp};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use super::args::{Plan, Step};
 use super::cluster::{Cluster, Status, name};
 use super::failed::Failed;
-use super::probe::Probe;
+use super::ground::Ground;
+use super::outage::{self, Outage};
 use super::view::{Moment, NodeLine, View};
 use super::watch::Watch;
 
@@ -27,32 +30,31 @@ const WANTED: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a node may take to become a member.
 const UP_WITHIN: Duration = Duration::from_secs(30);
-/// A write lock that is not to be had for so long is held by somebody who stands still.
-const STUCK: Duration = Duration::from_millis(350);
-/// How long a look at the lock takes that only wants to know whether a second one is worth its while.
-const GLANCE: Duration = Duration::from_millis(25);
 /// How many times a node is stopped in one turn to catch it in a transaction.
 const TRIALS: u32 = 6;
 
 /// Everything that a running demo holds.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct Session<'a> {
     pub(crate) cluster: Cluster,
     pub(crate) watch: Watch,
     pub(crate) view: View,
-    pub(crate) store: SqliteStore,
+    pub(crate) store: Arc<dyn JobStore>,
     pub(crate) phase: &'static str,
     pub(crate) whole: Duration,
     /// How long a node stays away that the viewer killed.
     pub(crate) viewer_restart: Option<Duration>,
-    /// How long a node stays frozen, and whether it is to be frozen inside of a write transaction.
+    /// How long a node stays frozen, and whether it is to be frozen inside of a transaction.
     pub(crate) freeze: (Duration, Inside),
     pub(crate) began: BootInstant,
     pub(crate) quit: bool,
-    probe: Probe,
+    /// The command that restarts the database, and the folder for what it prints.
+    pub(crate) restart: (String, PathBuf),
+    ground: &'a Ground,
     entropy: SeededEntropy,
     comebacks: Vec<(BootInstant, usize)>,
     thaws: Vec<(BootInstant, usize)>,
+    outage: Option<JoinHandle<Result<Outage, Failed>>>,
     table: (Timestamp, Vec<NodeRecord>),
     polled: Option<BootInstant>,
     signals: [Signal; 3],
@@ -61,19 +63,19 @@ pub(crate) struct Session {
 /// Where a node is frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inside {
-    /// While it holds the write lock.
+    /// In the middle of a transaction, with its locks.
     Transaction,
     /// While it does not.
     Nothing,
 }
 
-impl Session {
+impl<'a> Session<'a> {
     pub(crate) fn new(
         cluster: Cluster,
         watch: Watch,
         view: View,
-        store: SqliteStore,
-        probe: Probe,
+        store: Arc<dyn JobStore>,
+        ground: &'a Ground,
         seed: u64,
     ) -> Result<Self, Failed> {
         let hear = |kind| signal(kind).map_err(Failed::at("listening for signals"));
@@ -88,10 +90,12 @@ impl Session {
             freeze: (Duration::from_secs(20), Inside::Nothing),
             began: SystemClock.boot(),
             quit: false,
-            probe,
+            restart: (String::new(), PathBuf::new()),
+            ground,
             entropy: SeededEntropy::new(seed),
             comebacks: Vec::new(),
             thaws: Vec::new(),
+            outage: None,
             table: (Timestamp::EPOCH, Vec::new()),
             polled: None,
             signals: [
@@ -134,6 +138,10 @@ impl Session {
             }
             self.turn().await?;
         }
+        // What was due is not asked for before the store answers again.
+        while self.outage.is_some() {
+            self.turn().await?;
+        }
         match plan.next().filter(|_| !self.quit) {
             Some((_, step)) => {
                 Err(Failed::new(format!("there was no good moment for {step:?} before the end")))
@@ -163,14 +171,18 @@ impl Session {
         }
         self.watch.catch_up()?;
         let now = SystemClock.boot();
-        for seat in due(&mut self.comebacks, now) {
-            self.start(seat)?;
+        self.end_of_outage().await?;
+        // A node does not start without its database.
+        if self.outage.is_none() {
+            for seat in due(&mut self.comebacks, now) {
+                self.start(seat)?;
+            }
         }
         for seat in due(&mut self.thaws, now) {
             self.thaw(seat)?;
         }
         while let Some(key) = self.view.key() {
-            self.pressed(key)?;
+            self.pressed(key).await?;
         }
         if self.polled.is_none_or(|last| now.since(last) >= POLL) {
             self.polled = Some(now);
@@ -222,7 +234,23 @@ impl Session {
                 None => Ok(false),
             },
             Step::Freeze(span) => self.try_freeze(span, waited).await,
+            Step::RestartDb => {
+                let (command, dir) = self.restart.clone();
+                self.view.say(&format!("the database is restarted: {command}"));
+                self.outage = Some(tokio::spawn(outage::restart(Arc::clone(&self.store), command, dir)));
+                Ok(true)
+            }
         }
+    }
+
+    /// Takes note of a restart of the database that is over.
+    async fn end_of_outage(&mut self) -> Result<(), Failed> {
+        let Some(outage) = self.outage.take_if(|outage| outage.is_finished()) else { return Ok(()) };
+        let outage = outage.await.map_err(Failed::at("watching the restart"))??;
+        self.cluster.note_outage(outage, self.restart.0.clone())?;
+        let span = outage.until.since(outage.from).as_secs_f64();
+        self.view.say(&format!("the store answers again, after {span:.1} s"));
+        Ok(())
     }
 
     /// A running node, at random; one that runs exclusive bodies, unless that was waited for in vain.
@@ -268,15 +296,11 @@ impl Session {
         let inside = self.freeze.1;
         for _ in 0..if inside == Inside::Transaction { TRIALS } else { 1 } {
             let Some(seat) = self.victim(waited) else { return Ok(false) };
-            let probe = &self.probe;
-            let caught = self.cluster.freeze(seat, || match inside {
-                Inside::Nothing => Ok(!probe.stuck(STUCK)?),
-                Inside::Transaction => Ok(probe.stuck(GLANCE)? && probe.stuck(STUCK)?),
-            })?;
+            let caught = self.stopped(seat, inside).await?;
             if caught {
                 self.thaws.push((SystemClock.boot().plus(span), seat));
                 let place = if inside == Inside::Transaction { "inside" } else { "outside" };
-                self.view.say(&format!("{} is frozen (SIGSTOP) {place} a write transaction", name(seat)));
+                self.view.say(&format!("{} is frozen (SIGSTOP) {place} a transaction", name(seat)));
                 return Ok(true);
             }
             SystemClock.sleep(self.entropy.below(Duration::from_millis(8))).await;
@@ -284,7 +308,25 @@ impl Session {
         Ok(false)
     }
 
-    fn pressed(&mut self, key: u8) -> Result<(), Failed> {
+    /// Stops a process, and leaves it so if that is inside or outside of a transaction as wished.
+    async fn stopped(&mut self, seat: usize, inside: Inside) -> Result<bool, Failed> {
+        let halted = self.cluster.halt(seat)?;
+        let stands = self.ground.stands().await;
+        let wanted = match (&stands, inside) {
+            (Ok(stands), Inside::Transaction) => *stands,
+            (Ok(stands), Inside::Nothing) => !stands,
+            (Err(_), _) => false,
+        };
+        let caught = halted.stands && wanted;
+        if caught {
+            self.cluster.freeze(halted)?
+        } else {
+            self.cluster.let_go(halted)?
+        }
+        stands.map(|_| caught)
+    }
+
+    async fn pressed(&mut self, key: u8) -> Result<(), Failed> {
         match key {
             b'k' => match self.victim(PATIENCE) {
                 Some(seat) => self.kill(seat, self.viewer_restart),
@@ -292,8 +334,7 @@ impl Session {
             },
             b'f' => {
                 let Some(seat) = self.victim(PATIENCE) else { return Ok(()) };
-                let probe = &self.probe;
-                if self.cluster.freeze(seat, || Ok(!probe.stuck(STUCK)?))? {
+                if self.stopped(seat, Inside::Nothing).await? {
                     self.thaws.push((SystemClock.boot().plus(self.freeze.0), seat));
                     self.view.say(&format!("{} is frozen (SIGSTOP)", name(seat)));
                 }

@@ -32,6 +32,8 @@ pub(crate) struct Evidence {
     pub(crate) profile: Profile,
     /// The latest that a dead node's work may be offered again.
     pub(crate) bound: Duration,
+    /// The name of the store.
+    pub(crate) store: &'static str,
 }
 
 /// The verdict, and the run that it is about.
@@ -39,6 +41,10 @@ pub(crate) struct Evidence {
 pub(crate) struct Report {
     /// Whether every promise was kept.
     pub(crate) kept: bool,
+    /// The process that held the demo.
+    pub(crate) pid: u32,
+    /// The store that they ran on.
+    pub(crate) store: &'static str,
     /// Node processes that ran at once.
     pub(crate) nodes: u32,
     /// How often what was done to them.
@@ -115,7 +121,7 @@ pub(crate) async fn tables(store: &dyn JobStore) -> Result<Tables, Failed> {
 
 /// Judges a run.
 pub(crate) fn judge(evidence: Evidence, nodes: u32) -> Result<Report, Failed> {
-    let Evidence { journals, bodies, faults, tables, window, profile, bound } = evidence;
+    let Evidence { journals, bodies, faults, tables, window, profile, bound, store } = evidence;
     let options = Options { wind_down: profile.wind_down, takeover_bound: Some(bound), ..Options::default() };
     let mut checker = Checker::new(window).with_options(options);
     for path in &journals {
@@ -127,6 +133,8 @@ pub(crate) fn judge(evidence: Evidence, nodes: u32) -> Result<Report, Failed> {
     let verdict = checker.verdict();
     Ok(Report {
         kept: verdict.is_clean(),
+        pid: std::process::id(),
+        store,
         nodes,
         done: faults::count(&faults)?,
         seconds: window.until.since(window.from).as_secs_f64(),
@@ -205,6 +213,14 @@ pub(crate) fn text(report: &Report, coloured: bool) -> String {
             format!("{}", done.kills + done.freezes),
             format!("{} killed, {} frozen, {} started again", done.kills, done.freezes, done.restarts),
         ),
+        figure(
+            "database restarts",
+            done.database_restarts.to_string(),
+            match done.database_down_ms {
+                0 => String::new(),
+                down => format!("the store answered nobody for {:.1} s", down as f64 / 1000.0),
+            },
+        ),
         Line {
             what: "take-overs",
             found: verdict.takeovers.to_string(),
@@ -264,6 +280,7 @@ mod tests {
             window: Window { from: Timestamp::EPOCH, until: Timestamp::from_secs(10) },
             profile: Profile::FAST,
             bound: Duration::from_secs(10),
+            store: "memory",
         };
         judge(evidence, 3).unwrap()
     }
@@ -317,6 +334,10 @@ mod tests {
             "kills",
             "freezes",
             "restarts",
+            "database_restarts",
+            "database_down_ms",
+            "store",
+            "pid",
             "seconds",
             "profile",
             "skipped",

@@ -13,7 +13,7 @@ use crate::db::{self, Access};
 use crate::trouble::{Exit, Trouble};
 
 pub(crate) async fn history(args: HistoryArgs) -> Result<(), Trouble> {
-    let store = db::open(&args.db.db, Access::AsItIs).await?;
+    let store = db::open(&args.db, Access::AsItIs).await?;
     let inspect = store.inspect();
     let records = match &args.key {
         None => inspect.history(HistoryFilter { limit: args.number, ..HistoryFilter::default() }).await?,

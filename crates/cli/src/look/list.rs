@@ -13,7 +13,7 @@ use crate::db::{self, Access};
 use crate::trouble::{Exit, Trouble};
 
 pub(crate) async fn list(args: ListArgs) -> Result<(), Trouble> {
-    let store = db::open(&args.db.db, Access::AsItIs).await?;
+    let store = db::open(&args.db, Access::AsItIs).await?;
     let inspect = store.inspect();
     let now = store.now().await?;
     let triggers = all_triggers(inspect, args.group.as_deref()).await?;

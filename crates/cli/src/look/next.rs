@@ -14,7 +14,7 @@ use punctual_runtime::SystemClock;
 use serde_json::json;
 
 use super::{columns, print, print_json, text};
-use crate::args::NextArgs;
+use crate::args::{Db, NextArgs};
 use crate::db::{self, Access};
 use crate::file;
 use crate::trouble::{Exit, Trouble, nearest};
@@ -43,7 +43,7 @@ pub(crate) async fn next(args: NextArgs) -> Result<(), Trouble> {
     let when_excluded = args.when_excluded.into();
     let calendar = match (&args.calendar, &args.stored_calendar) {
         (Some(path), _) => Some((Arc::new(holidays(path, &zone)?), when_excluded)),
-        (None, Some(name)) => Some((stored(&args.db.db, name).await?, when_excluded)),
+        (None, Some(name)) => Some((stored(&args.db, name).await?, when_excluded)),
         (None, None) => calendar,
     };
     let seen = calendar.as_ref().map(|(calendar, when)| (&**calendar, *when));
@@ -137,8 +137,8 @@ fn of_file(path: &Path, key: &str) -> Result<Asked, Trouble> {
 }
 
 /// A calendar of the database.
-async fn stored(location: &str, name: &str) -> Result<Arc<Calendar>, Trouble> {
-    let store = db::open(location, Access::AsItIs).await?;
+async fn stored(database: &Db, name: &str) -> Result<Arc<Calendar>, Trouble> {
+    let store = db::open(database, Access::AsItIs).await?;
     let inspect = store.inspect();
     if let Some(found) = inspect.calendar(name).await? {
         return Ok(found.calendar);

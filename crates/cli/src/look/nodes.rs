@@ -9,7 +9,7 @@ use crate::db::{self, Access};
 use crate::trouble::Trouble;
 
 pub(crate) async fn nodes(args: NodesArgs) -> Result<(), Trouble> {
-    let store = db::open(&args.db.db, Access::AsItIs).await?;
+    let store = db::open(&args.db, Access::AsItIs).await?;
     let nodes = store.inspect().nodes().await?;
     if args.json {
         print_json(&serde_json::to_value(&nodes).unwrap_or_default());

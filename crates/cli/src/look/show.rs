@@ -26,7 +26,7 @@ use crate::trouble::{Exit, Trouble};
 const SHOWN: usize = 5;
 
 pub(crate) async fn show(args: ShowArgs) -> Result<(), Trouble> {
-    let store = db::open(&args.db.db, Access::AsItIs).await?;
+    let store = db::open(&args.db, Access::AsItIs).await?;
     let inspect = store.inspect();
     let now = store.now().await?;
     if let Ok(id) = args.key.parse::<ExecutionId>() {

@@ -48,7 +48,7 @@ async fn node(args: RunArgs, schedules: Schedules) -> Result<(), Trouble> {
     let width: Width = Arc::new(RwLock::new(0));
     widen(&width, &schedules);
 
-    let store = db::open(&args.db.db, Access::Make).await?;
+    let store = db::open(&args.db, Access::Make).await?;
     let (live, writing) = live::start(style(&args), name.clone(), Arc::clone(&width));
     let mut builder = tune(Scheduler::builder_shared(store), &args, settings).name(&name).listener(live);
     if let Some(path) = &args.journal {

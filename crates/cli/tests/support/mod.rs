@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses what it needs")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub(crate) mod server;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines, Read};
 use std::path::{Path, PathBuf};
@@ -52,7 +54,7 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_punctual"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env_remove("PUNCTUAL_DB").env_remove("PUNCTUAL_LOG");
+        command.env_remove("PUNCTUAL_DB").env_remove("PUNCTUAL_DB_LISTEN").env_remove("PUNCTUAL_LOG");
         command
     }
 
@@ -69,9 +71,15 @@ impl Place {
 
     /// Starts a node on `jobs.toml`.
     pub(crate) fn node(&self, arguments: &[&str]) -> Node {
+        self.node_in(&[], arguments)
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn node_in(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Node {
         let log = self.path("stderr.log");
         let mut command = self.command(&["run", "jobs.toml", "--json"]);
         let errors = File::options().append(true).create(true).open(&log).unwrap();
+        command.envs(variables.iter().copied());
         let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let fuse = fuse(child.id());

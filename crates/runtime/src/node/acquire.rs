@@ -153,8 +153,9 @@ async fn round(
 async fn nothing_to_claim(node: &Arc<Node>) -> Result<Option<Option<Timestamp>>> {
     let slice = node.member().slice;
     let request = ReadDue { node: node.id(), kinds: node.registry.kinds(), limit: 1, slice };
+    let sent = node.clock.boot();
     let due = node.store.read_due(request).await?;
-    node.sync(due.now);
+    node.sync(due.now, sent);
     Ok((due.triggers.is_empty() && !due.ready).then_some(due.next_wake))
 }
 
@@ -174,9 +175,10 @@ async fn claim_round(
     let most = node.store.features().max_batch;
     let limit = free.min(most);
     let reach = limit.saturating_add(beyond.strange).saturating_add(beyond.blocked).min(most);
+    let sent = node.clock.boot();
     let mut due =
         node.store.read_due(ReadDue { node: id, kinds: Arc::clone(&kinds), limit: reach, slice }).await?;
-    node.sync(due.now);
+    node.sync(due.now, sent);
     let read = due.triggers.len();
     due.triggers.retain_mut(|trigger| is_known(node, trigger));
     let unknown = u32::try_from(read - due.triggers.len()).unwrap_or(u32::MAX);
@@ -190,8 +192,9 @@ async fn claim_round(
     if due.ready {
         let request =
             ClaimReady { node: id, gate: due.gate, within: within.clone(), kinds, limit, park: PARK };
+        let sent = node.clock.boot();
         let ready = node.store.claim_ready(request).await?;
-        node.sync(ready.now);
+        node.sync(ready.now, sent);
         if !ready.gate_open {
             return Ok(Next::At(None));
         }
@@ -281,8 +284,9 @@ async fn fire_due(
 
     let id = node.id();
     let plans: Vec<FirePlan> = planned.iter().map(|(plan, _)| plan.clone()).collect();
+    let sent = node.clock.boot();
     let claimed = node.store.claim(Claim { node: id, gate: due.gate, within, plans }).await?;
-    node.sync(claimed.now);
+    node.sync(claimed.now, sent);
     if !claimed.gate_open {
         return nothing(next_wake);
     }

@@ -28,7 +28,7 @@ pub(crate) async fn join(node: &Node) -> Result<Observer> {
     let reply = node.store.join(info.clone()).await?;
     let mut observer = Observer::new(info.id, info.profile);
     observer.observe(node.clock.boot(), &reply.nodes);
-    node.sync(reply.now);
+    node.sync(reply.now, sent);
     let lease = Lease::begin(info.profile, sent, reply.beat);
     {
         let mut member = node.member();
@@ -110,7 +110,7 @@ async fn check_in(node: &Arc<Node>, observer: &mut Observer, strangers: &mut Str
 
 /// Takes in a good check-in.
 fn renew(node: &Node, sent: BootInstant, reply: &CheckedIn) -> Result<()> {
-    node.sync(reply.now);
+    node.sync(reply.now, sent);
     let mut member = node.member();
     let id = member.info.id;
     let Some(mut lease) = member.lease else { return Ok(()) };

@@ -14,6 +14,7 @@ pub(crate) mod body;
 pub(crate) mod claim_lock;
 pub(crate) mod membership;
 pub(crate) mod settle;
+pub(crate) mod store_time;
 pub(crate) mod upkeep;
 pub(crate) mod watchdog;
 
@@ -31,6 +32,7 @@ use punctual_core::{BootInstant, Clock, Entropy, Error, ExecutionId, Fence, JobS
 use tokio::sync::{Notify, watch};
 
 use self::claim_lock::ClaimLock;
+use self::store_time::StoreTime;
 use crate::context::{States, StopReason};
 use crate::journal::Journal;
 use crate::registry::Registry;
@@ -83,8 +85,8 @@ pub(crate) struct Membership {
     pub(crate) slice: Option<Slice>,
     /// How many nodes are up, this one included.
     pub(crate) nodes_up: u32,
-    /// The store's clock at a boot-time instant.
-    pub(crate) sync: (Timestamp, BootInstant),
+    /// What is known of the store's clock.
+    pub(crate) store_time: StoreTime,
     /// The lease has run out, and nothing has renewed it since.
     pub(crate) fenced: bool,
 }
@@ -117,7 +119,7 @@ impl Node {
             epoch: 0,
             slice: None,
             nodes_up: 1,
-            sync: (clock.wall(), clock.boot()),
+            store_time: StoreTime::guess(clock.wall(), clock.boot()),
             fenced: false,
         };
         Self {
@@ -164,15 +166,15 @@ impl Node {
         let _ = watch.wait_for(|now| *now >= phase).await;
     }
 
-    /// The store's clock, as well as the node knows it: its last reading plus the boot time that has passed since.
+    /// The store's clock, as well as the node knows it.
     pub(crate) fn store_time(&self) -> Timestamp {
-        let (reading, at) = self.member().sync;
-        reading.plus(self.clock.boot().since(at))
+        self.member().store_time.at(self.clock.boot())
     }
 
-    /// Notes a reading of the store's clock that came with an answer.
-    pub(crate) fn sync(&self, reading: Timestamp) {
-        self.member().sync = (reading, self.clock.boot());
+    /// Takes in a reading of the store's clock that came right now, with the answer to a request that was sent at `sent`.
+    pub(crate) fn sync(&self, reading: Timestamp, sent: BootInstant) {
+        let answered = self.clock.boot();
+        self.member().store_time.take_in(reading, sent, answered);
     }
 
     /// Whether work may be claimed and begun now.

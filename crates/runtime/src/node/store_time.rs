@@ -1,0 +1,76 @@
+//! What time it is on the store's clock, as well as a node can know it.
+//!
+//! An answer carries a reading of that clock, made at some moment between the request and the answer. Counted on from
+//! the answer it is a bound: the store's clock shows at least that. Answers overtake one another, and a slow one may
+//! carry a reading that is older than what is known, so the larger bound counts; or else work that was due by one
+//! answer would seem to begin early by the next.
+//!
+//! A reading that is behind what is known even if it was made right before its answer arrived comes from a clock that
+//! was set back, and replaces everything.
+
+use punctual_core::{BootInstant, Timestamp};
+
+/// A reading, and when it was at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoreTime {
+    reading: Timestamp,
+    at: BootInstant,
+}
+
+impl StoreTime {
+    /// Begins with a guess.
+    pub(crate) const fn guess(reading: Timestamp, at: BootInstant) -> Self {
+        Self { reading, at }
+    }
+
+    /// What the store's clock shows at `boot`, at least.
+    pub(crate) fn at(self, boot: BootInstant) -> Timestamp {
+        self.reading.plus(boot.since(self.at))
+    }
+
+    /// Takes in the reading of an answer that came at `answered` to a request that was sent at `sent`.
+    pub(crate) fn take_in(&mut self, reading: Timestamp, sent: BootInstant, answered: BootInstant) {
+        let known = self.at(answered);
+        let latest = reading.plus(answered.since(sent));
+        if reading > known || latest < known {
+            *self = Self { reading, at: answered };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn boot(ms: u64) -> BootInstant {
+        BootInstant::from_micros(ms * 1000)
+    }
+
+    fn store(ms: u64) -> Timestamp {
+        Timestamp::from_secs(1_800_000_000).plus(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn an_answer_that_was_overtaken_does_not_turn_time_back() {
+        let mut time = StoreTime::guess(store(0), boot(500));
+        time.take_in(store(1000), boot(1000), boot(1001));
+        // Asked before, read before, and answered after a commit that took its time.
+        time.take_in(store(980), boot(979), boot(1010));
+        assert_eq!(time.at(boot(1010)), store(1009));
+        time.take_in(store(1012), boot(1011), boot(1013));
+        assert_eq!(time.at(boot(1013)), store(1012));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_is_believed() {
+        let mut time = StoreTime::guess(store(5000), boot(0));
+        time.take_in(store(3000), boot(10), boot(20));
+        assert_eq!(time.at(boot(20)), store(3000));
+        time.take_in(store(3021), boot(30), boot(45));
+        assert_eq!(time.at(boot(45)), store(3025), "what is known is a better bound than a slow answer");
+        time.take_in(store(2990), boot(50), boot(52));
+        assert_eq!(time.at(boot(52)), store(2990));
+    }
+}
