@@ -254,6 +254,10 @@ pub fn pending<'a>(known: &'a [Migration], history: &[MigrationRow]) -> Result<&
                 row.name, row.binary
             ));
         }
+        if row.state == MigrationState::Started && history.last() == Some(row) {
+            // Where definitions cannot be taken back: whoever holds the lock goes on with it, or will.
+            return Ok(known.get(history.len() - 1..).unwrap_or_default());
+        }
         if row.state == MigrationState::Started {
             return corrupt(format!(
                 "migration {version} ({}) was begun and did not end; restore the database",
@@ -489,6 +493,8 @@ mod tests {
         assert!(pending(&known, &rows[1..]).unwrap_err().message().contains("missing"));
         let mut half = rows;
         half[1].state = MigrationState::Started;
+        assert_eq!(pending(&known, &half).unwrap(), &known[1..], "the last one is gone on with");
+        half[0].state = MigrationState::Started;
         assert!(pending(&known, &half).is_err());
     }
 }

@@ -170,9 +170,6 @@ pub(crate) fn each(text: &'static str, times: usize) -> String {
 pub(crate) const BEGIN_WRITE: &str = "START TRANSACTION";
 pub(crate) const COMMIT: &str = "COMMIT";
 pub(crate) const ROLLBACK: &str = "ROLLBACK";
-pub(crate) const SAVEPOINT: &str = "SAVEPOINT punctual_part";
-pub(crate) const SAVEPOINT_KEEP: &str = "RELEASE SAVEPOINT punctual_part";
-pub(crate) const SAVEPOINT_UNDO: &str = "ROLLBACK TO SAVEPOINT punctual_part";
 
 /// The clock, in microseconds, as of the start of this statement, whatever the session's time zone is. It is a statement
 /// of its own because one that waits for a lock would answer the time at which the wait began.
@@ -266,66 +263,6 @@ pub(crate) const DELETE_CALENDAR: &str = "DELETE FROM punctual_calendar WHERE na
 
 // ---- enqueue and cancel ----
 
-/// Which ids of a list, counted from 1, were ever used and are still remembered, by two primary keys. Outer joins, because
-/// MariaDB may turn `EXISTS` round and read the whole history.
-pub(crate) const KNOWS_EXECUTION: &str = concat!(
-    "SELECT k.n FROM ",
-    ids!(),
-    " LEFT JOIN punctual_execution e FORCE INDEX (PRIMARY) ON e.id = UNHEX(k.id)
-  LEFT JOIN punctual_history h FORCE INDEX (PRIMARY) ON h.id = UNHEX(k.id) WHERE e.id IS NOT NULL OR h.id IS NOT NULL"
-);
-
-/// Which occurrences of a list, counted from 1, are there already, by execution_occurrence and history_occurrence.
-pub(crate) const KNOWS_OCCURRENCE: &str = "
-SELECT k.n FROM JSON_TABLE(?, '$[*]' COLUMNS (n FOR ORDINALITY, trigger_id BIGINT PATH '$[0]',
-  generation BIGINT PATH '$[1]', scheduled_us BIGINT PATH '$[2]')) k
-LEFT JOIN punctual_execution e FORCE INDEX (execution_occurrence)
-  ON e.trigger_id = k.trigger_id AND e.generation = k.generation AND e.scheduled_us = k.scheduled_us
-LEFT JOIN punctual_history h FORCE INDEX (history_occurrence)
-  ON h.trigger_id = k.trigger_id AND h.generation = k.generation AND h.scheduled_us = k.scheduled_us
-WHERE e.trigger_id IS NOT NULL OR h.trigger_id IS NOT NULL";
-
-/// Which jobs of a list are there, locked shared by primary key, so that none of them is deleted before the work that
-/// needs it is in.
-pub(crate) const KNOWS_JOB: &str = concat!(
-    "SELECT j.id FROM ",
-    numbers!(),
-    " STRAIGHT_JOIN punctual_job j FORCE INDEX (PRIMARY) ON j.id = k.id LOCK IN SHARE MODE"
-);
-
-/// Inserts live rows that are not parked. A breach of the primary key or of execution_occurrence is an error.
-pub(crate) const INSERT_EXECUTION: &str = "
-INSERT INTO punctual_execution (
-  id, trigger_id, generation, trigger_key, job_id, job_key, kind, scheduled_us, priority, state, owner, fence,
-  attempt, losses, wake_us, slot_key, slot_limit, spec, payload_codec, payload_version, payload_data, attempts,
-  cancel, error, created_us, catch_up, due_us)
-SELECT
-  UNHEX(v.id), v.trigger_id, v.generation, v.trigger_key, v.job_id, v.job_key, v.kind, v.scheduled_us, v.priority,
-  v.state, v.owner, v.fence, v.attempt, v.losses, v.wake_us, v.slot_key, v.slot_limit, v.spec, v.payload_codec,
-  v.payload_version, UNHEX(v.payload_data), v.attempts, v.cancel, v.error, v.created_us, v.catch_up, v.due_us
-FROM JSON_TABLE(?, '$[*]' COLUMNS (
-  id LONGTEXT CHARACTER SET utf8mb4 PATH '$[0]', trigger_id BIGINT PATH '$[1]', generation BIGINT PATH '$[2]',
-  trigger_key LONGTEXT CHARACTER SET utf8mb4 PATH '$[3]', job_id BIGINT PATH '$[4]',
-  job_key LONGTEXT CHARACTER SET utf8mb4 PATH '$[5]', kind LONGTEXT CHARACTER SET utf8mb4 PATH '$[6]',
-  scheduled_us BIGINT PATH '$[7]', priority BIGINT PATH '$[8]', state BIGINT PATH '$[9]',
-  owner BIGINT PATH '$[10]', fence BIGINT PATH '$[11]', attempt BIGINT PATH '$[12]', losses BIGINT PATH '$[13]',
-  wake_us BIGINT PATH '$[14]', slot_key LONGTEXT CHARACTER SET utf8mb4 PATH '$[15]',
-  slot_limit BIGINT PATH '$[16]', spec LONGTEXT CHARACTER SET utf8mb4 PATH '$[17]',
-  payload_codec LONGTEXT CHARACTER SET utf8mb4 PATH '$[18]', payload_version BIGINT PATH '$[19]',
-  payload_data LONGTEXT CHARACTER SET utf8mb4 PATH '$[20]', attempts LONGTEXT CHARACTER SET utf8mb4 PATH '$[21]',
-  cancel LONGTEXT CHARACTER SET utf8mb4 PATH '$[22]', error LONGTEXT CHARACTER SET utf8mb4 PATH '$[23]',
-  created_us BIGINT PATH '$[24]', catch_up LONGTEXT CHARACTER SET utf8mb4 PATH '$[25]', due_us BIGINT PATH '$[26]')) v";
-
-/// How many slots of each key of a list are held, by primary key, and whether a row waits for one, by execution_parked.
-/// Takes no locks: who is parked too early, or too late, is found by whoever looks after those who wait.
-pub(crate) const SLOTS_HELD: &str = concat!(
-    "SELECT k.name, (SELECT COUNT(*) FROM punctual_slot s WHERE s.slot_key = k.name AND s.exec_id IS NOT NULL),
-  (SELECT e.parked FROM punctual_execution e FORCE INDEX (execution_parked)
-    WHERE e.parked = 1 AND e.slot_key = k.name LIMIT 1) IS NOT NULL
-FROM ",
-    names!()
-);
-
 /// Copies rows that are locked and nobody's into the history as cancelled, by primary key.
 pub(crate) const RECORD_CANCELLED: &str = concat!(
     "INSERT INTO punctual_history (",
@@ -355,39 +292,12 @@ pub(crate) const INSERT_BEAT: &str = "INSERT INTO punctual_beat (node_id, beat, 
 /// Raises a node's beat, by primary key; IS_UP and LOCK_BEAT come before. Zero rows: its beat is gone.
 pub(crate) const CHECK_IN: &str = "UPDATE punctual_beat SET beat = beat + 1, seen_us = ? WHERE node_id = ?";
 
-/// A node's own row with the epoch of the store, by primary keys. Zero rows: it never joined, or was pruned.
-pub(crate) const STANDING: &str = "
-SELECT n.state = 1 AND b.beat IS NOT NULL, IFNULL(b.beat, 0), n.gate, n.standby
-FROM punctual_node n LEFT JOIN punctual_beat b ON b.node_id = n.id WHERE n.id = ?";
-
-/// Nodes that are up, by node_state.
-pub(crate) const NODES_UP: &str = concat!(
-    "SELECT ",
-    node_columns!(),
-    " FROM punctual_node n LEFT JOIN punctual_beat b ON b.node_id = n.id WHERE n.state = 1 ORDER BY n.joined_us, n.id"
-);
-
-/// A node's live rows, by execution_owner.
-pub(crate) const OWNED: &str =
-    "SELECT id, fence, attempt, cancel FROM punctual_execution WHERE owner = ? ORDER BY id";
-
-/// Owners of live rows that are not up, by execution_owner.
-pub(crate) const GONE_OWNERS: &str = "
-SELECT DISTINCT e.owner FROM punctual_execution e WHERE e.owner IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM punctual_node n WHERE n.id = e.owner AND n.state = 1) ORDER BY e.owner";
-
 /// Marks an up node dead, by primary key; LOCK_NODE and LOCK_BEAT come before.
 pub(crate) const TAKE_OVER: &str =
     "UPDATE punctual_node SET state = 3, ended_us = ? WHERE id = ? AND state = 1";
 
-/// Whether a node is up, locked shared by primary key.
-pub(crate) const IS_UP: &str = "SELECT state = 1 FROM punctual_node WHERE id = ? LOCK IN SHARE MODE";
-
 /// Marks an up node as left, by primary key. Zero rows: it is not up.
 pub(crate) const LEAVE: &str = "UPDATE punctual_node SET state = 2, ended_us = ? WHERE id = ? AND state = 1";
-
-/// Deletes a beat, by primary key.
-pub(crate) const DELETE_BEAT: &str = "DELETE FROM punctual_beat WHERE node_id = ?";
 
 /// Puts a node in or out of standby and raises its gate, by primary key; waits for its claims. Zero rows: it is not up.
 pub(crate) const SET_STANDBY: &str =
@@ -403,9 +313,6 @@ pub(crate) const ORPHANS: &str = concat!(
 );
 
 // ---- the life of a firing ----
-
-/// A node's gate, by primary key. Zero rows: it never joined, or was pruned.
-pub(crate) const GATE: &str = "SELECT gate FROM punctual_node WHERE id = ?";
 
 /// Due triggers with their jobs and the documents of their calendars. For each kind at most `limit` entries of
 /// trigger_due in its order; then the best of all kinds. So triggers of other kinds and parked ones cost nothing, however
@@ -424,82 +331,10 @@ pub(crate) const READ_DUE: &str = concat!(
  LEFT JOIN punctual_calendar c ON c.name = t.calendar"
 );
 
-/// The earliest wake after now of active triggers, one probe of trigger_due a kind. Null: there is none.
-pub(crate) const NEXT_WAKE_OF_TRIGGERS: &str = "SELECT MIN(u.wake_us) FROM ([[(
-  SELECT d.wake_us FROM punctual_trigger d FORCE INDEX (trigger_due)
-  WHERE d.state = 1 AND d.kind = ? AND d.wake_us > ? ORDER BY d.wake_us LIMIT 1)|| UNION ALL ]]) u";
-
-/// The earliest wake after now of ready rows, one probe of execution_ready for each kind and urgency. Null: there is
-/// none.
-pub(crate) const NEXT_WAKE_OF_READY: &str = "SELECT MIN(u.wake_us) FROM ([[(
-  SELECT e.wake_us FROM punctual_execution e FORCE INDEX (execution_ready)
-  WHERE e.state = 1 AND e.kind = ? AND e.urgency = ? AND e.wake_us > ? ORDER BY e.wake_us LIMIT 1)|| UNION ALL ]]) u";
-
-/// Whether a node may claim what it planned when it saw this gate, locked shared by primary key. Zero rows: it may not.
-pub(crate) const GATE_OPEN: &str = "
-SELECT 1 FROM punctual_node WHERE id = ? AND state = 1 AND standby = 0 AND gate = ? LOCK IN SHARE MODE";
-
-/// Raises the highest fence that was seen of a lock, by primary key; LOCK_GUARD comes before.
-pub(crate) const RAISE_LOCK_GUARD: &str = "UPDATE punctual_lock_guard SET fence = ? WHERE name = ?";
-
-/// The triggers of a list of plans that are active, locked by primary key. What somebody else has locked is being changed,
-/// so a plan for it is lost either way, and there is nothing to wait for.
-pub(crate) const COMPARE_TRIGGER: &str = concat!(
-    "SELECT t.id, t.rev, t.fire_seq, t.generation FROM ",
-    numbers!(),
-    " STRAIGHT_JOIN punctual_trigger t FORCE INDEX (PRIMARY) ON t.id = k.id WHERE t.state = 1 FOR UPDATE SKIP LOCKED"
-);
-
-/// Moves triggers on, by primary key. A row that could not be read is set aside without its last instant; the mark of its
-/// key must survive.
-pub(crate) const PATCH_TRIGGER: &str =
-    concat!(patch_trigger!(), ", t.fire_seq = t.fire_seq + 1, t.rev = t.rev + 1");
-
-/// Records instants that are left out, with what the triggers and their jobs say, by primary keys.
-pub(crate) const RECORD_SKIP: &str = concat!(
-    "INSERT INTO punctual_history (",
-    history_columns!(),
-    ") SELECT UNHEX(v.id), t.id, t.generation, CONCAT(t.group_name, '/', t.name), j.id,
-  CONCAT(j.group_name, '/', j.name), j.kind, v.scheduled_us, v.until_us, v.instants, 5, v.reason, 0, NULL, 0, NULL, ?,
-  NULL, NULL, '[]'
-FROM JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(32) CHARACTER SET utf8mb4 PATH '$[0]', trigger_id BIGINT PATH '$[1]',
-  scheduled_us BIGINT PATH '$[2]', until_us BIGINT PATH '$[3]', instants BIGINT PATH '$[4]', reason BIGINT PATH '$[5]')) v
-STRAIGHT_JOIN punctual_trigger t FORCE INDEX (PRIMARY) ON t.id = v.trigger_id
-STRAIGHT_JOIN punctual_job j FORCE INDEX (PRIMARY) ON j.id = t.job_id"
-);
-
 /// Sets a trigger aside that would fire something twice, by primary key.
 pub(crate) const SET_ASIDE: &str = "
 UPDATE punctual_trigger SET state = 3, wake_us = NULL, error = ?, completed_us = NULL, fire_seq = fire_seq + 1,
   rev = rev + 1 WHERE id = ?";
-
-/// The slots that executions hold, by slot_holder.
-pub(crate) const HELD_SLOT: &str = concat!(
-    "SELECT s.slot_key FROM ",
-    ids!(),
-    " STRAIGHT_JOIN punctual_slot s FORCE INDEX (slot_holder) ON s.exec_id = UNHEX(k.id)"
-);
-
-/// The slots of a list of keys, by primary key. The keys are locked.
-pub(crate) const FREE_SLOT: &str = concat!(
-    "SELECT s.slot_key, s.n, s.exec_id, s.fence_seq FROM ",
-    names!(),
-    " STRAIGHT_JOIN punctual_slot s FORCE INDEX (PRIMARY) ON s.slot_key = k.name ORDER BY s.slot_key, s.n"
-);
-
-/// Takes slots that are there, by primary key.
-pub(crate) const TAKE_SLOT: &str = "
-UPDATE JSON_TABLE(?, '$[*]' COLUMNS (slot_key VARCHAR(410) CHARACTER SET utf8mb4 PATH '$[0]', n BIGINT PATH '$[1]',
-  exec_id VARCHAR(32) CHARACTER SET utf8mb4 PATH '$[2]', fence BIGINT PATH '$[3]')) v
-STRAIGHT_JOIN punctual_slot s FORCE INDEX (PRIMARY) ON s.slot_key = v.slot_key AND s.n = v.n
-SET s.exec_id = UNHEX(v.exec_id), s.fence_seq = v.fence";
-
-/// Ready rows whose time has come: for each kind and urgency at most `limit` entries of execution_ready in its order; then
-/// the best of all. Zero rows: nothing is ready.
-pub(crate) const READY: &str = "SELECT r.id, r.slot_key, r.urgency, r.wake_us FROM ([[(
-  SELECT e.id, e.slot_key, e.urgency, e.wake_us FROM punctual_execution e FORCE INDEX (execution_ready)
-  WHERE e.state = 1 AND e.kind = ? AND e.urgency = ? AND e.wake_us <= ? ORDER BY e.wake_us, e.id LIMIT ?)|| UNION ALL ]]) r
-ORDER BY r.urgency, r.wake_us, r.id LIMIT ?";
 
 /// Gives ready rows to a node, by primary key.
 pub(crate) const CLAIM_READY: &str = "
@@ -507,45 +342,8 @@ UPDATE JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(32) CHARACTER SET utf8mb4 PATH '
 STRAIGHT_JOIN punctual_execution e FORCE INDEX (PRIMARY) ON e.id = UNHEX(v.id)
 SET e.state = 2, e.owner = ?, e.fence = v.fence WHERE e.state = 1";
 
-/// Moves rows that found their slot taken out of the way, by primary key. Only `wake_us` moves: that makes them parked.
-pub(crate) const PARK_READY: &str = concat!("UPDATE ", live_rows!(), " SET e.wake_us = ?");
-
-/// Live rows with what they inherit, by primary keys. In no order, as READ_DUE.
-pub(crate) const WORK: &str = concat!("SELECT ", work_columns!(), " FROM ", live_rows!(), work_joins!());
-
 /// Marks claimed rows as begun, by primary key; LOCK_LIVE comes before.
 pub(crate) const BEGIN: &str = concat!("UPDATE ", live_rows!(), " SET e.state = 3 WHERE e.state IN (2, 3)");
-
-/// Deletes rows whose executions have ended, by primary key; LOCK_LIVE comes before.
-pub(crate) const SETTLE_END: &str = concat!("DELETE e FROM ", live_rows!());
-
-/// Appends to the history. A breach of its keys is an error.
-pub(crate) const INSERT_HISTORY: &str = "
-INSERT INTO punctual_history (
-  id, trigger_id, generation, trigger_key, job_id, job_key, kind, scheduled_us, until_us, instants, outcome,
-  reason, attempt, node_id, fence, started_us, ended_us, error, output, attempts)
-SELECT
-  UNHEX(v.id), v.trigger_id, v.generation, v.trigger_key, v.job_id, v.job_key, v.kind, v.scheduled_us, v.until_us,
-  v.instants, v.outcome, v.reason, v.attempt, v.node_id, v.fence, v.started_us, v.ended_us, v.error, v.output,
-  v.attempts
-FROM JSON_TABLE(?, '$[*]' COLUMNS (
-  id LONGTEXT CHARACTER SET utf8mb4 PATH '$[0]', trigger_id BIGINT PATH '$[1]', generation BIGINT PATH '$[2]',
-  trigger_key LONGTEXT CHARACTER SET utf8mb4 PATH '$[3]', job_id BIGINT PATH '$[4]',
-  job_key LONGTEXT CHARACTER SET utf8mb4 PATH '$[5]', kind LONGTEXT CHARACTER SET utf8mb4 PATH '$[6]',
-  scheduled_us BIGINT PATH '$[7]', until_us BIGINT PATH '$[8]', instants BIGINT PATH '$[9]',
-  outcome BIGINT PATH '$[10]', reason BIGINT PATH '$[11]', attempt BIGINT PATH '$[12]',
-  node_id BIGINT PATH '$[13]', fence BIGINT PATH '$[14]', started_us BIGINT PATH '$[15]',
-  ended_us BIGINT PATH '$[16]', error LONGTEXT CHARACTER SET utf8mb4 PATH '$[17]',
-  output LONGTEXT CHARACTER SET utf8mb4 PATH '$[18]', attempts LONGTEXT CHARACTER SET utf8mb4 PATH '$[19]')) v";
-
-/// Puts rows back, by primary key; LOCK_LIVE comes before.
-pub(crate) const SETTLE_BACK: &str = "
-UPDATE JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(32) CHARACTER SET utf8mb4 PATH '$[0]', state BIGINT PATH '$[1]',
-  wake_us BIGINT PATH '$[2]', attempt BIGINT PATH '$[3]', losses BIGINT PATH '$[4]',
-  attempts LONGTEXT CHARACTER SET utf8mb4 PATH '$[5]', error LONGTEXT CHARACTER SET utf8mb4 PATH '$[6]')) v
-STRAIGHT_JOIN punctual_execution e FORCE INDEX (PRIMARY) ON e.id = UNHEX(v.id)
-SET e.state = v.state, e.owner = NULL, e.wake_us = v.wake_us, e.due_us = v.wake_us, e.attempt = v.attempt,
-  e.losses = v.losses, e.attempts = v.attempts, e.error = v.error";
 
 /// Which of a list of executions, counted from 1, the history has with this fence, by primary key.
 pub(crate) const KNOWS_END: &str = "
@@ -560,27 +358,7 @@ pub(crate) const FREE_HELD_SLOT: &str = concat!(
     " STRAIGHT_JOIN punctual_slot s FORCE INDEX (slot_holder) ON s.exec_id = UNHEX(k.id) SET s.exec_id = NULL"
 );
 
-/// Wakes rows that are parked, by primary key.
-pub(crate) const WAKE_READY: &str =
-    concat!("UPDATE ", live_rows!(), " SET e.wake_us = e.due_us WHERE e.state = 1 AND e.wake_us > e.due_us");
-
-/// Wakes triggers that are parked, by primary key; LOCK_PARKED_TRIGGERS comes before.
-pub(crate) const WAKE_TRIGGER: &str = concat!(
-    "UPDATE ",
-    numbers!(),
-    " STRAIGHT_JOIN punctual_trigger t FORCE INDEX (PRIMARY) ON t.id = k.id
-SET t.wake_us = t.next_fire_us, t.rev = t.rev + 1 WHERE t.state = 1 AND t.wake_us > t.next_fire_us"
-);
-
 // ---- upkeep ----
-
-/// The next key after a given one that rows wait for, by execution_parked, with what its best row knows of its limit, and
-/// how many of its slots are held. Zero rows: there is no other.
-pub(crate) const WAITING_KEYS: &str = "
-SELECT e.slot_key, e.slot_limit,
-  (SELECT COUNT(*) FROM punctual_slot s WHERE s.slot_key = e.slot_key AND s.exec_id IS NOT NULL)
-FROM punctual_execution e FORCE INDEX (execution_parked)
-WHERE e.parked = 1 AND e.slot_key > ? ORDER BY e.slot_key, e.urgency, e.due_us, e.id LIMIT 1";
 
 /// Deletes history, by primary key; OLD_HISTORY comes before.
 pub(crate) const PRUNE_HISTORY: &str = concat!(
@@ -595,17 +373,6 @@ pub(crate) const PRUNE_NODES: &str = concat!(
     numbers!(),
     " STRAIGHT_JOIN punctual_node n FORCE INDEX (PRIMARY) ON n.id = k.id WHERE n.state <> 1"
 );
-
-/// Completed triggers that belong to no set and have no live rows, by trigger_completed.
-pub(crate) const COMPLETED: &str = "
-SELECT t.id, t.rev, t.job_id FROM punctual_trigger t
-WHERE t.completed_us IS NOT NULL AND t.completed_us < ? AND t.set_name IS NULL
-  AND NOT EXISTS (SELECT 1 FROM punctual_execution e WHERE e.trigger_id = t.id) ORDER BY t.id LIMIT ?";
-
-/// Deletes a job that is not to be kept, by primary key; LOCK_JOB, TRIGGERS_AT_JOB and LIVE_OF_JOB come before. Zero rows:
-/// it is to be kept.
-pub(crate) const PRUNE_JOB: &str =
-    "DELETE FROM punctual_job WHERE id = ? AND durable = 0 AND set_name IS NULL";
 
 /// Deletes old marks, by primary key; OLD_MARKS comes before.
 pub(crate) const PRUNE_MARKS: &str =

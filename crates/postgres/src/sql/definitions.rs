@@ -98,14 +98,6 @@ pub(crate) const LIVE_OF_JOB: &str = "SELECT EXISTS (SELECT 1 FROM {s}.execution
 pub(crate) const DELETE_JOB: &str = "
 DELETE FROM {s}.job WHERE id = $1 AND rev = $2 AND NOT EXISTS (SELECT 1 FROM {s}.trigger WHERE job_id = $1)";
 
-/// A job's live rows that nobody owns. Scans, as LEAVE_JOB.
-pub(crate) const UNOWNED_OF_JOB: &str =
-    "SELECT id FROM {s}.execution WHERE job_id = $1 AND owner IS NULL ORDER BY id";
-
-/// Asks the owners of a job's live rows to stop them. Scans, as LEAVE_JOB.
-pub(crate) const CANCEL_OWNED_OF_JOB: &str =
-    "UPDATE {s}.execution SET cancel = coalesce(cancel, $2) WHERE job_id = $1 AND owner IS NOT NULL";
-
 /// A set's row, by primary key. Zero rows: it was never written.
 pub(crate) const SET: &str =
     "SELECT name, revision, hash, written_by, rev, written_us FROM {s}.definition_set WHERE name = $1";

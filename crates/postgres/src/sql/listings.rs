@@ -159,6 +159,3 @@ pub(crate) const PUT_MIGRATION: &str = "
 INSERT INTO {s}.migration (version, name, checksum, state, started_us, finished_us, \"binary\", min_reader, min_writer)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (version) DO UPDATE SET state = excluded.state, finished_us = excluded.finished_us";
-
-/// The clock alone, for a database that has no tables yet.
-pub(crate) const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";

@@ -350,3 +350,97 @@ pub(crate) const SETTINGS: &str = "
 SELECT n.name, current_setting(n.name) FROM unnest(ARRAY['transaction_isolation', 'transaction_read_only',
   'synchronous_commit', 'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout', 'plan_cache_mode',
   'jit', 'enable_seqscan', 'TimeZone']) WITH ORDINALITY AS n(name, ord) ORDER BY n.ord";
+
+pub(crate) const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// A job's live rows that nobody owns. Scans, as LEAVE_JOB.
+pub(crate) const UNOWNED_OF_JOB: &str =
+    "SELECT id FROM {s}.execution WHERE job_id = $1 AND owner IS NULL ORDER BY id";
+
+/// Asks the owners of a job's live rows to stop them. Scans, as LEAVE_JOB.
+pub(crate) const CANCEL_OWNED_OF_JOB: &str =
+    "UPDATE {s}.execution SET cancel = coalesce(cancel, $2) WHERE job_id = $1 AND owner IS NOT NULL";
+
+/// The clock alone, for a database that has no tables yet.
+pub(crate) const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
+/// Deletes completed triggers that belong to no set and have no live rows, by trigger_completed, and leaves their marks.
+/// Answers the job of each.
+pub(crate) const PRUNE_TRIGGERS: &str = concat!(
+    "
+WITH over AS MATERIALIZED (
+  SELECT t.id FROM {s}.trigger t
+  WHERE t.completed_us IS NOT NULL AND t.completed_us < (SELECT ",
+    earlier!("c.us", "$2"),
+    " FROM (SELECT ",
+    clock!(),
+    " AS us) c) AND t.set_name IS NULL
+    AND NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.trigger_id = t.id) ORDER BY t.id LIMIT $3 FOR UPDATE OF t
+), gone AS (
+  DELETE FROM {s}.trigger t WHERE t.id = ANY(ARRAY(SELECT o.id FROM over o))
+  RETURNING t.group_name, t.name, t.last_us, t.job_id
+), kept AS (
+  INSERT INTO {s}.mark (group_name, name, last_us, written_us)
+  SELECT g.group_name, g.name, g.last_us, ",
+    clock!(),
+    " FROM gone g WHERE g.last_us IS NOT NULL ORDER BY g.group_name, g.name
+  ON CONFLICT (group_name, name) DO UPDATE SET last_us = excluded.last_us, written_us = excluded.written_us
+)
+SELECT g.job_id FROM gone g"
+);
+
+/// Locks jobs that may be deleted, by primary key and in its order, so that no work slips in.
+pub(crate) const LOCK_JOBS: &str = "SELECT id FROM {s}.job WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+
+/// Deletes jobs that nothing needs and nobody wants to be kept; they must be locked already. Scans live rows once.
+pub(crate) const PRUNE_JOBS: &str = "
+DELETE FROM {s}.job j WHERE j.id = ANY($1) AND j.durable = 0 AND j.set_name IS NULL
+  AND NOT EXISTS (SELECT 1 FROM {s}.trigger t WHERE t.job_id = j.id)
+  AND NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.job_id = j.id)";
+
+/// Says that something became available, to whoever listens on the channel of the schema.
+pub(crate) const RAISE_WAKE: &str = "SELECT pg_notify($1, '')";
+
+/// Wakes whoever waits for slots that the same transaction has freed. Never waits itself; see `wake_parts`.
+pub(crate) const WAKE: &str = wake!("{skip}");
+
+/// The same as a transaction by itself, for slots that the step which freed them woke nobody for. It may wait, for it
+/// holds nothing that was locked before.
+pub(crate) const WAKE_AGAIN: &str = wake!("");
+
+/// Wakes work that waits although its key has a free slot, at most `$1`. Goes from key to key in execution_parked, and
+/// from job to job in trigger_parked; then counts by the primary key of slot. So it costs the same however many wait for
+/// one key, and jobs that nobody waits for cost nothing.
+pub(crate) const WAKE_WAITING: &str = concat!(
+    "
+WITH RECURSIVE parked (slot_key) AS (
+  (SELECT e.slot_key FROM {s}.execution e WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > ''
+    ORDER BY e.slot_key LIMIT 1)
+  UNION ALL
+  SELECT (SELECT e.slot_key FROM {s}.execution e
+    WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > p.slot_key ORDER BY e.slot_key LIMIT 1)
+  FROM parked p WHERE p.slot_key IS NOT NULL
+), late (job_id) AS (
+  (SELECT t.job_id FROM {s}.trigger t WHERE t.state = 1 AND t.wake_us > t.next_fire_us ORDER BY t.job_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT t.job_id FROM {s}.trigger t
+    WHERE t.state = 1 AND t.wake_us > t.next_fire_us AND t.job_id > l.job_id ORDER BY t.job_id LIMIT 1)
+  FROM late l WHERE l.job_id IS NOT NULL
+), waiting (slot_key, slot_limit) AS (
+  SELECT p.slot_key, (SELECT e.slot_limit FROM {s}.execution e WHERE e.slot_key = p.slot_key AND e.state = 1
+    AND e.wake_us > e.due_us ORDER BY e.priority DESC, e.due_us, e.id LIMIT 1)
+  FROM parked p WHERE p.slot_key IS NOT NULL
+  UNION ALL
+  SELECT j.slot_key, j.slot_limit FROM late l CROSS JOIN LATERAL (
+    SELECT * FROM {s}.job j WHERE j.id = l.job_id LIMIT 1) j WHERE j.slot_key IS NOT NULL
+), room AS MATERIALIZED (
+  SELECT f.slot_key, f.slots FROM (
+    SELECT w.slot_key, max(w.slot_limit)
+      - (SELECT count(s.exec_id) FROM {s}.slot s WHERE s.slot_key = w.slot_key) AS slots
+    FROM waiting w GROUP BY w.slot_key) f
+  WHERE f.slots > 0 ORDER BY f.slot_key
+), ",
+    wake_parts!("{skip}", " LIMIT $1", " LIMIT $1 - (SELECT count(*) FROM best)"),
+    "
+SELECT c.slot_key, c.sum FROM called c"
+);

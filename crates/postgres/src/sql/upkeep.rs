@@ -24,40 +24,6 @@ DELETE FROM {s}.node WHERE id = ANY(ARRAY(SELECT n.id FROM {s}.node n
     " AS us) c) AND NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.owner = n.id) ORDER BY n.id LIMIT $3))"
 );
 
-/// Deletes completed triggers that belong to no set and have no live rows, by trigger_completed, and leaves their marks.
-/// Answers the job of each.
-pub(crate) const PRUNE_TRIGGERS: &str = concat!(
-    "
-WITH over AS MATERIALIZED (
-  SELECT t.id FROM {s}.trigger t
-  WHERE t.completed_us IS NOT NULL AND t.completed_us < (SELECT ",
-    earlier!("c.us", "$2"),
-    " FROM (SELECT ",
-    clock!(),
-    " AS us) c) AND t.set_name IS NULL
-    AND NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.trigger_id = t.id) ORDER BY t.id LIMIT $3 FOR UPDATE OF t
-), gone AS (
-  DELETE FROM {s}.trigger t WHERE t.id = ANY(ARRAY(SELECT o.id FROM over o))
-  RETURNING t.group_name, t.name, t.last_us, t.job_id
-), kept AS (
-  INSERT INTO {s}.mark (group_name, name, last_us, written_us)
-  SELECT g.group_name, g.name, g.last_us, ",
-    clock!(),
-    " FROM gone g WHERE g.last_us IS NOT NULL ORDER BY g.group_name, g.name
-  ON CONFLICT (group_name, name) DO UPDATE SET last_us = excluded.last_us, written_us = excluded.written_us
-)
-SELECT g.job_id FROM gone g"
-);
-
-/// Locks jobs that may be deleted, by primary key and in its order, so that no work slips in.
-pub(crate) const LOCK_JOBS: &str = "SELECT id FROM {s}.job WHERE id = ANY($1) ORDER BY id FOR UPDATE";
-
-/// Deletes jobs that nothing needs and nobody wants to be kept; they must be locked already. Scans live rows once.
-pub(crate) const PRUNE_JOBS: &str = "
-DELETE FROM {s}.job j WHERE j.id = ANY($1) AND j.durable = 0 AND j.set_name IS NULL
-  AND NOT EXISTS (SELECT 1 FROM {s}.trigger t WHERE t.job_id = j.id)
-  AND NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.job_id = j.id)";
-
 /// Deletes old marks. Scans them: they are few, and this is not hot.
 pub(crate) const PRUNE_MARKS: &str = concat!(
     "
@@ -83,6 +49,3 @@ pub(crate) const RAISE_FLOOR: &str =
     "UPDATE {s}.meta SET value = greatest(value, $1) WHERE name = 'slot_floor'";
 
 // ---- wake ----
-
-/// Says that something became available, to whoever listens on the channel of the schema.
-pub(crate) const RAISE_WAKE: &str = "SELECT pg_notify($1, '')";

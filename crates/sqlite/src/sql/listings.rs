@@ -146,6 +146,3 @@ pub(crate) const PUT_MIGRATION: &str = "
 INSERT INTO migration (version, name, checksum, state, started_us, finished_us, binary, min_reader, min_writer)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
 ON CONFLICT (version) DO UPDATE SET state = excluded.state, finished_us = excluded.finished_us";
-
-/// The clock alone, for a file that has no tables yet.
-pub(crate) const CLOCK: &str = "SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000";

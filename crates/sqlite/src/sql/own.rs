@@ -174,3 +174,77 @@ pub(crate) const WAKE_SEQ: &str = "SELECT value FROM meta WHERE name = 'wake_seq
 
 /// Changes when another connection has committed; cheap.
 pub(crate) const DATA_VERSION: &str = "PRAGMA data_version";
+
+pub(crate) const BEGIN_READ: &str = "BEGIN DEFERRED";
+
+/// Live rows of a job that nobody owns. Scans, as LEAVE_JOB.
+pub(crate) const UNOWNED_OF_JOB: &str =
+    "SELECT id FROM execution WHERE job_id = ?1 AND owner IS NULL ORDER BY id";
+
+/// Asks the owners of a job's live rows to stop them. Scans, as LEAVE_JOB.
+pub(crate) const CANCEL_OWNED_OF_JOB: &str =
+    "UPDATE execution SET cancel = ifnull(cancel, ?2) WHERE job_id = ?1 AND owner IS NOT NULL";
+
+/// Wakes the best parked row of a key, by execution_parked. Zero rows: none is parked.
+pub(crate) const WAKE_READY: &str = "
+UPDATE execution SET wake_us = due_us WHERE id = (
+  SELECT e.id FROM execution e WHERE e.slot_key = ?1 AND e.state = 1 AND e.wake_us > e.due_us
+  ORDER BY e.priority DESC, e.due_us, e.id LIMIT 1)";
+
+/// Wakes the first parked trigger of a key, by job_slot and one probe of trigger_parked a job. Zero rows: none is
+/// parked.
+pub(crate) const WAKE_TRIGGER: &str = "
+UPDATE trigger SET wake_us = next_fire_us, rev = rev + 1 WHERE id = (
+  SELECT t.id FROM job j CROSS JOIN trigger t ON t.id = (
+    SELECT p.id FROM trigger p WHERE p.job_id = j.id AND p.state = 1 AND p.wake_us > p.next_fire_us
+    ORDER BY p.next_fire_us, p.rank DESC, p.id LIMIT 1)
+  WHERE j.slot_key = ?1 ORDER BY t.next_fire_us, t.rank DESC, t.id LIMIT 1)";
+
+/// Keys that work waits for although they have a free slot, and how many they have. Goes from key to key in
+/// execution_parked, and from job to job in trigger_parked; then counts by the primary key of slot, as the plus sign sees
+/// to. So it costs the same however many wait for one key, and nothing for keys and jobs that nobody waits for.
+pub(crate) const WAITING_KEYS: &str = "
+WITH RECURSIVE parked (slot_key) AS (
+  SELECT (SELECT e.slot_key FROM execution e WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > ''
+    ORDER BY e.slot_key LIMIT 1)
+  UNION ALL
+  SELECT (SELECT e.slot_key FROM execution e WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > p.slot_key
+    ORDER BY e.slot_key LIMIT 1)
+  FROM parked p WHERE p.slot_key IS NOT NULL),
+parked_jobs (job_id) AS (
+  SELECT (SELECT t.job_id FROM trigger t WHERE t.state = 1 AND t.wake_us > t.next_fire_us
+    AND t.job_id >= -9223372036854775808 ORDER BY t.job_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT t.job_id FROM trigger t WHERE t.state = 1 AND t.wake_us > t.next_fire_us AND t.job_id > p.job_id
+    ORDER BY t.job_id LIMIT 1)
+  FROM parked_jobs p WHERE p.job_id IS NOT NULL),
+waiting (slot_key, slot_limit) AS (
+  SELECT p.slot_key, (SELECT e.slot_limit FROM execution e WHERE e.slot_key = p.slot_key AND e.state = 1
+    AND e.wake_us > e.due_us ORDER BY e.priority DESC, e.due_us, e.id LIMIT 1)
+  FROM parked p WHERE p.slot_key IS NOT NULL
+  UNION ALL
+  SELECT j.slot_key, j.slot_limit FROM parked_jobs p CROSS JOIN job j ON j.id = p.job_id
+  WHERE j.slot_key IS NOT NULL),
+keys (slot_key, slots) AS (SELECT slot_key, max(slot_limit) FROM waiting GROUP BY slot_key),
+room (slot_key, free) AS (
+  SELECT k.slot_key, k.slots - (SELECT count(*) FROM slot s WHERE s.slot_key = k.slot_key AND +s.exec_id IS NOT NULL)
+  FROM keys k)
+SELECT slot_key, free FROM room WHERE free > 0 ORDER BY slot_key LIMIT ?1";
+
+/// Completed triggers that belong to no set and have no live rows, by trigger_completed.
+pub(crate) const COMPLETED: &str = "
+SELECT t.id, t.rev, t.job_id FROM trigger t
+WHERE t.completed_us IS NOT NULL AND t.completed_us < ?1 AND t.set_name IS NULL
+  AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.trigger_id = t.id) ORDER BY t.id LIMIT ?2";
+
+/// Deletes a job that nothing needs. Zero rows: something does, or it is to be kept.
+pub(crate) const PRUNE_JOB: &str = "
+DELETE FROM job WHERE id = ?1 AND durable = 0 AND set_name IS NULL
+  AND NOT EXISTS (SELECT 1 FROM trigger WHERE job_id = ?1) AND NOT EXISTS (SELECT 1 FROM execution WHERE job_id = ?1)";
+
+/// Says that something became available.
+pub(crate) const RAISE_WAKE: &str =
+    "UPDATE meta SET value = value + 1 WHERE name = 'wake_seq' RETURNING value";
+
+/// The clock alone, for a file that has no tables yet.
+pub(crate) const CLOCK: &str = "SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000";
