@@ -54,12 +54,13 @@ fn missing(what: &str) -> Trouble {
 
 #[cfg(feature = "sqlite")]
 async fn sqlite(path: PathBuf, access: Access) -> Result<Arc<dyn JobStore>, Trouble> {
+    use punctual::core::migrate::MigrateMode;
     use punctual::{ErrorKind, SqliteStore};
 
     let builder = SqliteStore::builder(&path);
     let builder = match access {
         Access::Make => builder,
-        Access::AsItIs => builder.existing_only().without_migrations(),
+        Access::AsItIs => builder.existing_only().migrate(MigrateMode::Validate),
     };
     match builder.open().await {
         Ok(store) => Ok(Arc::new(store)),

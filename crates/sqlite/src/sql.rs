@@ -94,8 +94,10 @@ macro_rules! work_tables {
 }
 
 mod listings;
+mod migrations;
 
 pub(crate) use self::listings::*;
+pub(crate) use self::migrations::*;
 
 // ---- transactions and the clock ----
 

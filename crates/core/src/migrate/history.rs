@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::OPERATION;
 use super::file::Migration;
-use crate::error::{Error, Result};
+use super::run::MigrationOutcome;
+use crate::error::{Error, ErrorKind, Result};
 use crate::time::Timestamp;
 
 /// How far a migration has come.
@@ -115,6 +116,32 @@ pub enum Standing<'k> {
     },
     /// The history contradicts itself or this binary.
     Damaged(Vec<Damage>),
+}
+
+impl Standing<'_> {
+    /// Whether this binary may work with the schema, which is at `version`, without changing it.
+    ///
+    /// # Errors
+    /// `Unsupported` if migrations are missing or the schema is newer; `Corrupt` if the history is damaged.
+    pub fn usable(self, version: i64) -> Result<()> {
+        let missing = match self {
+            Self::Current | Self::NewerCompatible { .. } | Self::Pending([]) => return Ok(()),
+            Self::NewerBreaking { version, binary, .. } => {
+                return MigrationOutcome::NewerBreaking { version, binary }.ready().map(drop);
+            }
+            Self::Damaged(damage) => return MigrationOutcome::Damaged(damage).ready().map(drop),
+            Self::Pending([next, ..]) => next,
+        };
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            OPERATION,
+            format!(
+                "the schema is at version {version}, and migration {} ({}) is missing; run the migrations first: \
+                 `punctual migrate apply`",
+                missing.version, missing.name
+            ),
+        ))
+    }
 }
 
 /// A contradiction in a history.

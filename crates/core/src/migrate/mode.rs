@@ -1,5 +1,6 @@
 //! What a process does about migrations when it starts.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::str::FromStr;
 
@@ -23,6 +24,20 @@ pub enum MigrateMode {
 impl MigrateMode {
     /// The variable of the environment that `punctual` and the stores' builders read, if nothing else was said.
     pub const VARIABLE: &'static str = "PUNCTUAL_MIGRATE";
+
+    /// The mode that was asked for, else the one that the environment names, else [`MigrateMode::Auto`].
+    ///
+    /// # Errors
+    /// `Invalid` if the environment names none.
+    pub fn chosen(asked: Option<Self>, variable: Option<OsString>) -> Result<Self, Error> {
+        match (asked, variable) {
+            (Some(mode), _) => Ok(mode),
+            (None, None) => Ok(Self::default()),
+            (None, Some(text)) => text.to_string_lossy().parse().map_err(|error: Error| {
+                Error::invalid(OPERATION, format!("variable {}: {}", Self::VARIABLE, error.message()))
+            }),
+        }
+    }
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
