@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use punctual::JobStore;
+use punctual_core::migrate::{Fingerprint, Migration, MigrationConn};
 
 use crate::trouble::{Exit, Trouble};
 
@@ -19,6 +20,35 @@ pub(crate) enum Access {
 /// Opens the database that `--db` or `PUNCTUAL_DB` names.
 pub(crate) async fn open(location: &str, access: Access) -> Result<Arc<dyn JobStore>, Trouble> {
     sqlite(path(location)?, access).await
+}
+
+/// A database as `punctual migrate` sees it.
+pub(crate) struct Target {
+    pub(crate) conn: Box<dyn MigrationConn>,
+    /// The migrations of this binary for it.
+    pub(crate) known: Vec<Migration>,
+    /// The shape of its schema after each of them.
+    pub(crate) shapes: Vec<Fingerprint>,
+}
+
+/// Opens the database for the migration engine; it is made if it is missing, and no table is.
+pub(crate) async fn migrations(location: &str) -> Result<Target, Trouble> {
+    sqlite_migrations(path(location)?)
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite_migrations(path: PathBuf) -> Result<Target, Trouble> {
+    use punctual::{SqliteMigrations, SqliteStore};
+
+    let conn =
+        SqliteStore::builder(path).migrations().map_err(|error| Trouble::from(error).exit(Exit::Store))?;
+    Ok(Target { conn: Box::new(conn), known: SqliteMigrations::known()?, shapes: SqliteMigrations::shapes() })
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn sqlite_migrations(_path: PathBuf) -> Result<Target, Trouble> {
+    Err(Trouble::new(Exit::Store, "this build of punctual has no store at all")
+        .hint("build it with the feature `sqlite`"))
 }
 
 /// The file that a location names.

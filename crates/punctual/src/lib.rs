@@ -62,7 +62,7 @@ pub use punctual_runtime::{
     Builder, Context, DeleteJob, Failure, Job, Output, Scheduler, Settings, State, StopReason,
 };
 #[cfg(feature = "sqlite")]
-pub use punctual_sqlite::{SqliteBuilder, SqliteStore};
+pub use punctual_sqlite::{SqliteBuilder, SqliteMigrations, SqliteStore};
 
 /// The program in the README, compiled so that it stays true.
 #[cfg(all(doctest, feature = "sqlite"))]

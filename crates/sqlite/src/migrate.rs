@@ -120,6 +120,19 @@ pub struct SqliteMigrations<C = Connection> {
 }
 
 impl SqliteMigrations<Connection> {
+    /// The migrations of this binary.
+    ///
+    /// # Errors
+    /// `Internal` if one of them cannot be parsed.
+    pub fn known() -> Result<Vec<Migration>> {
+        parse(punctual_migrations::SQLITE)
+    }
+
+    /// The shape of the schema after each of them.
+    pub fn shapes() -> Vec<Fingerprint> {
+        shapes()
+    }
+
     pub(crate) const fn new(connection: Connection, path: PathBuf) -> Self {
         Self { connection, path, generation: 0 }
     }
