@@ -7,8 +7,20 @@
 pub const SQLITE_SHAPES: &[&str] =
     &[include_str!("../sqlite/0001_init.schema"), include_str!("../sqlite/0002_queues.schema")];
 
+/// The migrations of PostgreSQL, as pairs of file name and text, in order. `{s}` stands for the schema.
+pub const POSTGRES: &[(&str, &str)] = &[
+    ("0001_init.sql", include_str!("../postgres/0001_init.sql")),
+    ("0002_queues.sql", include_str!("../postgres/0002_queues.sql")),
+];
+
 /// The migrations of SQLite, as pairs of file name and text, in order.
 pub const SQLITE: &[(&str, &str)] = &[
     ("0001_init.sql", include_str!("../sqlite/0001_init.sql")),
     ("0002_queues.sql", include_str!("../sqlite/0002_queues.sql")),
+];
+
+/// The migrations of MySQL and MariaDB, as pairs of file name and text, in order.
+pub const MYSQL: &[(&str, &str)] = &[
+    ("0001_init.sql", include_str!("../mysql/0001_init.sql")),
+    ("0002_queues.sql", include_str!("../mysql/0002_queues.sql")),
 ];

@@ -7,6 +7,8 @@
 mod bench;
 mod ci;
 mod conformance;
+mod contract;
+mod db;
 mod ends;
 mod oracle;
 mod shell;
@@ -33,6 +35,10 @@ enum Command {
     Test(test::Options),
     /// Run the conformance kit on stores, and show what came out as a table.
     Conformance(conformance::Options),
+    /// Write the chapter of the book that has every sentence of the contract of a store.
+    Contract(contract::Options),
+    /// Start throw-away database servers, or end them.
+    Db(db::Options),
     /// Check the rules of the house that no compiler checks.
     Tidy(tidy::Options),
     /// Run everything that a change must pass.
@@ -49,6 +55,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Test(options) => test::run(&options),
         Command::Conformance(options) => conformance::run(&options),
+        Command::Contract(options) => contract::run(&options),
+        Command::Db(options) => db::run(&options),
         Command::Tidy(options) => tidy::run(&options),
         Command::Ci(options) => ci::run(&options),
         Command::Bench(options) => bench::run(&options),

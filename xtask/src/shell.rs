@@ -123,6 +123,14 @@ pub(crate) fn metadata() -> Result<Value> {
     Ok(serde_json::from_str(&capture(&mut cargo(&arguments))?)?)
 }
 
+/// The names of the packages of the workspace.
+pub(crate) fn members() -> Result<Vec<String>> {
+    let arguments = ["metadata", "--format-version", "1", "--no-deps", "--locked"];
+    let known: Value = serde_json::from_str(&capture(&mut cargo(&arguments))?)?;
+    let packages = known["packages"].as_array().into_iter().flatten();
+    Ok(packages.filter_map(|package| package["name"].as_str().map(str::to_owned)).collect())
+}
+
 /// The folder that builds go to.
 pub(crate) fn target_directory() -> Result<PathBuf> {
     let arguments = ["metadata", "--format-version", "1", "--no-deps", "--locked"];

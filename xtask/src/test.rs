@@ -1,11 +1,12 @@
 //! `cargo xtask test`: every test of the workspace, by plain `cargo test`.
 //!
-//! It needs the Rust toolchain and a C compiler, no server and no other tool. That nothing ran is a failure: a green
-//! light over no tests says nothing.
+//! It needs the Rust toolchain and a C compiler. Servers that tests talk to are started for them, and only for those
+//! packages that need one. That nothing ran is a failure: a green light over no tests says nothing.
 
 use clap::Args;
 use serde_json::json;
 
+use crate::db;
 use crate::shell::{self, Result, Stopwatch, Verdict};
 use crate::tally::{Counts, Show, Tally};
 
@@ -20,6 +21,8 @@ pub(crate) struct Options {
     /// Print the result as one JSON object in the last line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    programs: db::Programs,
     /// Only tests whose name contains this.
     filter: Option<String>,
 }
@@ -53,9 +56,10 @@ pub(crate) fn tests(options: &Options) -> Result<Outcome> {
     }
     arguments.extend(options.filter.iter().flat_map(|filter| ["--", filter.as_str()]));
     let watch = Stopwatch::start();
+    let servers = db::running(&db::needs_of(&options.package)?, &options.programs)?;
     let mut tally = Tally::new(if options.verbose { Show::All } else { Show::Troubled });
     let mut cargo = shell::cargo(&arguments);
-    cargo.env("CARGO_TERM_COLOR", "never");
+    cargo.env("CARGO_TERM_COLOR", "never").envs(servers.variables());
     let status = shell::stream(&mut cargo, |line| tally.line(line))?;
     tally.close();
 

@@ -7,13 +7,14 @@ mod support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use punctual_core::Clock;
 use punctual_runtime::SystemClock;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 use self::support::{PATIENCE, Place, fuse, kill, read_pipe};
@@ -59,11 +60,11 @@ impl Guard {
         assert_eq!(&up, b"up\n");
     }
 
-    /// Everything that came out of the command and whatever it left, and the guard's exit status.
-    fn end(mut self) -> (String, i32) {
+    /// Everything that came out of the command and whatever it left, and how the guard ended.
+    fn end(mut self) -> (String, ExitStatus) {
         let mut out = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-        (out, self.child.wait().unwrap().code().unwrap())
+        (out, self.child.wait().unwrap())
     }
 }
 
@@ -72,23 +73,93 @@ fn sh(line: &str) -> [&str; 3] {
 }
 
 #[test]
-fn the_guard_ends_as_its_command_does() {
-    for (line, code, signal, exit) in
-        [("exit 0", Some(0), None, 0), ("exit 7", Some(7), None, 7), ("kill -9 $$", None, Some(9), 137)]
+fn the_guard_tells_how_its_command_ended_and_goes_with_its_group() {
+    for (line, code, signal) in
+        [("exit 0", Some(0), None), ("exit 7", Some(7), None), ("kill -9 $$", None, Some(9))]
     {
         let mut guard = Guard::start(&sh(line), json!({}));
         assert_eq!(guard.report()["report"], "started");
         let ended = guard.report();
         assert_eq!(ended, json!({ "report": "ended", "code": code, "signal": signal, "stopped": null }));
-        assert_eq!(guard.end().1, exit, "{line}");
+        assert_eq!(guard.end().1.signal(), Some(9), "{line}");
     }
+}
+
+#[test]
+fn a_command_is_in_the_group_of_its_guard() {
+    let guard =
+        Guard::start(&sh("read pid name state parent group rest < /proc/self/stat; echo $group"), json!({}));
+    let id = guard.child.id();
+    assert_eq!(guard.end().0, format!("{id}\n"));
+}
+
+#[test]
+fn signals_to_the_group_do_not_end_the_guard() {
+    let line = "trap '' TERM INT HUP USR1; for name in TERM INT HUP USR1; do kill -$name 0; done; exit 4";
+    let mut guard = Guard::start(&sh(line), json!({}));
+    assert_eq!(guard.report()["report"], "started");
+    assert_eq!(guard.report()["code"], 4);
+    // What the guard survives, commands do not.
+    for name in ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "ALRM", "VTALRM"] {
+        let mut guard = Guard::start(&sh(&format!("kill -{name} 0; exit 4")), json!({}));
+        assert_eq!(guard.report()["report"], "started");
+        let ended = guard.report();
+        assert!(ended["signal"].is_i64() && ended["stopped"].is_null(), "{name}: {ended}");
+    }
+}
+
+#[test]
+fn a_command_that_left_the_group_is_stopped_all_the_same() {
+    for (line, signal) in [("echo up; sleep 1000", 15), ("trap '' TERM; echo up; sleep 1000; sleep 1000", 9)]
+    {
+        let mut guard = Guard::start(&["setsid", "/bin/sh", "-c", line], json!({}));
+        assert_eq!(guard.report()["report"], "started");
+        guard.read_up();
+        guard.say("stop");
+        let ended = guard.report();
+        assert_eq!((&ended["stopped"], &ended["signal"]), (&json!("asked"), &json!(signal)));
+    }
+}
+
+/// As a node does, whatever the guard was doing when it was killed.
+#[test]
+fn a_guard_that_is_killed_at_any_moment_leaves_no_command_behind() {
+    let mut began = 0;
+    for round in 0..150_u64 {
+        let place = Place::new("");
+        let pipe = read_pipe(&place.fifo("pipe"));
+        let hold = std::fs::File::options().write(true).open(place.path("pipe")).unwrap();
+        let line = format!("exec 3>{}; echo up >&3; sleep 1000; sleep 1000", place.path("pipe").display());
+        let guard = Guard::start(&sh(&line), json!({}));
+        // Up to about 6 ms: before it reads its orders, while it starts the command, and after.
+        let until = SystemClock.boot().plus(Duration::from_micros(round * 40));
+        while SystemClock.boot() < until {}
+        kill(guard.child.id(), Signal::KILL);
+        let Guard { mut child, socket, mut reports, .. } = guard;
+        // The end of the reports is all that a node needs to see.
+        let mut said = String::new();
+        reports.read_to_string(&mut said).unwrap_or_default();
+        drop(socket);
+        let group = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        child.wait().unwrap();
+        drop(hold);
+        let first = pipe.recv_timeout(PATIENCE).unwrap();
+        began += usize::from(first == "up");
+        assert_eq!(
+            pipe.recv_timeout(PATIENCE).unwrap(),
+            "",
+            "round {round}: the last writer is gone; it said {said:?}"
+        );
+    }
+    assert!(began > 0, "no command ever began");
 }
 
 #[test]
 fn input_environment_and_directory_reach_the_command() {
     let more = json!({ "stdin": "in\n", "env": [["NAME", "value"]], "cwd": "/" });
     let guard = Guard::start(&sh("read word; echo $word $NAME; pwd"), more);
-    assert_eq!(guard.end(), ("in value\n/\n".to_owned(), 0));
+    assert_eq!(guard.end().0, "in value\n/\n");
 }
 
 #[test]
@@ -97,7 +168,7 @@ fn a_command_that_cannot_start_is_refused_with_the_reason() {
         let mut guard = Guard::start(command, more);
         let report = guard.report();
         assert_eq!(report["report"], "refused", "{report}");
-        assert_eq!(guard.end().1, 127);
+        assert_eq!(guard.end().1.code(), Some(127));
         report["why"].as_str().unwrap().to_owned()
     };
     let why = refused(&["no-such-program"], json!({ "env": [["PATH", "/nowhere"]] }));
@@ -145,7 +216,7 @@ fn the_end_of_the_node_is_the_end_of_the_command() {
     assert_eq!(guard.report()["report"], "started");
     guard.socket.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(guard.report()["stopped"], "node_gone");
-    assert_eq!(guard.end().1, 143);
+    guard.end();
 }
 
 #[test]
@@ -171,7 +242,7 @@ fn what_a_command_leaves_in_its_group_ends_with_it() {
     let mut guard = Guard::start(&sh("sleep 1000 & echo bye"), json!({}));
     assert_eq!(guard.report()["report"], "started");
     assert_eq!(guard.report()["code"], 0);
-    assert_eq!(guard.end(), ("bye\n".to_owned(), 0));
+    assert_eq!(guard.end().0, "bye\n");
 }
 
 #[test]
@@ -215,10 +286,8 @@ fn a_frozen_node_leaves_no_exclusive_command_beyond_its_lease() {
 
 #[test]
 fn a_node_ends_a_command_whose_guard_was_killed() {
-    // The guard tells the node whom it started right after the start, and the node can end no other: docs/command.md
-    // names the gap. The command speaks up when that is long over.
     let place = Place::new(
-        "revision = 1\n[job.once]\nshell = \"exec 3>pipe; sleep 1; echo $PPID >&3; sleep 1000; sleep 1000\"\n\
+        "revision = 1\n[job.once]\nshell = \"exec 3>pipe; echo $PPID >&3; sleep 1000; sleep 1000\"\n\
          at = 2020-01-01T00:00:00Z\n",
     );
     let pipe = read_pipe(&place.fifo("pipe"));

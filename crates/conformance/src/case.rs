@@ -49,6 +49,14 @@ pub enum Need {
     Locks,
     /// A way to be woken.
     Wake,
+    /// A way to be told of statements, to cut connections and to hold steps between them.
+    Statements,
+    /// A second process of the test program, to be killed.
+    Process,
+    /// A way to ask the database for its plans.
+    Plans,
+    /// Rows that can be made unreadable.
+    Spoil,
     /// Claims that compare the fence of a lock.
     LockFences,
 }
@@ -60,6 +68,10 @@ impl Need {
             Self::Clock => "the store's clock cannot be set",
             Self::Locks => "the store has no locks",
             Self::Wake => "the store has no wake-up",
+            Self::Statements => "the store has no hook for its statements",
+            Self::Process => "the store cannot be opened by a second process of this program",
+            Self::Plans => "the harness does not ask the database for its plans",
+            Self::Spoil => "the harness cannot make rows of the store unreadable",
             Self::LockFences => "the store does not compare the fences of locks",
         }
     }

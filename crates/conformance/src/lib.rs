@@ -28,13 +28,18 @@
 mod bench;
 mod case;
 mod cases;
+mod child;
 pub mod faulty;
 mod harness;
+mod meeting;
+mod probe;
 pub mod report;
 mod runner;
+mod scene;
+mod state;
 
 pub use self::case::{Case, Need, Section, all_cases};
-pub use self::harness::{Harness, Space, StoreClock};
+pub use self::harness::{Harness, Plan, Space, Spoil, StoreClock};
 pub use self::runner::{check, run};
 
 /// Makes the `main` of a test target that runs all cases on one harness.

@@ -3,20 +3,27 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use punctual_core::memory::ManualClock;
-use punctual_core::{Error, Result, Timestamp};
+use punctual_core::store::{ClaimShape, StoreFeatures};
+use punctual_core::{Error, Result, Timestamp, TriggerId};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::bench::Bench;
 use crate::case::{Case, Need, all_cases};
-use crate::harness::{Harness, Space, StoreClock};
+use crate::child;
+use crate::harness::{Harness, Space, Spoil, StoreClock};
+use crate::probe::Probe;
 use crate::report::{Outcome, Report, Tested};
 
 /// 2030-01-01T00:00:00Z: where settable clocks begin.
 const BEGIN: Timestamp = Timestamp::from_secs(1_893_456_000);
+
+/// What precedes the sentence of a case that rejects a store.
+pub(crate) const SENTENCE: &str = "the contract says: ";
 
 /// Runs all cases that the command line selects, and says whether all of them passed.
 ///
@@ -35,9 +42,12 @@ pub fn run(harness: impl Harness) -> ExitCode {
 
 fn run_with(harness: Arc<dyn Harness>, arguments: &Arguments) -> Result<ExitCode> {
     let runtime = Arc::new(runtime()?);
+    if let Some(told) = child::told() {
+        return child::play(&runtime, harness, &told);
+    }
     let able = runtime.block_on(Abilities::probe(&*harness))?;
     let tested = Arc::new(Mutex::new(Vec::new()));
-    let trials = all_cases().enumerate().map(|(index, case)| {
+    let trials = all_cases().map(|case| {
         let missing = case.needs.iter().find(|need| !able.can(**need)).map(|need| need.reason());
         let label = missing.map_or_else(String::new, |why| format!("not applicable: {why}"));
         if let Some(why) = missing {
@@ -48,7 +58,7 @@ fn run_with(harness: Arc<dyn Harness>, arguments: &Arguments) -> Result<ExitCode
             if let Some(why) = missing {
                 return Err(Failed::from(why));
             }
-            let verdict = judge(&runtime, harness, case, index);
+            let verdict = judge(&runtime, harness, case);
             let outcome = verdict.clone().map_or_else(Outcome::Failed, |()| Outcome::Passed);
             push(&tested, Tested { case, outcome });
             verdict.map_err(Failed::from)
@@ -70,35 +80,52 @@ fn push(tested: &Mutex<Vec<Tested>>, one: Tested) {
 /// # Errors
 /// Why the case rejects the store, or that there is no such case.
 pub fn check(harness: impl Harness, name: &str) -> Result<(), String> {
-    let (index, case) = all_cases()
-        .enumerate()
-        .find(|(_, case)| case.name == name)
-        .ok_or_else(|| format!("no case {name}"))?;
+    let case = all_cases().find(|case| case.name == name).ok_or_else(|| format!("no case {name}"))?;
     let runtime = runtime().map_err(|error| error.chain())?;
-    judge(&runtime, Arc::new(harness), case, index)
+    judge(&runtime, Arc::new(harness), case)
 }
 
 fn runtime() -> Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(4)
+        .enable_all()
         .build()
         .map_err(|error| Error::internal("runtime", "the executor cannot start").with_source(error))
 }
 
-fn judge(runtime: &Runtime, harness: Arc<dyn Harness>, case: Case, index: usize) -> Result<(), String> {
-    let space = space_of(index);
+fn judge(runtime: &Runtime, harness: Arc<dyn Harness>, case: Case) -> Result<(), String> {
+    let place = Place::new();
     let run = || {
         runtime.block_on(async {
-            let bench = Bench::open(harness, space, case.name).await;
+            let bench = Bench::open(harness, place.space.clone(), case.name).await;
             (case.run)(bench).await;
         });
     };
-    let sentence = || format!("the contract says: {}", case.sentence());
+    let sentence = || format!("{SENTENCE}{}", case.sentence());
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| format!("{}\n{}", text(&*panic), sentence()))
 }
 
-fn space_of(index: usize) -> Space {
-    Space::new(&format!("kit{:x}_{index}", std::process::id()), ManualClock::at(BEGIN))
+/// A space that nothing else has, and the folder of its files, which goes when this is dropped.
+struct Place {
+    space: Space,
+}
+
+impl Place {
+    fn new() -> Self {
+        static PLACES: AtomicU32 = AtomicU32::new(0);
+        let n = PLACES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kit{:x}_{n}", std::process::id());
+        let folder = std::env::temp_dir().join(format!("punctual-{name}"));
+        // A folder that cannot be made shows where somebody wants to write to it.
+        let _ = std::fs::create_dir_all(&folder);
+        Self { space: Space::new(&name, &folder, ManualClock::at(BEGIN)) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.space.folder());
+    }
 }
 
 fn text(panic: &(dyn Any + Send)) -> String {
@@ -108,25 +135,40 @@ fn text(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without words".to_owned())
 }
 
+/// Whether several processes may claim from a store. One whose claims are safe only within a lock must compare the fences
+/// of that lock, or a node that was frozen while it held it claims beside its successor.
+fn is_shared(features: StoreFeatures) -> bool {
+    features.shared && (features.claims != ClaimShape::WithinLock || features.lock_fences)
+}
+
 /// What a harness can do.
 struct Abilities {
     clock: StoreClock,
     locks: bool,
     wake: bool,
+    statements: bool,
+    process: bool,
+    plans: bool,
+    spoil: bool,
     lock_fences: bool,
     shared: bool,
 }
 
 impl Abilities {
     async fn probe(harness: &dyn Harness) -> Result<Self> {
-        let space = space_of(usize::MAX);
-        let store = harness.open(&space).await?;
+        let place = Place::new();
+        let space = &place.space;
+        let store = harness.open(space).await?;
         Ok(Self {
             clock: harness.clock(),
-            locks: harness.locks(&space).await?.is_some(),
+            locks: harness.locks(space).await?.is_some(),
             wake: store.wake().is_some(),
+            statements: harness.open_hooked(space, Arc::new(Probe::default())).await?.is_some(),
+            process: harness.for_a_second_process().is_some(),
+            plans: harness.plans(space, &[]).await?.is_some(),
+            spoil: harness.spoil(space, Spoil::Trigger(TriggerId::from_stored(0))).await?,
             lock_fences: store.features().lock_fences,
-            shared: store.features().shared,
+            shared: is_shared(store.features()),
         })
     }
 
@@ -135,6 +177,10 @@ impl Abilities {
             Need::Clock => self.clock == StoreClock::Settable,
             Need::Locks => self.locks,
             Need::Wake => self.wake,
+            Need::Statements => self.statements,
+            Need::Process => self.process,
+            Need::Plans => self.plans,
+            Need::Spoil => self.spoil,
             Need::LockFences => self.lock_fences,
         }
     }

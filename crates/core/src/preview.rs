@@ -96,7 +96,8 @@ pub fn preview(
             }
         }
         let Some(next) = next else { break };
-        let own = spec.next_after(next.minus(Duration::from_micros(1))) == Some(next);
+        let moves = calendar.is_some_and(|(_, when_excluded)| when_excluded != WhenExcluded::Skip);
+        let own = !moves || spec.next_after(next.minus(Duration::from_micros(1))) == Some(next);
         lines.push(line(spec, &zone, next, before, if own { Fate::Fires } else { Fate::Moved }));
         before = next;
     }

@@ -59,7 +59,8 @@ pub use punctual_core::{
 #[doc(inline)]
 pub use punctual_runtime as runtime;
 pub use punctual_runtime::{
-    Builder, Context, DeleteJob, Failure, Job, Output, Scheduler, Settings, State, StopReason,
+    Builder, Context, DeleteJob, Exclusive, Failure, Held, Job, Output, Scheduler, Settings, State,
+    StopReason, Terms,
 };
 #[cfg(feature = "sqlite")]
 pub use punctual_sqlite::{SqliteBuilder, SqliteMigrations, SqliteStore};
@@ -68,3 +69,10 @@ pub use punctual_sqlite::{SqliteBuilder, SqliteMigrations, SqliteStore};
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The programs in the chapters, compiled for the same reason.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/schedules.md")]
+#[doc = include_str!("../../../docs/quartz-triggers.md")]
+#[doc = include_str!("../../../docs/locks.md")]
+struct Chapters;

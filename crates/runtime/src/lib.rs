@@ -6,6 +6,7 @@
 mod builder;
 mod command;
 mod context;
+mod exclusive;
 mod handler;
 mod journal;
 mod node;
@@ -18,6 +19,7 @@ mod system;
 pub use builder::Builder;
 pub use command::{DeleteJob, SetOutcome};
 pub use context::{Context, StopReason};
+pub use exclusive::{Exclusive, Held, Terms};
 pub use handler::{Argument, End, Failure, Handler, IntoEnd, Job, Need, Output, State};
 pub use request::{EnqueueMany, EnqueueRequest, ScheduleRequest};
 pub use scheduler::Scheduler;

@@ -493,8 +493,8 @@ UPDATE trigger SET wake_us = next_fire_us, rev = rev + 1 WHERE id = (
 // ---- upkeep ----
 
 /// Keys that work waits for although they have a free slot, and how many they have. Goes from key to key in
-/// execution_parked, and through the jobs of job_slot with one probe of trigger_parked each; then counts by the primary key
-/// of slot. So it costs the same however many wait for one key.
+/// execution_parked, and from job to job in trigger_parked; then counts by the primary key of slot, as the plus sign sees
+/// to. So it costs the same however many wait for one key, and nothing for keys and jobs that nobody waits for.
 pub(crate) const WAITING_KEYS: &str = "
 WITH RECURSIVE parked (slot_key) AS (
   SELECT (SELECT e.slot_key FROM execution e WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > ''
@@ -503,17 +503,23 @@ WITH RECURSIVE parked (slot_key) AS (
   SELECT (SELECT e.slot_key FROM execution e WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > p.slot_key
     ORDER BY e.slot_key LIMIT 1)
   FROM parked p WHERE p.slot_key IS NOT NULL),
+parked_jobs (job_id) AS (
+  SELECT (SELECT t.job_id FROM trigger t WHERE t.state = 1 AND t.wake_us > t.next_fire_us
+    AND t.job_id >= -9223372036854775808 ORDER BY t.job_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT t.job_id FROM trigger t WHERE t.state = 1 AND t.wake_us > t.next_fire_us AND t.job_id > p.job_id
+    ORDER BY t.job_id LIMIT 1)
+  FROM parked_jobs p WHERE p.job_id IS NOT NULL),
 waiting (slot_key, slot_limit) AS (
   SELECT p.slot_key, (SELECT e.slot_limit FROM execution e WHERE e.slot_key = p.slot_key AND e.state = 1
     AND e.wake_us > e.due_us ORDER BY e.priority DESC, e.due_us, e.id LIMIT 1)
   FROM parked p WHERE p.slot_key IS NOT NULL
   UNION ALL
-  SELECT j.slot_key, j.slot_limit FROM job j WHERE j.slot_key IS NOT NULL AND (
-    SELECT t.id FROM trigger t WHERE t.job_id = j.id AND t.state = 1 AND t.wake_us > t.next_fire_us
-    ORDER BY t.next_fire_us LIMIT 1) IS NOT NULL),
+  SELECT j.slot_key, j.slot_limit FROM parked_jobs p CROSS JOIN job j ON j.id = p.job_id
+  WHERE j.slot_key IS NOT NULL),
 keys (slot_key, slots) AS (SELECT slot_key, max(slot_limit) FROM waiting GROUP BY slot_key),
 room (slot_key, free) AS (
-  SELECT k.slot_key, k.slots - (SELECT count(*) FROM slot s WHERE s.slot_key = k.slot_key AND s.exec_id IS NOT NULL)
+  SELECT k.slot_key, k.slots - (SELECT count(*) FROM slot s WHERE s.slot_key = k.slot_key AND +s.exec_id IS NOT NULL)
   FROM keys k)
 SELECT slot_key, free FROM room WHERE free > 0 ORDER BY slot_key LIMIT ?1";
 

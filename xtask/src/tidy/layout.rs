@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{File, Tree};
-use crate::shell;
+use crate::{contract, shell};
 
 /// The command that README.md gives and .ci/run runs.
 const TEST_COMMAND: &str = "cargo xtask test";
@@ -80,6 +80,13 @@ fn is_executable(_: &str) -> bool {
     true
 }
 
+pub(super) fn contract(tree: &Tree) -> Vec<String> {
+    let files = tree.files.iter().map(|file| (file.path.as_str(), file.text.as_str()));
+    let written = tree.file(contract::CHAPTER).map_or("", |file| file.text.as_str());
+    let is_stale = written != contract::chapter(files);
+    if is_stale { vec![format!("{} is not what the cases say", contract::CHAPTER)] } else { Vec::new() }
+}
+
 pub(super) fn links(tree: &Tree) -> Vec<String> {
     let known: BTreeSet<&str> = tree.files.iter().map(|file| file.path.as_str()).collect();
     let is_there = |path: &str| {
@@ -152,6 +159,16 @@ mod tests {
             migrations(&tree),
             ["migrations/*/0003_x.sql is not number 0002", "migrations/b/0003_x.sql is missing"]
         );
+    }
+
+    #[test]
+    fn a_chapter_that_the_cases_have_left_behind_is_found() {
+        let written = contract::chapter(std::iter::empty());
+        let order = ("crates/conformance/src/cases/mod.rs", "    g::CASES,\n");
+        let cases = "cases! {\n    A \"g\";\n\n    /// It is so.\n    async fn one(bench) {\n    }\n}\n";
+        let cases = ("crates/conformance/src/cases/g.rs", cases);
+        assert!(contract(&Tree::of(&[(contract::CHAPTER, &written), order])).is_empty());
+        assert_eq!(contract(&Tree::of(&[(contract::CHAPTER, &written), order, cases])).len(), 1);
     }
 
     #[test]

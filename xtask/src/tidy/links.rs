@@ -33,6 +33,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("punctual-checker", &["punctual-core"]),
     ("punctual-conformance", &["punctual-core"]),
     ("punctual-runtime", &["punctual-core"]),
+    ("punctual-postgres", &["punctual-core", "punctual-migrations"]),
+    ("punctual-mysql", &["punctual-core", "punctual-migrations"]),
     ("punctual-sqlite", &["punctual-core", "punctual-migrations"]),
     ("punctual", &["punctual-core", "punctual-runtime", "punctual-sqlite"]),
     ("punctual-cli", &["punctual", "punctual-checker", "punctual-core", "punctual-runtime"]),

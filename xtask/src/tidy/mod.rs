@@ -107,6 +107,11 @@ const RULES: &[Rule] = &[
         advice: "README.md and .ci/run must name the same test command, and .ci/run must be executable",
         check: layout::front_door,
     },
+    Rule {
+        name: "contract",
+        advice: "run `cargo xtask contract`, so that the book has the sentences that the kit asserts",
+        check: layout::contract,
+    },
     Rule { name: "links", advice: "correct the link, or write what it points at", check: layout::links },
 ];
 

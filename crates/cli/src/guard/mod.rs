@@ -1,9 +1,10 @@
 //! The guard of a command: a small process between a node and the command that it runs, so that a `kill -9` or a
 //! freeze of the node leaves no command running beyond the node's lease.
 //!
-//! It starts the command in a process group of its own and ends the whole group, with SIGTERM and then SIGKILL, when
-//! the node says so, when the node is gone (its end of the socket closes with it), or when the lease passes on the
-//! boot-time clock without being renewed. When the command ends by itself, what it left in its group is killed too.
+//! It leads a process group, and its command is in it from the first moment. So whoever knows the guard can end the
+//! command: the node kills the group when the guard is gone, however early. The guard ends the command, with SIGTERM and
+//! then SIGKILL, when the node says so, when the node is gone (its end of the socket closes with it), or when the lease
+//! passes on the boot-time clock without being renewed. At the end it kills the group and itself with it.
 //!
 //! The node's end of the talk is in [`crate::job`]. The guard knows no store, no scheduler and no executor, and reads
 //! nothing but its socket: from a due instant to the start of a command it is in the way.
@@ -13,14 +14,17 @@ pub(crate) mod protocol;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use punctual_core::{BootInstant, Clock};
 use punctual_runtime::SystemClock;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM};
 
 use self::protocol::{Cause, Order, Report, Start};
 
@@ -40,7 +44,13 @@ enum Happening {
     Exited,
 }
 
-/// Runs the guard; its exit status is the command's, 128 + n if signal n ended it.
+/// How long the guard waits for a command that it has killed, before it kills itself with the group.
+const KILLED: Duration = Duration::from_secs(1);
+
+/// Signals that a command may send to its whole group, or the guard to end it, and that would end the guard.
+const SURVIVED: [i32; 8] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM];
+
+/// Runs the guard. If its command began, it ends by SIGKILL, with what is left of its group.
 pub(crate) fn main() -> ExitCode {
     // `pkill punctual` is meant for nodes: a guard that dies with its node can stop nothing.
     let _ = std::fs::write("/proc/self/comm", "job-guard");
@@ -52,8 +62,10 @@ pub(crate) fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let over = start.lease_until_us.is_some_and(|until| until <= SystemClock.boot().as_micros());
-    let spawned =
-        if over { Err("the node's lease had run out before it began".to_owned()) } else { spawn(&start) };
+    let spawned = match over {
+        true => Err("the node's lease had run out before it began".to_owned()),
+        false => lead().and_then(|()| spawn(&start)),
+    };
     let child = match spawned {
         Ok(child) => child,
         Err(why) => {
@@ -63,11 +75,27 @@ pub(crate) fn main() -> ExitCode {
     };
     let boot_us = SystemClock.boot().as_micros();
     tell(&mut node, &Report::Started { pid: child.id(), boot_us });
-    let (status, stopped) = watch(child, &start, reader);
-    let (code, signal) = (status.code(), status.signal());
-    tell(&mut node, &Report::Ended { code, signal, stopped });
-    let exit = code.or_else(|| signal.map(|signal| 128 + signal)).unwrap_or(1);
-    ExitCode::from(u8::try_from(exit & 0xff).unwrap_or(1))
+    if let Some((status, stopped)) = watch(child, &start, reader) {
+        tell(&mut node, &Report::Ended { code: status.code(), signal: status.signal(), stopped });
+    }
+    signal(Signal::KILL);
+    // Nobody comes here.
+    ExitCode::FAILURE
+}
+
+/// Makes this process the leader of a group, which a node has done already, and one that outlives the group's signals.
+fn lead() -> Result<(), String> {
+    let why = |what: &str, error: &dyn std::fmt::Display| format!("the guard of the command {what}: {error}");
+    if rustix::process::getpgrp() != rustix::process::getpid() {
+        rustix::process::setpgid(None, None).map_err(|error| why("cannot lead a group", &error))?;
+    }
+    // Handlers, for what is ignored would be ignored by the command too.
+    let seen = Arc::new(AtomicBool::new(false));
+    for number in SURVIVED {
+        signal_hook::flag::register(number, Arc::clone(&seen))
+            .map_err(|error| why("cannot heed signals", &error))?;
+    }
+    Ok(())
 }
 
 /// Takes the socket that the node left as standard input, and the first line from it.
@@ -92,7 +120,7 @@ fn spawn(start: &Start) -> Result<Child, String> {
     let (program, arguments) = argv.split_first().ok_or("no program is given")?;
     let mut command = Command::new(program);
     command.args(arguments).envs(env.iter().map(|(name, value)| (name, value)));
-    command.process_group(0).stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
     if let Some(cwd) = cwd {
         if !std::path::Path::new(cwd).is_dir() {
             return Err(format!("the working directory {cwd:?} does not exist on this node"));
@@ -128,19 +156,18 @@ fn describe(error: &std::io::Error, program: &str, env: &[(String, String)]) -> 
     }
 }
 
-/// Waits for the end of the command and brings it about when it must.
-fn watch(mut child: Child, start: &Start, reader: BufReader<UnixStream>) -> (ExitStatus, Option<Cause>) {
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+/// Waits for the end of the command and brings it about when it must. `None` if it does not end though it was killed.
+fn watch(
+    mut child: Child,
+    start: &Start,
+    reader: BufReader<UnixStream>,
+) -> Option<(ExitStatus, Option<Cause>)> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw)?;
     let (sender, happenings) = mpsc::channel();
-    if let Some(pid) = group {
-        listen(reader, sender.clone());
-        await_exit(pid, sender);
-        let stopped = supervise(pid, start, &happenings);
-        // The leader is not reaped yet, so its number still names this group and no other.
-        signal(pid, Signal::KILL);
-        return (child.wait().unwrap_or_default(), stopped);
-    }
-    (child.wait().unwrap_or_default(), None)
+    listen(reader, sender.clone());
+    await_exit(pid, sender);
+    let Exited(stopped) = supervise(pid, start, &happenings)?;
+    Some((child.wait().unwrap_or_default(), stopped))
 }
 
 fn listen(mut reader: BufReader<UnixStream>, sender: Sender<Happening>) {
@@ -173,15 +200,20 @@ fn await_exit(pid: Pid, sender: Sender<Happening>) {
     });
 }
 
-/// Returns when the command has exited, and says why it was stopped, if it was.
-fn supervise(group: Pid, start: &Start, happenings: &Receiver<Happening>) -> Option<Cause> {
+/// That the command has exited, and why it was stopped, if it was.
+struct Exited(Option<Cause>);
+
+/// Returns when the command has exited, or `None` when it was killed and does not end.
+fn supervise(command: Pid, start: &Start, happenings: &Receiver<Happening>) -> Option<Exited> {
     let clock = SystemClock;
     let mut lease = start.lease_until_us.map(BootInstant::from_micros);
     let mut stopping: Option<(Cause, BootInstant)> = None;
-    let mut killed = false;
+    let mut killed: Option<BootInstant> = None;
     let stop = |cause: Cause, stopping: &mut Option<(Cause, BootInstant)>| {
         if stopping.is_none() {
-            signal(group, Signal::TERM);
+            signal(Signal::TERM);
+            // If it left the group, it is still the guard's child.
+            signal_outsider(command, Signal::TERM);
             *stopping = Some((cause, clock.boot().plus(Duration::from_micros(start.kill_after_us))));
         }
     };
@@ -190,16 +222,19 @@ fn supervise(group: Pid, start: &Start, happenings: &Receiver<Happening>) -> Opt
         if lease.is_some_and(|until| until <= now) {
             stop(Cause::LeaseOver, &mut stopping);
         }
-        if let Some((_, at)) = stopping
-            && at <= now
-            && !killed
-        {
-            signal(group, Signal::KILL);
-            killed = true;
+        match (killed, stopping) {
+            (Some(at), _) if at.plus(KILLED) <= now => return None,
+            // The others of the group follow with the guard, when it has told how its command ended.
+            (None, Some((_, at))) if at <= now => {
+                let _ = rustix::process::kill_process(command, Signal::KILL);
+                killed = Some(now);
+            }
+            _ => {}
         }
-        let next = match stopping {
-            Some((_, kill_at)) => (!killed).then_some(kill_at),
-            None => lease,
+        let next = match (killed, stopping) {
+            (Some(at), _) => Some(at.plus(KILLED)),
+            (None, Some((_, kill_at))) => Some(kill_at),
+            (None, None) => lease,
         };
         let happening = match next {
             Some(at) => happenings.recv_timeout(at.since(now).clamp(Duration::from_millis(1), LOOK)),
@@ -207,7 +242,7 @@ fn supervise(group: Pid, start: &Start, happenings: &Receiver<Happening>) -> Opt
         };
         match happening {
             Ok(Happening::Exited) | Err(RecvTimeoutError::Disconnected) => {
-                return stopping.map(|(cause, _)| cause);
+                return Some(Exited(stopping.map(|(cause, _)| cause)));
             }
             Ok(Happening::Order(Order::Stop)) => stop(Cause::Asked, &mut stopping),
             // A lease of work that is not bound to it is of no interest; a late renewal does not undo a stop.
@@ -220,7 +255,14 @@ fn supervise(group: Pid, start: &Start, happenings: &Receiver<Happening>) -> Opt
     }
 }
 
-fn signal(group: Pid, signal: Signal) {
-    // ESRCH: it is empty already.
-    let _ = rustix::process::kill_process_group(group, signal);
+/// Sends a signal to the guard's group, which is the command's.
+fn signal(signal: Signal) {
+    let _ = rustix::process::kill_process_group(rustix::process::getpgrp(), signal);
+}
+
+/// Sends a signal to a command that has left the guard's group.
+fn signal_outsider(command: Pid, signal: Signal) {
+    if rustix::process::getpgid(Some(command)).is_ok_and(|group| group != rustix::process::getpgrp()) {
+        let _ = rustix::process::kill_process(command, signal);
+    }
 }

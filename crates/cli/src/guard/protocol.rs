@@ -58,7 +58,7 @@ impl Order {
 pub(crate) enum Report {
     /// The command runs.
     Started {
-        /// Its process, which is also its process group.
+        /// Its process; its process group is the guard's.
         pid: u32,
         /// When, on the boot-time clock.
         boot_us: u64,
@@ -68,7 +68,7 @@ pub(crate) enum Report {
         /// Why.
         why: String,
     },
-    /// The command has ended, and so has everything in its process group.
+    /// The command has ended. What it left in its process group is killed right after, together with the guard.
     Ended {
         /// Its exit status, if it exited.
         code: Option<i32>,

@@ -141,7 +141,8 @@ impl Guarded {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut command = Command::new(&host.program);
-        // A group of its own: Ctrl-C at a terminal is for the node, which then stops its commands in order.
+        // A group of its own: Ctrl-C at a terminal is for the node, which then stops its commands in order. The command
+        // will be in it, so from here on it can be ended, whatever becomes of the guard.
         command.arg0("punctual").arg(NAME).process_group(0);
         command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn()?;
@@ -151,6 +152,15 @@ impl Guarded {
         let out = Collector::of(process.stdout.take());
         let err = Collector::of(process.stderr.take());
         Ok(Self { process, reports: BufReader::new(reports).lines(), orders, out, err })
+    }
+
+    /// Ends whatever is in the guard's process group. The guard was not waited for yet, so its number names no other.
+    fn kill_group(&self) {
+        let guard = self.process.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if let Some(guard) = guard {
+            // ESRCH: it is empty already.
+            let _ = rustix::process::kill_process_group(guard, Signal::KILL);
+        }
     }
 
     /// Tells the guard what to run, keeps it informed about the lease, and waits for the end of the command.
@@ -164,20 +174,17 @@ impl Guarded {
         // A guard that is gone says so below, by the end of its reports.
         let _ = self.orders.write_all(&line).await;
         let bound = start.lease_until_us.is_some();
-        let mut group = None;
         let mut asked = false;
         loop {
             tokio::select! {
                 report = self.reports.next_line() => {
                     let report = report.ok().flatten().and_then(|line| serde_json::from_str(&line).ok());
                     match report {
-                        Some(Report::Started { pid, .. }) => group = i32::try_from(pid).ok().and_then(Pid::from_raw),
+                        Some(Report::Started { .. }) => {}
                         Some(Report::Refused { why }) => return End::Refused(why),
                         Some(Report::Ended { code, signal, stopped }) => return ended(code, signal, stopped),
                         None => {
-                            if let Some(group) = group {
-                                let _ = rustix::process::kill_process_group(group, Signal::KILL);
-                            }
+                            self.kill_group();
                             return End::GuardLost;
                         }
                     }

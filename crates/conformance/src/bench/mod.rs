@@ -16,6 +16,7 @@ use punctual_core::key::{JobKey, Kind, NodeId, TriggerKey};
 use punctual_core::lock::LockProvider;
 use punctual_core::node::{NodeInfo, NodeRecord, Profile};
 use punctual_core::protocol::define::stable_hash;
+use punctual_core::store::hook::StatementHook;
 use punctual_core::store::{CheckedIn, Readable};
 use punctual_core::{JobStore, Timestamp};
 
@@ -24,7 +25,8 @@ pub(crate) use self::definitions::{
 };
 pub(crate) use self::firing::fences;
 pub(crate) use self::work::{TheSlot, back, claim_of, ended_attempt, success};
-use crate::harness::{Harness, Space};
+use crate::harness::{Harness, Plan, Space, Spoil};
+use crate::probe::Probe;
 
 /// The kind of all work that does not say otherwise.
 pub(crate) const WORK: &str = "work";
@@ -94,6 +96,55 @@ impl Bench {
         Self { store, entropy, t0, harness, space }
     }
 
+    /// The fixture on data that are there already, with ids drawn as if from the beginning.
+    pub(crate) async fn at(harness: Arc<dyn Harness>, space: Space, seed: &str, t0: Timestamp) -> Self {
+        Self { t0, ..Self::open(harness, space, seed).await }
+    }
+
+    /// A fixture on an empty space of its own, beside this one.
+    pub(crate) async fn beside(&self, name: &str, seed: &str) -> Self {
+        Self::open(Arc::clone(&self.harness), self.space.beside(name), seed).await
+    }
+
+    /// This fixture with ids drawn anew from `seed`.
+    pub(crate) async fn again(&self, seed: &str) -> Self {
+        Self::at(Arc::clone(&self.harness), self.space.clone(), seed, self.t0).await
+    }
+
+    /// A handle whose statements are probed; only for cases that need statements.
+    pub(crate) async fn hooked(&self, probe: &Arc<Probe>) -> Arc<dyn JobStore> {
+        let hook = Arc::clone(probe) as Arc<dyn StatementHook>;
+        let store = self.harness.open_hooked(&self.space, hook).await.expect("the store opens");
+        let store = store.expect("the store has a hook");
+        probe.watch();
+        store
+    }
+
+    /// Locks whose statements are probed; only for cases that need both.
+    pub(crate) async fn hooked_locks(&self, probe: &Arc<Probe>) -> Arc<dyn LockProvider> {
+        let hook = Arc::clone(probe) as Arc<dyn StatementHook>;
+        let locks = self.harness.locks_hooked(&self.space, hook).await.expect("the locks open");
+        let locks = locks.expect("the locks have a hook");
+        probe.watch();
+        locks
+    }
+
+    /// The place of the data.
+    pub(crate) const fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// What a second process finds in its environment; only for cases that need one.
+    pub(crate) fn for_a_second_process(&self) -> Vec<(&'static str, String)> {
+        self.harness.for_a_second_process().expect("a second process finds the data")
+    }
+
+    /// How the database would go about statements; only for cases that need plans.
+    pub(crate) async fn ask_for_plans(&self, statements: &[String]) -> Vec<Plan> {
+        let plans = self.harness.plans(&self.space, statements).await.expect("an answer");
+        plans.expect("the harness has plans")
+    }
+
     /// Another node's handle on the same data.
     pub(crate) async fn other(&self) -> Arc<dyn JobStore> {
         self.harness.open(&self.space).await.expect("the store opens twice")
@@ -112,6 +163,16 @@ impl Bench {
     /// Lets time pass; only for cases that need the clock.
     pub(crate) fn advance(&self, span: Duration) {
         self.space.manual_clock().advance(span);
+    }
+
+    /// Sets the store's clock, forwards or back; only for cases that need the clock.
+    pub(crate) fn set_clock(&self, at: Timestamp) {
+        self.space.manual_clock().set_wall(at);
+    }
+
+    /// Makes a row unreadable; only for cases that need that.
+    pub(crate) async fn spoil(&self, spoil: Spoil) {
+        assert!(self.harness.spoil(&self.space, spoil.clone()).await.expect("it is done"), "{spoil:?}");
     }
 
     /// The store's time.

@@ -2,17 +2,25 @@
 
 use crate::case::Case;
 
+mod between;
 mod calendars;
 mod claim;
+mod clock;
 mod commands;
+mod crowds;
+mod cuts;
 mod definitions;
 mod deletion;
 mod due;
 mod enqueue;
+mod held;
 mod inspect;
 mod limits;
+mod lock_cuts;
 mod locks;
 mod membership;
+mod plans;
+mod poison;
 mod protocol;
 mod prune;
 mod queues;
@@ -46,7 +54,15 @@ pub(crate) const ALL: &[&[Case]] = &[
     prune::CASES,
     wake::CASES,
     locks::CASES,
+    poison::CASES,
     protocol::CASES,
     races::CASES,
+    held::CASES,
+    between::CASES,
+    cuts::CASES,
+    lock_cuts::CASES,
+    clock::CASES,
     limits::CASES,
+    crowds::CASES,
+    plans::CASES,
 ];

@@ -111,14 +111,18 @@ cases! {
         let node = bench.node("a").await;
         let job = bench.job("j").await;
         let id = bench.enqueue(&job).await;
-        let before = bench.row(id).await;
-        let wrong = Node { gate: node.gate + 1, ..node };
-        let gate = bench.store.set_standby(node.id, Standby::On).await.expect("a write").expect("it is up");
-        for node in [wrong, node, Node { gate, ..node }] {
-            let claimed = ask(&bench, node, &[WORK], 9).await;
+        let refused = async |node: Node| {
+            let claimed = ask(&bench, node, &[WORK], 10).await;
             assert!(!claimed.gate_open && claimed.work.is_empty());
+        };
+        for gate in [node.gate + 1, node.gate - 1] {
+            refused(Node { gate, ..node }).await;
         }
-        assert_eq!(bench.row(id).await, before);
+        let gate = bench.store.set_standby(node.id, Standby::On).await.expect("a write").expect("it is up");
+        for node in [node, Node { gate, ..node }] {
+            refused(node).await;
+        }
+        assert_eq!(bench.row(id).await.owner, None);
     }
 
     /// A node that is not up claims nothing.

@@ -1,5 +1,7 @@
 //! Rows of nodes.
 
+use serde::{Deserialize, Serialize};
+
 use super::{BadColumn, Coded, Decoded, at, boolean, document, number, parsed};
 use crate::error::Result;
 use crate::key::NodeId;
@@ -8,7 +10,8 @@ use crate::store::Standby;
 use crate::time::Timestamp;
 
 /// A row of `node`, with its beat.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the fields are the columns, explained by NodeInfo and NodeRecord")]
 pub struct NodeRow {
     pub id: i64,

@@ -6,14 +6,15 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::execution::{
-    Attempt, AttemptOutcome, Execution, ExecutionWithJob, HistoryRecord, JobRef, Occurrence, Slot,
+    Attempt, AttemptOutcome, Execution, ExecutionWithJob, HistoryRecord, JobRef, Occurrence, Skip, Slot,
 };
-use crate::job::{Concurrency, ExecutionSpec, RetryPolicy, WhenBusy};
-use crate::key::{ExecutionId, Fence, NodeId};
+use crate::job::{Concurrency, ExecutionSpec, JobRecord, RetryPolicy, WhenBusy};
+use crate::key::{ExecutionId, Fence, JobId, JobKey, NodeId, TriggerId, TriggerKey};
 use crate::node::{NodeInfo, NodeRecord, Profile};
 use crate::quartz::{CatchUp, Progress};
 use crate::schedule::{Every, Schedule};
-use crate::trigger::TriggerSpec;
+use crate::store::{Back, TriggerPatch};
+use crate::trigger::{TriggerRecord, TriggerSpec};
 
 fn payload() -> Payload {
     Payload { codec: "raw".into(), version: 3, data: vec![0, 255, 7] }
@@ -258,6 +259,96 @@ fn a_change_fits_only_what_it_expects() {
     assert_eq!(Stored::Present { same_id: false, rev: 4 }.next_rev(Expect::Rev(4)), None);
     assert_eq!(Stored::Present { same_id: true, rev: 4 }.next_rev(Expect::Rev(3)), None);
     assert_eq!(Stored::Present { same_id: true, rev: 4 }.next_rev(absent), None);
+}
+
+#[test]
+fn rows_survive_serde_and_bad_columns_survive_with_them() {
+    fn again<R: Serialize + DeserializeOwned + PartialEq + fmt::Debug>(row: &R) {
+        assert_eq!(serde_json::from_str::<R>(&document(row).unwrap()).unwrap(), *row);
+    }
+    again(&JobRow { spec: "no document".into(), ..JobRow::of(&job()).unwrap() });
+    again(&TriggerRow { spec: "no document".into(), ..TriggerRow::of(&trigger()).unwrap() });
+    again(&ExecutionRow { attempts: "no document".into(), ..execution_row() });
+    again(&HistoryRow::of(&history()).unwrap());
+    // Rows of neighbouring versions have a column less or one more.
+    let row: SetRow = serde_json::from_str(r#"{"name": "s", "rev": 3, "colour": "red"}"#).unwrap();
+    assert_eq!(row, SetRow { name: "s".into(), rev: 3, ..SetRow::default() });
+    assert_eq!(SetRow::of(&row.clone().into()), row);
+}
+
+#[test]
+fn a_patch_moves_a_trigger_and_forgets_no_instant() {
+    let mut row = TriggerRow { spec: "no document".into(), ..TriggerRow::of(&trigger()).unwrap() };
+    let patch = TriggerPatch {
+        state: TriggerState::Complete,
+        next_fire: None,
+        wake: None,
+        last: None,
+        progress: Progress::default(),
+        fires: 2,
+        error: Some("why".into()),
+        skips: Vec::new(),
+    };
+    row.patch(&patch).unwrap();
+    assert_eq!((row.state, row.next_fire_us, row.wake_us), (TriggerState::Complete.code(), None, None));
+    assert_eq!((row.last_us, row.progress.as_deref(), row.error.as_deref()), (Some(0), None, Some("why")));
+    assert_eq!((row.fires, row.fire_seq, row.rev), (3, 3, 5));
+    row.patch(&TriggerPatch { last: Some(Timestamp::from_micros(8)), ..patch }).unwrap();
+    assert_eq!((row.last_us, row.rev), (Some(8), 6));
+}
+
+#[test]
+fn what_goes_back_is_nobodys_and_waits() {
+    let mut row = execution_row();
+    let claim = ClaimRef { id: execution().id, owner: NodeId::from_stored(8), fence: Fence::from_stored(10) };
+    let back = Back {
+        state: ExecutionState::Ready,
+        delay: Duration::from_secs(2),
+        attempt: 3,
+        losses: 1,
+        attempts: Vec::new(),
+        keep_slot: true,
+        error: None,
+    };
+    assert!(row.is_owned());
+    row.put_back(claim, &back, Timestamp::from_secs(1)).unwrap();
+    let expected = Execution {
+        state: ExecutionState::Ready,
+        owner: None,
+        attempt: 3,
+        losses: 1,
+        attempts: Vec::new(),
+        wake: Timestamp::from_secs(3),
+        ..execution()
+    };
+    assert!(!row.is_owned());
+    assert_eq!(Execution::try_from(row.clone()).unwrap(), expected);
+    let owned = Back { state: ExecutionState::Claimed, ..back };
+    assert!(row.put_back(claim, &owned, Timestamp::EPOCH).is_err());
+    assert_eq!(row.state, ExecutionState::Ready.code(), "nothing of it was written");
+}
+
+#[test]
+fn records_are_made_of_rows_that_end_without_an_owner() {
+    let now = Timestamp::from_secs(70);
+    let row = execution_row();
+    let cancelled = HistoryRecord::try_from(HistoryRow::cancelled(&row, "why", now)).unwrap();
+    assert_eq!((cancelled.outcome, cancelled.ended, cancelled.count), (Outcome::Cancelled, now, Some(1)));
+    assert_eq!(
+        (cancelled.error.as_deref(), cancelled.node, cancelled.fence),
+        (Some("why"), None, execution().fence)
+    );
+    assert_eq!((cancelled.occurrence, cancelled.attempts), (execution().occurrence, execution().attempts));
+
+    let (first, last) = (Timestamp::from_secs(1), Timestamp::from_secs(2));
+    let id = ExecutionId::from_bytes([4; 16]);
+    let skip = Skip { id, first, last, count: Some(2), reason: SkipReason::Misfire };
+    let (trigger, job) = (TriggerRow::of(&trigger()).unwrap(), JobRow::of(&job()).unwrap());
+    let skipped = HistoryRecord::try_from(HistoryRow::skipped(&trigger, &job, &skip, now)).unwrap();
+    assert_eq!((skipped.outcome, skipped.reason), (Outcome::Skipped, Some(SkipReason::Misfire)));
+    assert_eq!((skipped.scheduled, skipped.until, skipped.count), (first, Some(last), Some(2)));
+    assert_eq!(skipped.job.unwrap().key.to_string(), "g/a/b");
+    assert_eq!(skipped.occurrence.unwrap().key.to_string(), "g/t");
 }
 
 fn any_text() -> impl Strategy<Value = String> {

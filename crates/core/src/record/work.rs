@@ -1,5 +1,7 @@
 //! Rows of live executions and of the history.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     BadColumn, Coded, Decoded, JobRow, PayloadRow, at, boxed, document, micros_of, named, number, parsed,
     text_of,
@@ -15,7 +17,8 @@ use crate::store::Owned;
 use crate::time::Timestamp;
 
 /// A row of `execution`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the fields are the columns, explained by Execution")]
 pub struct ExecutionRow {
     pub id: [u8; 16],
@@ -208,7 +211,8 @@ impl From<OwnedRow> for Owned {
 }
 
 /// A row of `history`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the fields are the columns, explained by HistoryRecord")]
 pub struct HistoryRow {
     pub id: [u8; 16],

@@ -135,7 +135,7 @@ fn the_hot_statements_use_the_index_made_for_them() {
         ("WAKE_READY", "INDEX execution_parked (slot_key=?)"),
         ("WAKE_TRIGGER", "INDEX trigger_parked (job_id=?)"),
         ("WAITING_KEYS", "INDEX execution_parked (slot_key>?)"),
-        ("WAITING_KEYS", "INDEX trigger_parked (job_id=?)"),
+        ("WAITING_KEYS", "INDEX trigger_parked (job_id>?)"),
         ("SLOTS_HELD", "INDEX execution_parked (slot_key=?)"),
         ("PRUNE_HISTORY", "INDEX history_ended (ended_us<?)"),
     ] {

@@ -1,68 +1,67 @@
 //! `cargo xtask conformance`: the kit on each store, and on stores that are broken on purpose.
 //!
-//! The kit's programs write reports; this command reads them and knows no case by name.
+//! The kit's programs write reports; this command reads them and knows no case by name. Servers that a store needs are
+//! started for it.
+
+mod stores;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
+use self::stores::{Choice, Target};
+use crate::db;
 use crate::shell::{self, Result, Stopwatch, Verdict};
 use crate::tally::{Show, Tally};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Which store.
-    #[arg(long, value_enum, default_value_t = Choice::All)]
+    #[arg(long, value_enum, default_value_t = Choice::All, conflicts_with = "crate")]
     store: Choice,
+    /// Run the conformance tests of the package in this folder instead, of whichever workspace it is a part.
+    #[arg(long = "crate", id = "crate", value_name = "PATH")]
+    package: Option<PathBuf>,
+    /// Use the server at this URL instead of a throw-away one; the package of `--crate` finds it in
+    /// PUNCTUAL_CONFORMANCE_URL.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     /// Print the result as one JSON object in the last line.
     #[arg(long)]
     json: bool,
     /// Write the reports of all stores to this file, as one JSON object.
     #[arg(long, value_name = "FILE")]
-    report: Option<std::path::PathBuf>,
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    programs: db::Programs,
     /// Only cases whose name contains this; the broken stores are then left out.
     filter: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Choice {
-    All,
-    Memory,
-    Sqlite,
-}
-
-/// A store, and the test program that runs the kit on it.
-struct Store {
-    choice: Choice,
-    name: &'static str,
-    package: &'static str,
-    test: &'static str,
-}
-
-const STORES: &[Store] = &[
-    Store { choice: Choice::Memory, name: "memory", package: "punctual-conformance", test: "memory" },
-    Store { choice: Choice::Sqlite, name: "sqlite", package: "punctual-sqlite", test: "conformance" },
-];
-
-/// The test program that has the kit reject stores which are broken on purpose. It says how many in a line of its own.
-const BROKEN: (&str, &str) = ("punctual-conformance", "faulty");
+/// The test programs that have the kit reject stores which are broken on purpose. Each says how many in a line of its
+/// own.
+const BROKEN: &[(&str, &str)] = &[("punctual-conformance", "faulty"), ("punctual-sqlite", "faulty")];
 const REJECTED: &str = "broken stores rejected: ";
 
 pub(crate) fn run(options: &Options) -> Result<Verdict> {
     let watch = Stopwatch::start();
     let folder = shell::target_directory()?.join("conformance");
     fs::create_dir_all(&folder)?;
+    let (targets, servers) = match &options.package {
+        Some(path) => stores::of_package(path, options.url.as_deref(), &options.programs)?,
+        None => stores::of_choice(options.store, options.url.as_deref(), &options.programs)?,
+    };
     let mut reports = Vec::new();
-    for store in STORES.iter().filter(|store| [Choice::All, store.choice].contains(&options.store)) {
-        reports.push(on_store(
-            store,
-            &folder.join(format!("{}.json", store.name)),
-            options.filter.as_deref(),
-        )?);
+    for target in &targets {
+        let path = folder.join(format!("{}.json", target.name));
+        reports.push(on_store(target, &servers, &path, options.filter.as_deref())?);
     }
-    let broken = if options.filter.is_none() { Some(broken_stores()?) } else { None };
+    drop(servers);
+    // A store from elsewhere is judged by the kit as it is published, which was tested then.
+    let ours = options.package.is_none() && options.filter.is_none();
+    let broken = if ours { Some(broken_stores()?) } else { None };
 
     table(&reports);
     let sum = |what: &str| reports.iter().map(|report| count(report, what)).sum::<u64>();
@@ -79,8 +78,10 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
     }
     if options.json {
         let names: Vec<&Value> = reports.iter().map(|report| &report["store"]).collect();
+        let levels: Vec<&Value> = reports.iter().map(|report| &report["level"]).collect();
         let line = json!({
             "stores": names,
+            "levels": levels,
             "cases": passed + failed + not_applicable,
             "passed": passed,
             "failed": failed,
@@ -97,13 +98,12 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
 }
 
 /// Runs the kit on a store and returns its report, with `well` added: whether the program itself said so.
-fn on_store(store: &Store, path: &Path, filter: Option<&str>) -> Result<Value> {
+fn on_store(target: &Target, servers: &stores::Servers, path: &Path, filter: Option<&str>) -> Result<Value> {
     // An old report must not pass for a new one.
     let _ = fs::remove_file(path);
-    let mut arguments = vec!["test", "--package", store.package, "--test", store.test];
-    arguments.extend(filter.into_iter().flat_map(|filter| ["--", filter]));
-    let mut cargo = shell::cargo(&arguments);
+    let mut cargo = target.command(filter);
     cargo.env("CARGO_TERM_COLOR", "never").env("PUNCTUAL_CONFORMANCE_REPORT", path);
+    cargo.envs(target.variables(servers)?);
     let mut tally = Tally::new(Show::Troubled);
     let status = shell::stream(&mut cargo, |line| tally.line(line))?;
     tally.close();
@@ -111,29 +111,38 @@ fn on_store(store: &Store, path: &Path, filter: Option<&str>) -> Result<Value> {
     let mut report = match &text {
         Ok(text) => serde_json::from_str(text)?,
         Err(_) => {
-            println!("the kit wrote no report on {}", store.name);
-            json!({"store": store.name, "level": "none"})
+            println!("the kit wrote no report on {}", target.name);
+            json!({"level": "none"})
         }
     };
+    if target.is_ours() || report["store"].is_null() {
+        // One harness may be run in more than one way.
+        report["store"] = json!(target.name);
+    }
     report["well"] = json!(status.success() && text.is_ok());
     Ok(report)
 }
 
-/// Whether the kit rejects all broken stores, and how many there are.
+/// Whether the kit rejects all broken stores, and how many there are; `None` if a program did not say.
 fn broken_stores() -> Result<(Verdict, Option<u64>)> {
-    let (package, test) = BROKEN;
-    let mut cargo = shell::cargo(&["test", "--package", package, "--test", test, "--", "--nocapture"]);
-    cargo.env("CARGO_TERM_COLOR", "never");
-    let mut rejected = None;
-    let mut tally = Tally::new(Show::Troubled);
-    let status = shell::stream(&mut cargo, |line| {
-        if let Some((_, number)) = line.split_once(REJECTED) {
-            rejected = number.trim().parse().ok();
-        }
-        tally.line(line);
-    })?;
-    tally.close();
-    Ok((Verdict::of(status.success() && tally.all.passed > 0 && rejected != Some(0)), rejected))
+    let mut all = Some(0);
+    let mut good = true;
+    for (package, test) in BROKEN {
+        let mut cargo = shell::cargo(&["test", "--package", package, "--test", test, "--", "--nocapture"]);
+        cargo.env("CARGO_TERM_COLOR", "never");
+        let mut rejected: Option<u64> = None;
+        let mut tally = Tally::new(Show::Troubled);
+        let status = shell::stream(&mut cargo, |line| {
+            if let Some((_, number)) = line.split_once(REJECTED) {
+                rejected = number.trim().parse().ok();
+            }
+            tally.line(line);
+        })?;
+        tally.close();
+        good &= status.success() && tally.all.passed > 0 && rejected != Some(0);
+        all = all.zip(rejected).map(|(all, rejected)| all + rejected);
+    }
+    Ok((Verdict::of(good), all))
 }
 
 fn count(report: &Value, what: &str) -> u64 {
@@ -143,14 +152,14 @@ fn count(report: &Value, what: &str) -> u64 {
 fn table(reports: &[Value]) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     println!(
-        "\n{:<10} {:<10} {:>6} {:>7} {:>7} {:>15}",
+        "\n{:<12} {:<10} {:>6} {:>7} {:>7} {:>15}",
         "store", "level", "cases", "passed", "failed", "not applicable"
     );
     for report in reports {
         let line = |name: &str, level: &str, counts: &Value| {
             let [cases, passed, failed, not] =
                 ["cases", "passed", "failed", "not_applicable"].map(|what| count(counts, what));
-            println!("{name:<10} {level:<10} {cases:>6} {passed:>7} {failed:>7} {not:>15}");
+            println!("{name:<12} {level:<10} {cases:>6} {passed:>7} {failed:>7} {not:>15}");
         };
         line(&text(&report["store"]), &text(&report["level"]), report);
         for (letter, counts) in report["sections"].as_object().into_iter().flatten() {

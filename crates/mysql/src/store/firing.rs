@@ -1,0 +1,336 @@
+//! Reading what is due, and claiming triggers by plans.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use punctual_core::execution::ExecutionWithJob;
+use punctual_core::record::{Coded, DueRow, ExecutionRow, SkipRow, WorkRow, document, progress_document};
+use punctual_core::store::{
+    Claim, ClaimOutcome, ClaimRef, ClaimShape, Claimed, Due, DueTrigger, FirePlan, Poison, PoisonRow,
+    ReadDue, Readable, SLICE_GRACE, TriggerPatch, Within,
+};
+use punctual_core::trigger::SLICES;
+use punctual_core::{ExecutionId, Fence, Kind, NodeId, Timestamp, TriggerId};
+
+use super::slots::{self, Slots};
+use super::work::{known_occurrences, list_of_ids, places, values_of};
+use super::{Outcome, ready};
+use crate::error::Remedy;
+use crate::query::{Sql, Value, digits, values};
+use crate::rows::{Columns, Read};
+use crate::sql;
+use crate::step::{Manner, Step};
+
+pub(super) async fn read_due(step: &mut Step<'_>, request: &ReadDue) -> Outcome<Due> {
+    let ReadDue { node, kinds, limit, slice } = request;
+    let now = step.now().await?;
+    let mut due = Due { now, gate: 0, triggers: Vec::new(), next_wake: None, ready: false };
+    due.gate = step.number(sql::GATE, values![node.get()]).await?.unwrap_or(0);
+    let kinds = distinct(kinds);
+    if kinds.is_empty() {
+        return Ok(due);
+    }
+    // What comes next is read before what is due: what is put in between then is seen by the second.
+    let levels = ready::levels(step, &kinds).await?;
+    due.ready = levels.iter().any(|level| level.wake <= now.as_micros());
+    let of_ready = ready::next_wake(step, &levels, now).await?;
+    let mut values = Vec::new();
+    for kind in &kinds {
+        values.extend(values![*kind, now.as_micros()]);
+    }
+    let of_triggers =
+        step.number(Sql::made(sql::each(sql::NEXT_WAKE_OF_TRIGGERS, kinds.len())), values).await?;
+    due.next_wake = of_triggers.into_iter().chain(of_ready).min().map(Timestamp::from_micros);
+
+    let everybodys = now.minus(SLICE_GRACE).as_micros();
+    let (from, last) = slice.map_or((0, SLICES), |slice| (slice.from, slice.to.saturating_sub(1)));
+    let mut values = Vec::new();
+    for kind in &kinds {
+        values.extend(values![*kind, now.as_micros(), everybodys, from, last, *limit]);
+    }
+    values.push((*limit).into());
+    let text = Sql::made(sql::each(sql::READ_DUE, kinds.len()));
+    let rows = step.rows::<DueRow>(text, values).await?;
+    due.triggers = rows.into_iter().map(readable_due).collect();
+    Ok(due)
+}
+
+/// The kinds of a request as texts, each once.
+pub(super) fn distinct(kinds: &[Kind]) -> Vec<&str> {
+    kinds.iter().map(Kind::as_str).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn readable_due(read: Read<DueRow>) -> Readable<DueTrigger> {
+    let trigger = &read.row.trigger;
+    let row = PoisonRow::Trigger {
+        id: TriggerId::from_stored(trigger.id),
+        rev: trigger.rev,
+        fire_seq: trigger.fire_seq,
+    };
+    match read.decode() {
+        Ok(due) => Readable::Row(due),
+        Err(bad) => Readable::Poison(Poison { row, reason: bad.to_string() }),
+    }
+}
+
+/// Which claim of which execution a flat row is.
+pub(crate) fn claim_of(row: &ExecutionRow) -> ClaimRef {
+    ClaimRef {
+        id: ExecutionId::from_bytes(row.id),
+        owner: NodeId::from_stored(row.owner.unwrap_or(0)),
+        fence: Fence::from_stored(row.fence),
+    }
+}
+
+pub(super) fn readable_work(read: Read<WorkRow>) -> Readable<ExecutionWithJob> {
+    let claim = claim_of(&read.row.execution);
+    match read.decode() {
+        Ok(work) => Readable::Row(work),
+        Err(bad) => Readable::Poison(Poison { row: PoisonRow::Execution(claim), reason: bad.to_string() }),
+    }
+}
+
+/// Whether a node may claim what it planned, within the lock that it holds. If it may, claims with smaller fences of that
+/// lock are refused from now on.
+pub(super) async fn may_claim(
+    step: &mut Step<'_>,
+    node: NodeId,
+    gate: i64,
+    within: Option<&Within>,
+) -> Outcome<bool> {
+    if !step.holds(sql::GATE_OPEN, values![node.get(), gate]).await? {
+        return Ok(false);
+    }
+    let Some(Within { lock, fence }) = within else { return Ok(true) };
+    let (lock, fence) = (&**lock, fence.get());
+    match step.number(sql::LOCK_GUARD, values![lock]).await? {
+        Some(seen) if seen > fence => return Ok(false),
+        Some(seen) if seen == fence => {}
+        Some(_) => drop(step.run(sql::RAISE_LOCK_GUARD, values![fence, lock]).await?),
+        None => drop(step.run(sql::MAKE_GUARD, values![lock, fence]).await?),
+    }
+    Ok(true)
+}
+
+pub(super) async fn claim(step: &mut Step<'_>, request: &Claim) -> Outcome<Claimed> {
+    let Claim { node, gate, within, plans } = request;
+    let gate_open = may_claim(step, *node, *gate, within.as_ref()).await?;
+    let mut outcomes = vec![ClaimOutcome::Lost; plans.len()];
+    if !gate_open || plans.is_empty() {
+        return Ok(Claimed { now: step.now().await?, gate_open, outcomes });
+    }
+    let mut order: Vec<usize> = (0..plans.len()).collect();
+    order.sort_by_key(|at| plans.get(*at).map(|plan| plan.trigger));
+    let in_order: Vec<(usize, &FirePlan)> =
+        order.into_iter().filter_map(|at| plans.get(at).map(|plan| (at, plan))).collect();
+    let now = match step.manner() {
+        Manner::AtOnce => fire(step, *node, &in_order, &mut outcomes).await?,
+        Manner::OneByOne => {
+            for one in &in_order {
+                fire_alone(step, *node, *one, &mut outcomes).await?;
+            }
+            step.now().await?
+        }
+    };
+    Ok(Claimed { now, gate_open, outcomes })
+}
+
+/// Applies a plan. One that would store something twice sets its own trigger aside, and nothing else.
+async fn fire_alone(
+    step: &mut Step<'_>,
+    node: NodeId,
+    plan: (usize, &FirePlan),
+    outcomes: &mut [ClaimOutcome],
+) -> Outcome<()> {
+    step.begin_part().await?;
+    let fired = fire(step, node, &[plan], outcomes).await.map(drop);
+    let is_twice = matches!(&fired, Err(failure) if failure.remedy() == Remedy::Carefully);
+    let fired = step.end_part(fired).await;
+    if !is_twice {
+        return fired;
+    }
+    if let Some(outcome) = outcomes.get_mut(plan.0) {
+        *outcome = ClaimOutcome::Lost;
+    }
+    set_aside(step, plan.1.trigger.get(), "the plan has an id or an instant twice").await
+}
+
+/// Sets a trigger aside that would fire something twice.
+pub(super) async fn set_aside(step: &mut Step<'_>, trigger: i64, why: &str) -> Outcome<()> {
+    tracing::error!(trigger = %TriggerId::from_stored(trigger), why, "a trigger would have fired twice, and was set aside");
+    step.run(sql::SET_ASIDE, values![why, trigger]).await?;
+    Ok(())
+}
+
+/// Locks the triggers of plans that are still as they were read, and answers their generations.
+async fn compared(step: &mut Step<'_>, plans: &[(usize, &FirePlan)]) -> Outcome<BTreeMap<i64, i64>> {
+    let ids: BTreeSet<i64> = plans.iter().map(|(_, plan)| plan.trigger.get()).collect();
+    let mut wanted: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+    for (_, plan) in plans {
+        wanted.entry(plan.trigger.get()).or_insert((plan.rev, plan.fire_seq));
+    }
+    if step.claims() != ClaimShape::SkipLocked {
+        let mut won = BTreeSet::new();
+        for (id, (rev, fire_seq)) in wanted {
+            if step.run(sql::CAS_TRIGGER, values![id, rev, fire_seq]).await? > 0 {
+                won.insert(id);
+            }
+        }
+        let read = |c: &Columns| (c.int(), c.int());
+        return Ok(step.all(sql::GENERATIONS, values![document(&won)?], read).await?.into_iter().collect());
+    }
+    let read = |c: &Columns| (c.int(), (c.int(), c.int()), c.int());
+    let found = step.all(sql::COMPARE_TRIGGER, values![document(&ids)?], read).await?;
+    let fits = |(id, guards, _): &(i64, (i64, i64), i64)| wanted.get(id) == Some(guards);
+    Ok(found.into_iter().filter(fits).map(|(id, _, generation)| (id, generation)).collect())
+}
+
+/// The execution of a plan that holds its slot.
+fn holder(plan: &FirePlan) -> Option<&punctual_core::execution::NewExecution> {
+    let wants = plan.executions.iter().find(|execution| execution.slot.is_some());
+    wants.or_else(|| plan.executions.first())
+}
+
+/// Applies plans, all of them at once, and answers the clock that they were applied at.
+async fn fire(
+    step: &mut Step<'_>,
+    node: NodeId,
+    plans: &[(usize, &FirePlan)],
+    outcomes: &mut [ClaimOutcome],
+) -> Outcome<Timestamp> {
+    let mut generations = compared(step, plans).await?;
+    // Of two plans for one trigger the first one counts: it moves what the second was made for.
+    let fits: Vec<(usize, i64, &FirePlan)> = plans
+        .iter()
+        .filter_map(|(at, plan)| generations.remove(&plan.trigger.get()).map(|of| (*at, of, *plan)))
+        .collect();
+    let fits = without_known(step, fits).await?;
+    let keys: BTreeSet<String> = fits
+        .iter()
+        .filter(|(_, _, plan)| !plan.executions.is_empty())
+        .filter_map(|(_, _, plan)| plan.slot.as_ref().map(|slot| slot.key.to_string()))
+        .collect();
+    slots::lock(step, &keys).await?;
+    let mut slots = Slots::read(step, &keys).await?;
+    let now = step.now().await?;
+    let mut batch = Batch::default();
+    for (at, _, plan) in fits {
+        let mut slot_fence = None;
+        if let (Some(slot), Some(holder)) = (&plan.slot, holder(plan)) {
+            slot_fence = slots.take(&slot.key, slot.limit.into(), holder.id.to_bytes(), 0);
+            if slot_fence.is_none() {
+                batch.patch(plan.trigger, &plan.busy)?;
+                set(outcomes, at, ClaimOutcome::Busy);
+                continue;
+            }
+        }
+        let mut fences = Vec::with_capacity(plan.executions.len());
+        for execution in &plan.executions {
+            let own = slot_fence.filter(|_| holder(plan).is_some_and(|holder| holder.id == execution.id));
+            let fence = own.map_or(Fence::NONE.next(), Fence::from_stored);
+            fences.push(fence);
+            let row = ExecutionRow::claimed(execution, now, node, fence)?;
+            let due = row.wake_us;
+            batch.rows.push(values_of(row, due));
+        }
+        batch.patch(plan.trigger, &plan.then)?;
+        set(outcomes, at, ClaimOutcome::Fired(fences));
+    }
+    batch.write(step, now).await?;
+    slots.write(step).await?;
+    Ok(now)
+}
+
+fn set(outcomes: &mut [ClaimOutcome], at: usize, outcome: ClaimOutcome) {
+    if let Some(place) = outcomes.get_mut(at) {
+        *place = outcome;
+    }
+}
+
+/// Plans without those that have an id or an instant that is there already; their triggers are set aside.
+async fn without_known<'p>(
+    step: &mut Step<'_>,
+    plans: Vec<(usize, i64, &'p FirePlan)>,
+) -> Outcome<Vec<(usize, i64, &'p FirePlan)>> {
+    let (mut ids, mut occurrences, mut of) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, (_, generation, plan)) in plans.iter().enumerate() {
+        for execution in &plan.executions {
+            let occurrence = execution.occurrence.as_ref();
+            ids.push(execution.id.to_bytes());
+            occurrences.push((
+                occurrence.map(|of| of.trigger_id.get()),
+                occurrence.map(|of| of.generation),
+                execution.scheduled.as_micros(),
+            ));
+            of.push(index);
+        }
+        for skip in plan.then.skips.iter().chain(&plan.busy.skips) {
+            ids.push(skip.id.to_bytes());
+            occurrences.push((Some(plan.trigger.get()), Some(*generation), skip.first.as_micros()));
+            of.push(index);
+        }
+    }
+    if ids.is_empty() {
+        return Ok(plans);
+    }
+    let mut known = places(step, sql::KNOWS_EXECUTION, list_of_ids(&ids)?).await?;
+    known.extend(known_occurrences(step, &occurrences).await?);
+    let guilty: BTreeSet<usize> = known.into_iter().filter_map(|place| of.get(place).copied()).collect();
+    let mut fits = Vec::with_capacity(plans.len());
+    for (index, plan) in plans.into_iter().enumerate() {
+        if guilty.contains(&index) {
+            set_aside(step, plan.2.trigger.get(), "an id or an instant of its plan has an execution already")
+                .await?;
+        } else {
+            fits.push(plan);
+        }
+    }
+    Ok(fits)
+}
+
+/// A skip as the statement takes it: id, trigger, first, last, number, reason.
+type SkipValues = (String, i64, i64, i64, Option<i64>, i64);
+
+/// A patch as the statement takes it: id, state, next_fire, wake, last, fires, error, progress.
+type PatchValues = (i64, i64, Option<i64>, Option<i64>, Option<i64>, i64, Option<String>, Option<String>);
+
+/// What a claim writes.
+#[derive(Default)]
+struct Batch {
+    rows: Vec<Vec<Value>>,
+    skips: Vec<SkipValues>,
+    patches: Vec<PatchValues>,
+}
+
+impl Batch {
+    fn patch(&mut self, trigger: TriggerId, patch: &TriggerPatch) -> Outcome<()> {
+        let TriggerPatch { state, next_fire, wake, last, progress, fires, error, skips } = patch;
+        let trigger = trigger.get();
+        for skip in skips {
+            let SkipRow { id, scheduled_us, until_us, instants, reason } = skip.into();
+            self.skips.push((digits(&id), trigger, scheduled_us, until_us, instants, reason));
+        }
+        let micros = |at: &Option<Timestamp>| at.map(Timestamp::as_micros);
+        let (next_fire, wake, last) = (micros(next_fire), micros(wake), micros(last));
+        let error = error.as_ref().map(ToString::to_string);
+        let progress = progress_document(progress)?;
+        self.patches.push((trigger, state.code(), next_fire, wake, last, *fires, error, progress));
+        Ok(())
+    }
+
+    async fn write(self, step: &mut Step<'_>, now: Timestamp) -> Outcome<()> {
+        let Self { rows, skips, patches } = self;
+        step.insert(sql::INSERT_EXECUTION, rows).await?;
+        let now = now.as_micros();
+        if !skips.is_empty() {
+            step.run(sql::RECORD_SKIP, values![now, document(&skips)?]).await?;
+        }
+        if !patches.is_empty() {
+            let sql = match step.claims() {
+                ClaimShape::SkipLocked => sql::PATCH_TRIGGER,
+                ClaimShape::Cas | ClaimShape::WithinLock => sql::PATCH_WON_TRIGGER,
+            };
+            step.run(sql, values![document(&patches)?, now]).await?;
+        }
+        Ok(())
+    }
+}

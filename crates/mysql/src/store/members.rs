@@ -1,0 +1,111 @@
+//! Membership: rows, beats and gates of nodes, and the work of those that are gone.
+
+use punctual_core::NodeId;
+use punctual_core::execution::ExecutionWithJob;
+use punctual_core::node::NodeInfo;
+use punctual_core::record::{Coded, NodeRow, OwnedRow, WorkRow};
+use punctual_core::store::{CheckedIn, Owned, Readable, Standby, Standing};
+use punctual_core::{Error, Timestamp};
+
+use super::Outcome;
+use super::firing::readable_work;
+use crate::query::values;
+use crate::rows::{Columns, IntoValues};
+use crate::sql;
+use crate::step::{News, Step};
+
+pub(super) async fn join(step: &mut Step<'_>, info: &NodeInfo) -> Outcome<CheckedIn> {
+    let is_known = step.number(sql::IS_UP, values![info.id.get()]).await?.is_some();
+    let now = step.now().await?;
+    if !is_known {
+        let row = NodeRow::of(info, now)?;
+        let (id, beat, seen) = (row.id, row.beat, row.seen_us);
+        step.run(sql::INSERT_NODE, row.into_values()).await?;
+        step.run(sql::INSERT_BEAT, values![id, beat, seen]).await?;
+    }
+    checked_in(step, info.id, now).await
+}
+
+pub(super) async fn check_in(step: &mut Step<'_>, node: NodeId) -> Outcome<CheckedIn> {
+    let id = node.get();
+    // The node's row before its beat, as whoever declares it dead locks them.
+    let is_up = step.holds(sql::IS_UP, values![id]).await?
+        && step.number(sql::LOCK_BEAT, values![id]).await?.is_some();
+    let now = step.now().await?;
+    if is_up {
+        step.run(sql::CHECK_IN, values![now.as_micros(), id]).await?;
+    }
+    checked_in(step, node, now).await
+}
+
+async fn checked_in(step: &mut Step<'_>, node: NodeId, now: Timestamp) -> Outcome<CheckedIn> {
+    let id = node.get();
+    let read = |c: &Columns| (c.int() != 0, c.int(), c.int(), c.int() != 0);
+    let (is_up, beat, gate, standby) =
+        step.first(sql::STANDING, values![id], read).await?.unwrap_or_default();
+    let epoch = step.number(sql::EPOCH, values![]).await?;
+    let epoch = epoch.ok_or_else(|| Error::corrupt("check_in", "table punctual_meta has no row `epoch`"))?;
+    let nodes = step.rows::<NodeRow>(sql::NODES_UP, values![]).await?;
+    let owned = step.rows::<OwnedRow>(sql::OWNED, values![id]).await?;
+    let gone = step.all(sql::GONE_OWNERS, values![], |c| NodeId::from_stored(c.int())).await?;
+    Ok(CheckedIn {
+        now,
+        standing: if is_up { Standing::Up } else { Standing::Gone },
+        beat,
+        gate,
+        standby: if standby { Standby::On } else { Standby::Off },
+        epoch: u32::try_from(epoch).unwrap_or(u32::MAX),
+        nodes: nodes.into_iter().filter_map(|row| row.decode().ok()).collect(),
+        owned: owned.into_iter().map(|read| Owned::from(read.row)).collect(),
+        gone_owners: gone,
+    })
+}
+
+pub(super) async fn take_over(step: &mut Step<'_>, dead: NodeId, beat: i64) -> Outcome<bool> {
+    let dead = dead.get();
+    // Waits for a claim of it that is under way.
+    if !step.holds(sql::LOCK_NODE, values![dead]).await? {
+        // It is dead already, or has left: its rows are orphans either way.
+        return Ok(true);
+    }
+    // A missing beat counts as 0, as observers see it.
+    if step.number(sql::LOCK_BEAT, values![dead]).await?.unwrap_or(0) != beat {
+        return Ok(false);
+    }
+    let now = step.now().await?.as_micros();
+    step.run(sql::TAKE_OVER, values![now, dead]).await?;
+    step.run(sql::DELETE_BEAT, values![dead]).await?;
+    Ok(true)
+}
+
+pub(super) async fn leave(step: &mut Step<'_>, node: NodeId) -> Outcome<()> {
+    let node = node.get();
+    if step.holds(sql::LOCK_NODE, values![node]).await? {
+        let now = step.now().await?.as_micros();
+        step.run(sql::LEAVE, values![now, node]).await?;
+        step.run(sql::DELETE_BEAT, values![node]).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn set_standby(step: &mut Step<'_>, node: NodeId, standby: Standby) -> Outcome<Option<i64>> {
+    let node = node.get();
+    if step.run(sql::SET_STANDBY, values![standby.code(), node]).await? == 0 {
+        return Ok(None);
+    }
+    // Its own process is to look at once for what it left to others.
+    step.tell(News::Here);
+    step.number(sql::GATE, values![node]).await
+}
+
+pub(super) async fn orphans(
+    step: &mut Step<'_>,
+    owner: NodeId,
+    limit: u32,
+) -> Outcome<Vec<Readable<ExecutionWithJob>>> {
+    if step.holds(sql::IS_UP, values![owner.get()]).await? {
+        return Ok(Vec::new());
+    }
+    let rows = step.rows::<WorkRow>(sql::ORPHANS, values![owner.get(), limit]).await?;
+    Ok(rows.into_iter().map(readable_work).collect())
+}

@@ -1,0 +1,223 @@
+//! What a server and its sessions must be like: settings with their defaults, each read back, and what is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use punctual_core::store::ClaimShape;
+use punctual_core::store::hook::StatementHook;
+use punctual_core::{Clock, Error, ErrorKind, Result};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, PgConnection, Row};
+
+use crate::error::{Failure, classify};
+use crate::sql;
+
+const OPERATION: &str = "open";
+
+/// The oldest server that this store runs on, as its version number.
+const OLDEST_SERVER: i64 = 140_000;
+
+/// How many prepared statements a connection keeps: more than there are.
+const STATEMENTS: usize = 160;
+
+/// What happens if tables are missing or old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Schema {
+    /// They are brought up to date.
+    Migrate,
+    /// Opening fails.
+    Validate,
+}
+
+/// Whether a session belongs to this store from one step to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sessions {
+    /// The store opened it, and set it up for all of its steps.
+    Own,
+    /// It is the user's, or a pooler's: each transaction brings its settings, and leaves none behind.
+    Shared,
+    /// The same, and it is another server process for each transaction, so that nothing may be prepared by name.
+    Pooled,
+}
+
+/// All settings of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) schema_name: String,
+    pub(crate) schema: Schema,
+    pub(crate) connections: u32,
+    pub(crate) lock_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) sessions: Sessions,
+    pub(crate) listen: Listen,
+    pub(crate) clock: Option<Arc<dyn Clock>>,
+    pub(crate) claims: ClaimShape,
+    pub(crate) hook: Option<Arc<dyn StatementHook>>,
+}
+
+/// How the store learns what others have made available.
+#[derive(Clone, Debug)]
+pub(crate) enum Listen {
+    /// On a session beside the others.
+    Beside,
+    /// On a session of its own, to this URL.
+    At(Box<PgConnectOptions>),
+    /// Not at all: nodes poll.
+    Never,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            schema_name: "punctual".to_owned(),
+            schema: Schema::Migrate,
+            connections: 8,
+            lock_timeout: Duration::from_secs(2),
+            statement_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(2),
+            sessions: Sessions::Own,
+            listen: Listen::Beside,
+            clock: None,
+            claims: ClaimShape::SkipLocked,
+            hook: None,
+        }
+    }
+}
+
+impl Options {
+    /// The settings of a session by their names.
+    ///
+    /// Generic plans, because a batch has the same plan whatever is in it, and planning costs more than running it;
+    /// no JIT for the same reason. A plan that was made while a table was empty must not go through it when it is large,
+    /// so no table is gone through where there is an index.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let ms = |span: Duration| span.as_millis().max(1).to_string();
+        vec![
+            ("lock_timeout", ms(self.lock_timeout)),
+            ("statement_timeout", ms(self.statement_timeout)),
+            ("idle_in_transaction_session_timeout", ms(self.idle_timeout)),
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
+            ("jit", "off".to_owned()),
+            ("enable_seqscan", "off".to_owned()),
+        ]
+    }
+
+    /// The statement that begins a transaction, with the settings that it must bring along. Settings are numbers and
+    /// words of this module, so nothing of a user's is in the text.
+    ///
+    /// A commit that was acknowledged must not be lost with the server: a role that turned that off is overruled.
+    pub(crate) fn beginning(&self, begin: &'static str) -> Arc<str> {
+        let mut text = begin.to_owned();
+        if self.sessions != Sessions::Own {
+            for (name, value) in self.settings() {
+                text.push_str("; SET LOCAL ");
+                text.push_str(name);
+                text.push_str(" = '");
+                text.push_str(&value);
+                text.push('\'');
+            }
+            text.push_str(
+                "; SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'",
+            );
+        }
+        text.into()
+    }
+
+    /// How long a step may take before its connection is given up: longer than the server lets it.
+    pub(crate) fn patience(&self) -> Duration {
+        self.statement_timeout.saturating_mul(2).saturating_add(Duration::from_secs(5))
+    }
+
+    /// The given address with the settings of own sessions, or as little as a pooler takes.
+    pub(crate) fn address(&self, given: PgConnectOptions) -> PgConnectOptions {
+        let named = given.get_application_name().is_some();
+        let given = if named { given } else { given.application_name("punctual") };
+        let given = given.disable_statement_logging();
+        match self.sessions {
+            Sessions::Own => {
+                let fixed = [
+                    ("default_transaction_isolation", "read committed".to_owned()),
+                    ("default_transaction_read_only", "off".to_owned()),
+                    ("tcp_user_timeout", self.patience().as_millis().to_string()),
+                    ("client_connection_check_interval", "1000".to_owned()),
+                ];
+                given.options(fixed.into_iter().chain(self.settings())).statement_cache_capacity(STATEMENTS)
+            }
+            Sessions::Shared | Sessions::Pooled => given.extra_float_digits(None).statement_cache_capacity(0),
+        }
+    }
+}
+
+/// Refuses a name of a schema that would have to be quoted.
+pub(crate) fn check_schema(name: &str) -> Result<()> {
+    let first = |c: char| c.is_ascii_lowercase() || c == '_';
+    let fits = !name.is_empty()
+        && name.len() <= 63
+        && name.starts_with(first)
+        && name.chars().all(|c| first(c) || c.is_ascii_digit())
+        && !name.starts_with("pg_");
+    if fits {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        OPERATION,
+        format!(
+            "the schema {name:?} must begin with a lower-case letter or `_`, have lower-case letters, digits and `_` \
+             only, at most 63 bytes, and not begin with `pg_`"
+        ),
+    ))
+}
+
+/// Checks a session, and sets what could not be set on the way in.
+pub(crate) async fn check_session(
+    connection: &mut PgConnection,
+    sessions: Sessions,
+    place: &str,
+) -> std::result::Result<(), Failure> {
+    // As a simple query: a pooler may give the parts of a prepared one to two servers.
+    let row = sqlx::raw_sql(sql::SERVER).fetch_one(&mut *connection).await?;
+    let number: i64 = row.try_get(0)?;
+    let text = |at: usize| row.try_get::<String, _>(at);
+    let unsupported =
+        |why: String| Failure::from(Error::new(ErrorKind::Unsupported, OPERATION, format!("{place}: {why}")));
+    if number < OLDEST_SERVER {
+        return Err(unsupported(format!("the server is PostgreSQL {}; use 14 or newer", text(1)?)));
+    }
+    let encoding = text(2)?;
+    if encoding != "UTF8" {
+        let why = format!("the database keeps texts as {encoding}; create one WITH ENCODING 'UTF8'");
+        return Err(unsupported(why));
+    }
+    if row.try_get::<bool, _>(3)? {
+        let why = format!("{place}: the server is a standby and takes no writes; connect to the primary");
+        return Err(Error::unavailable(OPERATION, why).into());
+    }
+    if sessions == Sessions::Own {
+        let isolation = text(4)?;
+        if isolation != "read committed" {
+            let why = "transactions do not begin at READ COMMITTED, though the session was told to; check for a pooler or \
+                       proxy in between, and open the store with `transaction_pooler(true)` if there is one";
+            return Err(unsupported(format!("{why} (isolation {isolation})")));
+        }
+        if text(6)? == "on" {
+            return Err(unsupported("the session is read-only though it was told not to be".to_owned()));
+        }
+        if text(5)? == "off" {
+            sqlx::raw_sql("SET synchronous_commit = on").execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The address of a URL.
+pub(crate) fn parse(url: &str) -> Result<PgConnectOptions> {
+    // The error of the driver names no part of the URL, which may hold a password.
+    url.parse().map_err(|error| classify(OPERATION, "the given URL", Failure::Sqlx(error)))
+}
+
+/// How messages call the database of an address: without user and password.
+pub(crate) fn place_of(address: &PgConnectOptions, schema: &str) -> String {
+    let database = address.get_database().unwrap_or(address.get_username());
+    format!("{}:{}/{database}, schema {schema}", address.get_host(), address.get_port())
+}

@@ -1,0 +1,337 @@
+//! Statements that the other stores do not have: locks that a file with one writer does not need, and steps that take
+//! arrays, so that a batch is one round trip.
+
+/// The columns of a patch to a trigger, as a plan has two of them.
+macro_rules! patch_columns {
+    ($p:literal, $x:literal) => {
+        concat!(
+            $p,
+            ".",
+            $x,
+            "_state AS state, ",
+            $p,
+            ".",
+            $x,
+            "_next AS next_fire_us, ",
+            $p,
+            ".",
+            $x,
+            "_wake AS wake_us, ",
+            $p,
+            ".",
+            $x,
+            "_last AS last_us, ",
+            $p,
+            ".",
+            $x,
+            "_fires AS fires, ",
+            $p,
+            ".",
+            $x,
+            "_error AS error, ",
+            $p,
+            ".",
+            $x,
+            "_progress AS progress"
+        )
+    };
+}
+
+// ---- locks ----
+
+/// Keeps others from creating a trigger of this key until the end of the transaction: neither the missing row nor the
+/// missing mark can be locked.
+pub(crate) const LOCK_KEY: &str =
+    "SELECT pg_advisory_xact_lock(hashtextextended('{s}.trigger ' || $1 || '/' || $2, 0))";
+
+/// Locks a job that is to be deleted, by primary key, so that what is read of its work after that stays true. Zero rows:
+/// it is gone.
+pub(crate) const LOCK_JOB: &str = "SELECT rev FROM {s}.job WHERE id = $1 FOR UPDATE";
+
+/// Locks rows, by primary key and in its order.
+pub(crate) const LOCK_EXECUTIONS: &str =
+    "SELECT id FROM {s}.execution WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+
+/// Locks the floor under the fences of slots; waits for claims that are taking slots.
+pub(crate) const LOCK_FLOOR: &str = "SELECT value FROM {s}.meta WHERE name = 'slot_floor' FOR UPDATE";
+
+/// A point within the user's own transaction, to which a step that fails there goes back.
+pub(crate) const SAVEPOINT: &str = "SAVEPOINT punctual";
+pub(crate) const SAVEPOINT_KEEP: &str = "RELEASE SAVEPOINT punctual";
+pub(crate) const SAVEPOINT_UNDO: &str = "ROLLBACK TO SAVEPOINT punctual";
+
+// ---- enqueue ----
+
+/// Inserts ready rows, all or none. Answers the first one whose job is missing, the first one whose occurrence is there
+/// already, and how many went in. A row that is due and finds no free slot of its key, or others that wait for one, also
+/// earlier ones of the batch, is parked at once. Of an id that is there twice, the first row counts; one that is known is left out.
+///
+/// Jobs are locked so that they are not deleted meanwhile, but never waited for: after a wait the statement's snapshot
+/// would be old, and an id that ended during the wait would come in again. Whoever calls this tries again instead.
+pub(crate) const ENQUEUE: &str = concat!(
+    "
+WITH given AS MATERIALIZED (
+  SELECT DISTINCT ON (g.id) g.* FROM unnest(",
+    execution_arrays!(),
+    ", $28::bigint[]) WITH ORDINALITY AS g(",
+    execution_names!(),
+    ", delay_us, ord) ORDER BY g.id, g.ord
+), fresh AS MATERIALIZED (
+  SELECT g.* FROM given g LEFT JOIN LATERAL (
+    SELECT 1 AS hit FROM {s}.execution e WHERE e.id = g.id UNION ALL SELECT 1 FROM {s}.history h WHERE h.id = g.id
+    LIMIT 1) k ON true WHERE k.hit IS NULL
+), job AS MATERIALIZED (
+  SELECT j.id FROM {s}.job j WHERE j.id = ANY(ARRAY(SELECT f.job_id FROM fresh f)) ORDER BY j.id FOR KEY SHARE NOWAIT
+), clock AS MATERIALIZED (
+  SELECT ",
+    clock!(),
+    " AS us FROM (SELECT count(*) FROM job) c
+), timed AS MATERIALIZED (
+  SELECT f.*, c.us AS now_us, CASE WHEN f.delay_us IS NULL THEN f.scheduled_us ELSE ",
+    later!("c.us", "f.delay_us"),
+    " END AS at_us FROM fresh f CROSS JOIN clock c
+), lost AS MATERIALIZED (
+  SELECT min(t.ord) AS ord FROM timed t
+  WHERE t.job_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = t.job_id)
+), twice AS MATERIALIZED (
+  SELECT min(t.ord) AS ord FROM timed t CROSS JOIN LATERAL (
+    SELECT 1 FROM {s}.execution e
+    WHERE e.trigger_id = t.trigger_id AND e.generation = t.generation AND e.scheduled_us = t.at_us
+    UNION ALL SELECT 1 FROM {s}.history h
+    WHERE h.trigger_id = t.trigger_id AND h.generation = t.generation AND h.scheduled_us = t.at_us
+    LIMIT 1) k
+), turn AS MATERIALIZED (
+  SELECT t.id, t.slot_key, t.slot_limit, t.ord, row_number() OVER (PARTITION BY t.slot_key ORDER BY t.ord) AS turn
+  FROM timed t WHERE t.slot_key IS NOT NULL AND t.slot_limit IS NOT NULL AND t.at_us <= t.now_us
+), pressed AS MATERIALIZED (
+  SELECT k.slot_key, (SELECT count(*) FROM {s}.slot s WHERE s.slot_key = k.slot_key AND s.exec_id IS NOT NULL) AS held,
+    EXISTS (SELECT 1 FROM {s}.execution e
+      WHERE e.slot_key = k.slot_key AND e.state = 1 AND e.wake_us > e.due_us) AS queued
+  FROM (SELECT DISTINCT t.slot_key FROM turn t) k
+), waits AS MATERIALIZED (
+  SELECT w.id FROM (
+    SELECT t.id, p.queued,
+      bool_and(p.held + t.turn <= t.slot_limit) OVER (PARTITION BY t.slot_key ORDER BY t.ord) AS fits
+    FROM turn t JOIN pressed p ON p.slot_key = t.slot_key) w
+  WHERE w.queued OR NOT w.fits
+), put AS (
+  INSERT INTO {s}.execution (",
+    execution_names!(),
+    ", due_us)
+  SELECT t.id, t.trigger_id, t.generation, t.trigger_key, t.job_id, t.job_key, t.kind, t.at_us, t.priority, t.state,
+    t.owner, t.fence, t.attempt, t.losses, CASE WHEN w.id IS NULL THEN t.at_us ELSE ",
+    later!("t.now_us", "$29"),
+    " END, t.slot_key, t.slot_limit, t.spec, t.payload_codec,
+    t.payload_version, t.payload_data, t.attempts, t.cancel, t.error, t.now_us, t.catch_up, t.at_us
+  FROM timed t CROSS JOIN lost l CROSS JOIN twice o LEFT JOIN waits w ON w.id = t.id
+  WHERE l.ord IS NULL AND o.ord IS NULL ORDER BY t.id
+  ON CONFLICT (id) DO NOTHING RETURNING id
+)
+SELECT l.ord, w.ord, (SELECT count(*) FROM put), (SELECT us FROM clock) FROM lost l CROSS JOIN twice w"
+);
+
+// ---- the life of a firing ----
+
+/// Applies plans. In this order: the node is locked shared and its gate compared; the triggers are locked in the order
+/// of their ids and compared; slots are taken; the live rows go in; the triggers move on, each by the patch of what
+/// became of it. The parts wait for one another because each reads what the one before it returned.
+///
+/// Answers for each plan whether it fired (1), was busy (2), would store something twice (3) or was lost (0), and the
+/// fence of its slot. A unique key that is breached all the same fails the statement: then plans are applied one by one.
+/// A trigger comes at most once.
+pub(crate) const CLAIM: &str = concat!(
+    "
+WITH ",
+    gate!("$29", "$30", "$59", "$60"),
+    ", plan AS MATERIALIZED (
+  SELECT * FROM unnest($32::bigint[], $33::bigint[], $34::bigint[], $35::text[], $36::bigint[], $37::bytea[],
+    $38::bigint[], $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[], $43::text[], $44::text[],
+    $45::bigint[], $46::bigint[], $47::bigint[], $48::bigint[], $49::bigint[], $50::text[], $51::text[])
+  WITH ORDINALITY AS p(trigger_id, rev, fire_seq, slot_key, slot_limit, holder,
+    then_state, then_next, then_wake, then_last, then_fires, then_error, then_progress,
+    busy_state, busy_next, busy_wake, busy_last, busy_fires, busy_error, busy_progress, ord)
+), given AS MATERIALIZED (
+  SELECT * FROM unnest(",
+    execution_arrays!(),
+    ", $28::bigint[]) AS g(",
+    execution_names!(),
+    ", plan)
+), skip AS MATERIALIZED (
+  SELECT * FROM unnest($52::bigint[], $53::bool[], $54::bytea[], $55::bigint[], $56::bigint[], $57::bigint[],
+    $58::bigint[]) AS k(plan, busy, id, scheduled_us, until_us, instants, reason)
+), locked AS MATERIALIZED (
+  SELECT t.id, t.generation, p.ord FROM plan p JOIN {s}.trigger t ON t.id = p.trigger_id
+  WHERE t.id = ANY($32) AND t.rev = p.rev AND t.fire_seq = p.fire_seq AND t.state = 1 AND EXISTS (SELECT 1 FROM gate)
+  ORDER BY t.id FOR NO KEY UPDATE OF t
+), named AS MATERIALIZED (
+  SELECT g.plan, g.id, g.trigger_id, g.generation, g.scheduled_us FROM locked l JOIN given g ON g.plan = l.ord
+  UNION ALL
+  SELECT k.plan, k.id, l.id, l.generation, k.scheduled_us FROM locked l JOIN skip k ON k.plan = l.ord
+), twice AS MATERIALIZED (
+  SELECT DISTINCT n.plan FROM named n CROSS JOIN LATERAL (
+    SELECT 1 FROM {s}.execution e WHERE e.id = n.id
+    UNION ALL SELECT 1 FROM {s}.history h WHERE h.id = n.id
+    UNION ALL SELECT 1 FROM {s}.execution e
+    WHERE e.trigger_id = n.trigger_id AND e.generation = n.generation AND e.scheduled_us = n.scheduled_us
+    UNION ALL SELECT 1 FROM {s}.history h
+    WHERE h.trigger_id = n.trigger_id AND h.generation = n.generation AND h.scheduled_us = n.scheduled_us
+    LIMIT 1) k
+), wanted AS MATERIALIZED (
+  SELECT p.ord, p.holder, p.slot_key, p.slot_limit, 0::bigint AS above,
+    row_number() OVER (PARTITION BY p.slot_key ORDER BY l.id) AS turn
+  FROM locked l JOIN plan p ON p.ord = l.ord
+  WHERE p.slot_key IS NOT NULL AND p.holder IS NOT NULL AND p.ord NOT IN (SELECT w.plan FROM twice w)
+), ",
+    take_slots!("$31::bigint", "", ""),
+    ", fired AS MATERIALIZED (
+  SELECT p.ord, l.id AS trigger_id, l.generation, p.holder, t.fence_seq
+  FROM locked l JOIN plan p ON p.ord = l.ord LEFT JOIN taken t ON t.exec_id = p.holder
+  WHERE p.ord NOT IN (SELECT w.plan FROM twice w)
+    AND (p.slot_key IS NULL OR p.holder IS NULL OR t.exec_id IS NOT NULL)
+), busy AS MATERIALIZED (
+  SELECT w.ord, l.id AS trigger_id, l.generation FROM wanted w JOIN locked l ON l.ord = w.ord
+  JOIN pressed k ON k.slot_key = w.slot_key
+  WHERE k.held + w.turn > w.slot_limit AND (k.alike OR k.held >= w.slot_limit)
+), now AS MATERIALIZED (
+  SELECT ",
+    clock!(),
+    " AS us FROM (SELECT count(*) FROM fired) c
+), put AS (
+  INSERT INTO {s}.execution (",
+    execution_names!(),
+    ", due_us)
+  SELECT g.id, g.trigger_id, g.generation, g.trigger_key, g.job_id, g.job_key, g.kind, g.scheduled_us, g.priority,
+    g.state, g.owner, CASE WHEN g.id = f.holder THEN coalesce(f.fence_seq, g.fence) ELSE g.fence END, g.attempt,
+    g.losses, g.wake_us, g.slot_key, g.slot_limit, g.spec, g.payload_codec, g.payload_version, g.payload_data,
+    g.attempts, g.cancel, g.error, n.us, g.catch_up, g.wake_us
+  FROM fired f JOIN given g ON g.plan = f.ord CROSS JOIN now n
+), patch AS MATERIALIZED (
+  SELECT f.trigger_id, f.generation, f.ord, false AS busy, ",
+    patch_columns!("p", "then"),
+    " FROM fired f JOIN plan p ON p.ord = f.ord
+  UNION ALL
+  SELECT b.trigger_id, b.generation, b.ord, true, ",
+    patch_columns!("p", "busy"),
+    " FROM busy b JOIN plan p ON p.ord = b.ord
+), moved AS (
+  UPDATE {s}.trigger t SET state = m.state, next_fire_us = m.next_fire_us, wake_us = m.wake_us,
+    last_us = coalesce(m.last_us, t.last_us), fires = t.fires + m.fires, error = m.error, fire_seq = t.fire_seq + 1,
+    rev = t.rev + 1, completed_us = CASE WHEN m.state = 2 THEN coalesce(t.completed_us, n.us) END, progress = m.progress
+  FROM patch m CROSS JOIN now n WHERE t.id = ANY($32) AND t.id = m.trigger_id
+), skipped AS (
+  INSERT INTO {s}.history (",
+    history_columns!(),
+    ")
+  SELECT k.id, m.trigger_id, m.generation, x.trigger_key, x.job_id, x.job_key, x.kind, k.scheduled_us, k.until_us,
+    k.instants, 5, k.reason, 0, NULL, 0, NULL, n.us, NULL, NULL, '[]'
+  FROM patch m JOIN skip k ON k.plan = m.ord AND k.busy = m.busy CROSS JOIN now n CROSS JOIN LATERAL (
+    SELECT t.group_name || '/' || t.name AS trigger_key, j.id AS job_id, j.group_name || '/' || j.name AS job_key, j.kind
+    FROM {s}.trigger t JOIN {s}.job j ON j.id = t.job_id WHERE t.id = m.trigger_id LIMIT 1) x
+)
+SELECT h.open, h.us, p.ord,
+  CASE WHEN f.ord IS NOT NULL THEN 1 WHEN b.ord IS NOT NULL THEN 2 WHEN w.plan IS NOT NULL THEN 3 ELSE 0 END::bigint,
+  f.fence_seq
+FROM (SELECT EXISTS (SELECT 1 FROM gate) AS open, (SELECT us FROM now) AS us) h
+LEFT JOIN (plan p LEFT JOIN fired f ON f.ord = p.ord LEFT JOIN busy b ON b.ord = p.ord
+  LEFT JOIN twice w ON w.plan = p.ord) ON true
+ORDER BY p.ord"
+);
+
+/// As CLAIM_READY, for servers that leave out too much, or too little, when rows are locked: the candidates are read, and
+/// then compared and locked by their primary key; whoever comes second waits, and finds that they have moved on.
+pub(crate) const CLAIM_READY_CAS: &str = claim_ready!(
+    "candidate AS MATERIALIZED (
+  SELECT r.id FROM level l CROSS JOIN due d CROSS JOIN LATERAL (
+    SELECT r.id FROM {s}.execution r
+    WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= d.us
+    ORDER BY r.wake_us, r.id LIMIT $5) r
+  WHERE l.priority IS NOT NULL
+), locked AS MATERIALIZED (
+  SELECT r.id, r.priority, r.wake_us, r.slot_key, r.slot_limit, r.fence FROM {s}.execution r
+  WHERE r.id = ANY(ARRAY(SELECT c.id FROM candidate c)) AND r.state = 1 AND r.wake_us <= (SELECT us FROM due)
+  ORDER BY r.id FOR NO KEY UPDATE
+",
+    "((SELECT count(*) FROM candidate) - (SELECT count(*) FROM locked))"
+);
+
+/// Ends executions or puts them back, each if its row still is that claim's. Rows are locked in the order of their ids,
+/// then the slots to be freed in theirs. An id comes at most once.
+///
+/// Answers for each plan whether it was written, whether its record was there already, and the key of the slot that it
+/// freed. What was not written may have been written before: that is asked by a statement of its own (KNOWS_END), whose
+/// snapshot is younger than the wait for the row. For the sum see BEGIN.
+pub(crate) const SETTLE: &str = concat!(
+    "
+WITH given AS MATERIALIZED (
+  SELECT * FROM unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bool[], $6::bigint[], $7::bigint[], $8::bigint[],
+    $9::bigint[], $10::text[], $11::bool[], $12::text[]) WITH ORDINALITY
+    AS g(id, owner, fence, ends, state, delay_us, attempt, losses, attempts, keeps, error, ord)
+), locked AS MATERIALIZED (
+  SELECT e.id, e.slot_key, g.ord FROM given g JOIN {s}.execution e ON e.id = g.id
+  WHERE e.id = ANY($2) AND e.owner + 0 = g.owner AND e.fence = g.fence ORDER BY e.id FOR UPDATE OF e
+), place AS MATERIALIZED (
+  SELECT s.slot_key, s.n, l.id FROM locked l JOIN given g ON g.ord = l.ord JOIN {s}.slot s ON s.exec_id = l.id
+  WHERE s.exec_id = ANY($2) AND l.slot_key IS NOT NULL AND (g.ends OR NOT g.keeps) ORDER BY s.slot_key, s.n FOR NO KEY UPDATE OF s
+), clock AS MATERIALIZED (
+  SELECT ",
+    clock!(),
+    " AS us FROM (SELECT count(*) FROM locked) l CROSS JOIN (SELECT count(*) FROM place) p
+), ended AS (
+  DELETE FROM {s}.execution e USING locked l JOIN given g ON g.ord = l.ord
+  WHERE e.id = ANY($2) AND e.id = l.id AND g.ends
+), back AS (
+  UPDATE {s}.execution e SET state = b.state, owner = NULL, wake_us = b.wake_us, due_us = b.wake_us,
+    attempt = b.attempt, losses = b.losses, attempts = b.attempts, error = b.error
+  FROM (SELECT g.*, l.id AS at, ",
+    later!("c.us", "g.delay_us"),
+    " AS wake_us FROM locked l JOIN given g ON g.ord = l.ord CROSS JOIN clock c WHERE NOT g.ends) b
+  WHERE e.id = ANY($2) AND e.id = b.at
+), freed AS (
+  UPDATE {s}.slot s SET exec_id = NULL FROM place p
+  WHERE s.exec_id = ANY($2) AND s.slot_key = p.slot_key AND s.n = p.n RETURNING p.id, s.slot_key
+), recorded AS (
+  INSERT INTO {s}.history (",
+    history_columns!(),
+    ")
+  SELECT h.* FROM unnest($13::bytea[], $14::bigint[], $15::bigint[], $16::text[], $17::bigint[], $18::text[],
+    $19::text[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[], $24::bigint[], $25::bigint[],
+    $26::bigint[], $27::bigint[], $28::bigint[], $29::bigint[], $30::text[], $31::text[], $32::text[])
+    AS h(",
+    history_columns!(),
+    ") JOIN locked l ON l.id = h.id ORDER BY h.id ON CONFLICT DO NOTHING RETURNING id
+)
+SELECT l.ord IS NOT NULL, l.ord IS NOT NULL AND g.ends AND r.id IS NULL, f.slot_key
+FROM given g LEFT JOIN locked l ON l.ord = g.ord LEFT JOIN recorded r ON r.id = l.id LEFT JOIN freed f ON f.id = l.id
+ORDER BY g.ord"
+);
+
+// ---- opening ----
+
+/// Makes the schema. Not `IF NOT EXISTS` alone: that asks for the right to create one even where it is there already.
+pub(crate) const CREATE_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS {s}";
+
+/// Whether the schema is there.
+pub(crate) const HAS_SCHEMA: &str = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = '{s}')";
+
+/// Takes the lock of migrations for the transaction, if nobody holds it. Never waits: a transaction that waits for it
+/// holds a snapshot, and deadlocks with an index that is built concurrently.
+pub(crate) const LOCK_MIGRATIONS: &str =
+    "SELECT pg_try_advisory_xact_lock(hashtextextended('punctual migrate {s}', 0))";
+
+/// What must be known of a server and of the session's settings.
+pub(crate) const SERVER: &str = "
+SELECT current_setting('server_version_num')::bigint, current_setting('server_version'),
+  current_setting('server_encoding'), pg_is_in_recovery(), current_setting('default_transaction_isolation'),
+  current_setting('synchronous_commit'), current_setting('transaction_read_only')";
+
+// ---- tests ----
+
+/// Lets the planner go through no table if there is any other way, for the rest of the transaction.
+pub(crate) const PLAN_AS_LARGE: &str =
+    "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan";
+
+/// The settings that steps rest on.
+pub(crate) const SETTINGS: &str = "
+SELECT n.name, current_setting(n.name) FROM unnest(ARRAY['transaction_isolation', 'transaction_read_only',
+  'synchronous_commit', 'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout', 'plan_cache_mode',
+  'jit', 'TimeZone']) WITH ORDINALITY AS n(name, ord) ORDER BY n.ord";

@@ -1,0 +1,17 @@
+//! The conformance kit on this store, opened by a URL with all defaults.
+
+#[path = "common/database.rs"]
+mod database;
+#[path = "common/harness.rs"]
+mod harness;
+
+use database::Database;
+use harness::Postgres;
+use punctual_postgres::PostgresStore;
+
+punctual_conformance::conformance!(Postgres {
+    name: "postgres",
+    rounds: 100,
+    builder: PostgresStore::builder,
+    database: Database::fresh(),
+});

@@ -1,0 +1,18 @@
+//! The conformance kit on this store with claims that leave out no locked rows.
+
+#[path = "common/database.rs"]
+mod database;
+#[path = "common/harness.rs"]
+mod harness;
+
+use database::Database;
+use harness::Postgres;
+use punctual_core::store::ClaimShape;
+use punctual_postgres::PostgresStore;
+
+punctual_conformance::conformance!(Postgres {
+    name: "postgres-cas",
+    rounds: 25,
+    builder: |url| PostgresStore::builder(url)?.claims(ClaimShape::Cas),
+    database: Database::fresh(),
+});

@@ -1,0 +1,112 @@
+//! `prune`: old rows go, at most a given number of each kind.
+
+use std::time::Duration;
+
+use punctual_core::record::HistoryRow;
+use punctual_core::store::{Prune, Pruned};
+use redb::ReadableTable;
+
+use crate::due::count;
+use crate::step::Step;
+use crate::tables::{KeptNode, Way, find};
+use crate::trouble::Tried;
+
+/// How long the mark of a deleted trigger is remembered.
+const MARKS: Duration = Duration::from_secs(90 * 86_400);
+
+impl Step<'_> {
+    pub(crate) fn prune(&mut self, request: Prune) -> Tried<Pruned> {
+        let (bound, limit) = (self.now.minus(request.history).as_micros(), count(request.limit));
+        Ok(Pruned {
+            history: self.prune_history(bound, limit)?,
+            other: self.prune_nodes(bound, limit)?
+                + self.prune_triggers(bound, limit)?
+                + self.prune_marks(limit)?
+                + self.prune_slots(limit)?,
+        })
+    }
+
+    fn prune_history(&mut self, bound: i64, limit: usize) -> Tried<u64> {
+        let old = self.tables.history_end.range(..(bound, 0))?.take(limit);
+        let old: Vec<(i64, u128)> = old.map(|entry| Ok(entry?.0.value())).collect::<Tried<_>>()?;
+        for (ended, id) in &old {
+            if let Some(row) = find::<u128, HistoryRow>(&self.tables.history, *id)? {
+                self.place_record(&row, Way::Out)?;
+            }
+            self.tables.history_end.remove((*ended, *id))?;
+            self.tables.history.remove(*id)?;
+        }
+        Ok(rows(old.len()))
+    }
+
+    /// Nodes are few: they are looked at one by one.
+    fn prune_nodes(&mut self, bound: i64, limit: usize) -> Tried<u64> {
+        let mut old = Vec::new();
+        for entry in self.tables.node.iter()? {
+            let id = entry?.0.value();
+            let node: Option<KeptNode> = find(&self.tables.node, id)?;
+            let ended = node.and_then(|node| node.ended_us).is_some_and(|ended| ended < bound);
+            let owns = || self.tables.owned.range((id, 0)..=(id, u128::MAX));
+            if ended && old.len() < limit && owns()?.next().is_none() {
+                old.push(id);
+            }
+        }
+        for id in &old {
+            self.tables.node.remove(id)?;
+        }
+        Ok(rows(old.len()))
+    }
+
+    /// A trigger stays while its job has live rows: they may still take rules and data from both.
+    fn prune_triggers(&mut self, bound: i64, limit: usize) -> Tried<u64> {
+        let old = self.tables.completed.range(..(bound, i64::MIN))?;
+        let old: Vec<i64> = old.map(|entry| Ok(entry?.0.value().1)).collect::<Tried<_>>()?;
+        let mut gone = 0;
+        for id in old {
+            let Some(trigger) = self.trigger(id)? else { continue };
+            let busy = !self.executions_of_job(trigger.row.job_id)?.is_empty()
+                || !self.executions_of_trigger(id)?.is_empty();
+            if busy || gone >= limit {
+                continue;
+            }
+            self.remove_trigger(&trigger)?;
+            gone += 1;
+            let job = self.job(trigger.row.job_id)?.filter(|job| job.durable == 0 && job.set_name.is_none());
+            if let Some(job) = job
+                && self.triggers_of(job.id)?.is_empty()
+            {
+                self.remove_job(&job)?;
+                gone += 1;
+            }
+        }
+        Ok(rows(gone))
+    }
+
+    fn prune_marks(&mut self, limit: usize) -> Tried<u64> {
+        let bound = self.now.minus(MARKS).as_micros();
+        let old = self.tables.mark.extract_if(|_, (_, deleted)| deleted < bound)?;
+        Ok(rows(old.take(limit).collect::<Result<Vec<_>, _>>()?.len()))
+    }
+
+    /// What a slot has drawn must not be drawn again by a slot that takes its name: the floor is raised.
+    fn prune_slots(&mut self, limit: usize) -> Tried<u64> {
+        let (mut idle, mut floor) = (Vec::new(), self.number("slot_floor")?);
+        for slot in self.tables.slot.iter()? {
+            let slot = slot?;
+            let ((key, number), (holder, fence)) = (slot.0.value(), slot.1.value());
+            if holder.is_none() && idle.len() < limit && !self.is_waited_for(key)? {
+                idle.push((key.to_owned(), number));
+                floor = floor.max(fence);
+            }
+        }
+        for (key, number) in &idle {
+            self.tables.slot.remove((&**key, *number))?;
+        }
+        self.set_number("slot_floor", floor)?;
+        Ok(rows(idle.len()))
+    }
+}
+
+fn rows(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
