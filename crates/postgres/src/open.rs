@@ -218,6 +218,6 @@ pub(crate) fn parse(url: &str) -> Result<PgConnectOptions> {
 
 /// How messages call the database of an address: without user and password.
 pub(crate) fn place_of(address: &PgConnectOptions, schema: &str) -> String {
-    let database = address.get_database().unwrap_or(address.get_username());
+    let database = address.get_database().unwrap_or_else(|| address.get_username());
     format!("{}:{}/{database}, schema {schema}", address.get_host(), address.get_port())
 }

@@ -317,10 +317,10 @@ impl Args {
 
 /// The parameters of a statement, in order. Fails with the function that it is used in.
 macro_rules! params {
-    ($($value:expr),* $(,)?) => {{
-        #[allow(unused_mut, reason = "a statement may have no parameters")]
+    () => { $crate::rows::Args::default() };
+    ($($value:expr),+ $(,)?) => {{
         let mut args = $crate::rows::Args::default();
-        $(args.push($value)?;)*
+        $(args.push($value)?;)+
         args
     }};
 }

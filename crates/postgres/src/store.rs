@@ -74,8 +74,9 @@ impl PostgresStore {
     /// Settings for a store on connections of the given pool, which stays the caller's.
     ///
     /// Every step is an explicit transaction there, and its settings (isolation, timeouts, plans) end with it; no
-    /// setting of a session is changed, and no statement stays prepared. That costs two round trips a step more than a
-    /// URL does.
+    /// setting of a session is changed, and no statement stays prepared. That costs three round trips a step more than a
+    /// URL does. Beside the pool one session is opened to listen on, once a node waits for news; see
+    /// [`PostgresBuilder::without_listening`].
     pub fn from_pool(pool: PgPool) -> PostgresBuilder {
         PostgresBuilder::of_pool(pool)
     }

@@ -11,6 +11,7 @@ const MANY_LINES: usize = 500;
 /// Where waiting by a timer is allowed, and why. A path ending in `/` stands for everything below.
 const SEAMS: &[(&str, &str)] = &[
     ("crates/runtime/src/system.rs", "the clock of the machine"),
+    ("crates/postgres/src/wait.rs", "gives up a server that does not answer, whatever a test's clock says"),
     (
         "crates/sqlite/src/worker.rs",
         "waits for the locks of other processes, on a thread that runs nothing else",

@@ -25,16 +25,6 @@ UPDATE {s}.lock SET until_us = ",
     " RETURNING until_us"
 );
 
-/// Ends a lease that is still in force, by primary key. The row stays for its fence. Zero rows: it has passed on or
-/// ended.
-pub(crate) const RELEASE_LOCK: &str = concat!(
-    "
-UPDATE {s}.lock SET until_us = -9223372036854775808
-WHERE name = $2 AND owner = $3 AND fence = $4 AND until_us > ",
-    clock!(),
-    " RETURNING until_us"
-);
-
 // ---- listings ----
 
 /// A job by key, by job_key.

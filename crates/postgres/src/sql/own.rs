@@ -305,6 +305,18 @@ FROM given g LEFT JOIN locked l ON l.ord = g.ord LEFT JOIN recorded r ON r.id = 
 ORDER BY g.ord"
 );
 
+// ---- leases ----
+
+/// Ends a lease that is still in force, by primary key. The row stays for its fence. Zero rows: it has passed on or
+/// ended.
+pub(crate) const RELEASE_LOCK: &str = concat!(
+    "
+UPDATE {s}.lock SET until_us = -9223372036854775808
+WHERE name = $2 AND owner = $3 AND fence = $4 AND until_us > ",
+    clock!(),
+    " RETURNING until_us"
+);
+
 // ---- opening ----
 
 /// Makes the schema. Not `IF NOT EXISTS` alone: that asks for the right to create one even where it is there already.

@@ -56,9 +56,8 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if let Err(error) = at_server(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)) {
-            eprintln!("database {} stays behind: {error}", self.name);
-        }
+        // One that stays behind has the process's number in its name, and harms nobody.
+        let _ = at_server(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
     }
 }
 

@@ -8,16 +8,14 @@ async fn the_hot_statements_use_the_indexes_made_for_them() {
     let database = Database::fresh();
     let store = open(&database).await;
     let plans = store.plans().await.unwrap();
-    let tables = ["node", "beat", "job", "trigger", "execution", "slot", "history", "meta"];
     for (name, plan) in &plans {
-        for table in tables {
-            let scan = format!("\"Node Type\": \"Seq Scan\",\n");
-            let through = plan.split(&scan).skip(1).any(|rest| {
-                let node: String = rest.lines().take(6).collect();
-                node.contains(&format!("\"Relation Name\": \"{table}\""))
-            });
-            assert!(!through, "{name} goes through all of {table}:\n{plan}");
-        }
+        // Parts of the statement itself are gone through, and have no relation.
+        let lines: Vec<&str> = plan.lines().map(str::trim).collect();
+        let through = lines.windows(5).find(|lines| {
+            lines[0] == "\"Node Type\": \"Seq Scan\","
+                && lines.iter().any(|line| line.starts_with("\"Relation Name\""))
+        });
+        assert_eq!(through, None, "{name} goes through all of a table:\n{plan}");
     }
     for (name, index) in [
         ("READ_DUE", "trigger_due"),

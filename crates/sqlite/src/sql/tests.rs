@@ -35,7 +35,12 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 
 /// All statements, by the names of their constants.
 fn statements() -> Vec<(&'static str, &'static str)> {
-    let text = concat!(include_str!("../sql.rs"), include_str!("listings.rs"), include_str!("migrations.rs"));
+    let text = concat!(
+        include_str!("../sql.rs"),
+        include_str!("listings.rs"),
+        include_str!("migrations.rs"),
+        include_str!("own.rs")
+    );
     let names = text.lines().filter_map(|line| {
         line.strip_prefix("pub(crate) const ")?
             .strip_suffix(": &str =")

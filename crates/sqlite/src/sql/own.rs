@@ -1,0 +1,176 @@
+//! Statements that the other stores do not have: the parts of a step that goes from row to row, which costs nothing in a
+//! file, and what only a file has.
+
+pub(crate) const SAVEPOINT: &str = "SAVEPOINT plan";
+
+pub(crate) const SAVEPOINT_KEEP: &str = "RELEASE plan";
+
+pub(crate) const SAVEPOINT_UNDO: &str = "ROLLBACK TO plan";
+
+/// Whether an id was ever used and is still remembered, by two primary keys.
+pub(crate) const KNOWS_EXECUTION: &str =
+    "SELECT EXISTS (SELECT 1 FROM execution WHERE id = ?1) OR EXISTS (SELECT 1 FROM history WHERE id = ?1)";
+
+/// Whether an occurrence is there already, by execution_occurrence and history_occurrence.
+pub(crate) const KNOWS_OCCURRENCE: &str = "
+SELECT EXISTS (SELECT 1 FROM execution WHERE trigger_id = ?1 AND generation = ?2 AND scheduled_us = ?3)
+    OR EXISTS (SELECT 1 FROM history WHERE trigger_id = ?1 AND generation = ?2 AND scheduled_us = ?3)";
+
+/// Whether a job is there, by primary key.
+pub(crate) const KNOWS_JOB: &str = "SELECT EXISTS (SELECT 1 FROM job WHERE id = ?1)";
+
+/// Inserts a live row that is not parked. A breach of the primary key or of execution_occurrence is an error.
+pub(crate) const INSERT_EXECUTION: &str = "
+INSERT INTO execution (id, trigger_id, generation, trigger_key, job_id, job_key, kind, scheduled_us, priority, state,
+  owner, fence, attempt, losses, wake_us, slot_key, slot_limit, spec, payload_codec, payload_version, payload_data,
+  attempts, cancel, error, created_us, catch_up, due_us)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+  ?24, ?25, ?26, ?15)";
+
+/// How many slots of a key are held, by its primary key, and whether a row waits for one, by execution_parked.
+pub(crate) const SLOTS_HELD: &str = "
+SELECT (SELECT count(*) FROM slot WHERE slot_key = ?1 AND exec_id IS NOT NULL),
+  EXISTS (SELECT 1 FROM execution WHERE slot_key = ?1 AND state = 1 AND wake_us > due_us)";
+
+/// A node's own row, by primary keys. Zero rows: it never joined, or was pruned.
+pub(crate) const STANDING: &str = "
+SELECT n.state = 1 AND b.beat IS NOT NULL, ifnull(b.beat, 0), n.gate, n.standby
+FROM node n LEFT JOIN beat b ON b.node_id = n.id WHERE n.id = ?1";
+
+/// Nodes that are up, by node_state.
+pub(crate) const NODES_UP: &str = concat!(
+    "SELECT ",
+    node_columns!(),
+    " FROM node n LEFT JOIN beat b ON b.node_id = n.id WHERE n.state = 1 ORDER BY n.joined_us, n.id"
+);
+
+/// A node's live rows, by execution_owner.
+pub(crate) const OWNED: &str =
+    "SELECT id, fence, attempt, cancel FROM execution WHERE owner = ?1 ORDER BY id";
+
+/// Owners of live rows that are not up, by execution_owner.
+pub(crate) const GONE_OWNERS: &str = "
+SELECT DISTINCT owner FROM execution
+WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM node WHERE state = 1) ORDER BY owner";
+
+/// Whether a node is up, by primary key.
+pub(crate) const IS_UP: &str = "SELECT EXISTS (SELECT 1 FROM node WHERE id = ?1 AND state = 1)";
+
+/// Deletes a beat, by primary key.
+pub(crate) const DELETE_BEAT: &str = "DELETE FROM beat WHERE node_id = ?1";
+
+/// A node's gate, by primary key. Zero rows: it never joined, or was pruned.
+pub(crate) const GATE: &str = "SELECT gate FROM node WHERE id = ?1";
+
+/// The earliest wake after now of active triggers, one probe of trigger_due a kind. Null: there is none.
+pub(crate) const NEXT_WAKE_OF_TRIGGERS: &str = "
+SELECT min((SELECT d.wake_us FROM trigger d WHERE d.kind = k.value AND d.state = 1 AND d.wake_us > ?2
+  ORDER BY d.wake_us LIMIT 1)) FROM json_each(?1) k";
+
+/// For each kind and priority of ready rows one probe of execution_ready for what is due, and one for what comes next.
+/// Rows of one priority are thus skipped in one step, however many of them wait for their time.
+pub(crate) const NEXT_WAKE_OF_READY: &str = "
+WITH RECURSIVE level (kind, priority) AS (
+  SELECT k.value, (SELECT e.priority FROM execution e WHERE e.state = 1 AND e.kind = k.value
+    ORDER BY e.priority DESC LIMIT 1) FROM json_each(?1) k
+  UNION ALL
+  SELECT l.kind, (SELECT e.priority FROM execution e
+    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority ORDER BY e.priority DESC LIMIT 1)
+  FROM level l WHERE l.priority IS NOT NULL)
+SELECT min((SELECT e.wake_us FROM execution e WHERE e.state = 1 AND e.kind = l.kind AND e.priority = l.priority
+    AND e.wake_us > ?2 ORDER BY e.wake_us LIMIT 1)),
+  ifnull(max(EXISTS (SELECT 1 FROM execution e WHERE e.state = 1 AND e.kind = l.kind AND e.priority = l.priority
+    AND e.wake_us <= ?2)), 0)
+FROM level l WHERE l.priority IS NOT NULL";
+
+/// Whether a node may claim what it planned when it saw this gate, by primary key.
+pub(crate) const GATE_OPEN: &str =
+    "SELECT EXISTS (SELECT 1 FROM node WHERE id = ?1 AND state = 1 AND standby = 0 AND gate = ?2)";
+
+/// Raises the highest fence that was seen of a lock, by primary key. Zero rows: it is higher already.
+pub(crate) const RAISE_LOCK_GUARD: &str = "
+INSERT INTO lock_guard (name, fence) VALUES (?1, ?2)
+ON CONFLICT (name) DO UPDATE SET fence = excluded.fence WHERE excluded.fence >= fence";
+
+/// The trigger of a plan, if it is still as it was read, by primary key. Zero rows: the plan is lost.
+pub(crate) const COMPARE_TRIGGER: &str =
+    "SELECT generation FROM trigger WHERE id = ?1 AND rev = ?2 AND fire_seq = ?3 AND state = 1";
+
+/// Moves a trigger on, by primary key. A row that could not be read is set aside without its last instant; the mark of
+/// its key must survive.
+pub(crate) const PATCH_TRIGGER: &str = "
+UPDATE trigger SET state = ?2, next_fire_us = ?3, wake_us = ?4, last_us = ifnull(?5, last_us), fires = fires + ?6,
+  error = ?7, fire_seq = fire_seq + 1, rev = rev + 1,
+  completed_us = CASE WHEN ?2 = 2 THEN ifnull(completed_us, ?8) END, progress = ?9
+WHERE id = ?1";
+
+/// Records instants that are left out, with what the trigger and its job say, by primary keys.
+pub(crate) const RECORD_SKIP: &str = concat!(
+    "INSERT INTO history (",
+    history_columns!(),
+    ") SELECT ?2, t.id, t.generation, t.group_name || '/' || t.name, j.id, j.group_name || '/' || j.name, j.kind, ?3, ?4,
+  ?5, 5, ?6, 0, NULL, 0, NULL, ?7, NULL, NULL, '[]' FROM trigger t JOIN job j ON j.id = t.job_id WHERE t.id = ?1"
+);
+
+/// The slot of a key that an execution holds, by slot_holder. Zero rows: it holds none.
+pub(crate) const HELD_SLOT: &str = "SELECT n FROM slot WHERE exec_id = ?2 AND slot_key = ?1";
+
+/// The first slot of a key that is free or not made yet, by primary key. Null: as many as the limit says are held.
+pub(crate) const FREE_SLOT: &str = "
+SELECT min(c.n) FROM (
+  SELECT 0 AS n UNION ALL SELECT n FROM slot WHERE slot_key = ?1 AND exec_id IS NULL
+  UNION ALL SELECT n + 1 FROM slot WHERE slot_key = ?1) c
+WHERE c.n < ?2
+  AND NOT EXISTS (SELECT 1 FROM slot s WHERE s.slot_key = ?1 AND s.n = c.n AND s.exec_id IS NOT NULL)
+  AND (SELECT count(*) FROM slot s WHERE s.slot_key = ?1 AND s.exec_id IS NOT NULL) < ?2";
+
+/// Makes or takes a slot, by primary key; its fence grows, and is above that of the execution's last claim.
+pub(crate) const TAKE_SLOT: &str = "
+INSERT INTO slot (slot_key, n, exec_id, fence_seq)
+VALUES (?1, ?2, ?3, max((SELECT value FROM meta WHERE name = 'slot_floor'), ?4) + 1)
+ON CONFLICT (slot_key, n) DO UPDATE SET exec_id = excluded.exec_id, fence_seq = max(fence_seq, ?4) + 1
+RETURNING fence_seq";
+
+/// Ready rows whose time has come: for each kind and priority, as in NEXT_WAKE_OF_READY, at most `limit` entries of
+/// execution_ready in its order; then the best of all kinds. Zero rows: nothing is ready.
+pub(crate) const READY: &str = "
+WITH RECURSIVE level (kind, priority) AS (
+  SELECT k.value, (SELECT e.priority FROM execution e WHERE e.state = 1 AND e.kind = k.value
+    ORDER BY e.priority DESC LIMIT 1) FROM json_each(?1) k
+  UNION ALL
+  SELECT l.kind, (SELECT e.priority FROM execution e
+    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority ORDER BY e.priority DESC LIMIT 1)
+  FROM level l WHERE l.priority IS NOT NULL)
+SELECT e.id, e.slot_key, e.slot_limit, e.fence FROM level l CROSS JOIN execution e ON e.id IN (
+  SELECT r.id FROM execution r WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= ?2
+  ORDER BY r.wake_us, r.id LIMIT ?3)
+WHERE l.priority IS NOT NULL ORDER BY e.priority DESC, e.wake_us, e.id LIMIT ?3";
+
+/// Moves a row that found its slot taken out of the way, by primary key. Only `wake_us` moves: that makes it parked.
+pub(crate) const PARK_READY: &str = "UPDATE execution SET wake_us = ?2 WHERE id = ?1";
+
+/// A live row with what it inherits, by primary keys.
+pub(crate) const WORK: &str = concat!("SELECT ", work_columns!(), work_tables!(), "WHERE e.id = ?1");
+
+/// Deletes a row whose execution has ended, by primary key. Zero rows: it has moved on, or is gone.
+pub(crate) const SETTLE_END: &str =
+    "DELETE FROM execution WHERE id = ?1 AND owner = ?2 AND fence = ?3 RETURNING slot_key";
+
+/// Appends to the history. Zero rows: the id or the occurrence is there already.
+pub(crate) const INSERT_HISTORY: &str = concat!(
+    "INSERT INTO history (",
+    history_columns!(),
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+ON CONFLICT DO NOTHING"
+);
+
+/// Puts a row back, by primary key. Zero rows: it has moved on, or is gone.
+pub(crate) const SETTLE_BACK: &str = "
+UPDATE execution SET state = ?4, owner = NULL, wake_us = ?5, due_us = ?5, attempt = ?6, losses = ?7, attempts = ?8,
+  error = ?9 WHERE id = ?1 AND owner = ?2 AND fence = ?3 RETURNING slot_key";
+
+/// How often something became available.
+pub(crate) const WAKE_SEQ: &str = "SELECT value FROM meta WHERE name = 'wake_seq'";
+
+/// Changes when another connection has committed; cheap.
+pub(crate) const DATA_VERSION: &str = "PRAGMA data_version";
