@@ -7,6 +7,10 @@
 pub const SQLITE_SHAPES: &[&str] =
     &[include_str!("../sqlite/0001_init.schema"), include_str!("../sqlite/0002_queues.schema")];
 
+/// The shape of the PostgreSQL schema after each migration.
+pub const POSTGRES_SHAPES: &[&str] =
+    &[include_str!("../postgres/0001_init.schema"), include_str!("../postgres/0002_queues.schema")];
+
 /// The migrations of PostgreSQL, as pairs of file name and text, in order. `{s}` stands for the schema.
 pub const POSTGRES: &[(&str, &str)] = &[
     ("0001_init.sql", include_str!("../postgres/0001_init.sql")),

@@ -106,6 +106,10 @@ pub trait MigrationConn: Send {
     async fn live_binaries(&mut self) -> Result<Vec<Box<str>>>;
     /// Ends the locked run.
     async fn unlock(&mut self, end: LockedEnd) -> Result<()>;
+    /// The text of a migration's statement as this connection runs it, with the schema where it stands for one.
+    fn text(&self, sql: &str) -> String {
+        sql.to_owned()
+    }
     /// The statements that make the engine's tables, for exports.
     fn bootstrap(&self) -> Vec<String>;
     /// The statement that writes a row of the history whose times are the clock's when it is run, for exports.

@@ -44,7 +44,7 @@ pub fn export(
     for migration in known.iter().filter(|migration| migration.version > from && migration.version <= to) {
         let _ = write!(script, "\n-- Migration {}: {}\n", migration.version, migration.name);
         for step in &migration.steps {
-            let _ = write!(script, "\n-- {}\n{};\n", step.name, step.sql.trim());
+            let _ = write!(script, "\n-- {}\n{};\n", step.name, conn.text(&step.sql).trim());
         }
         let row = MigrationRow::of(migration, MigrationState::Adopted, binary, Timestamp::EPOCH);
         let _ = write!(script, "\n{};\n", conn.export_row(&row));
