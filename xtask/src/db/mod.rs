@@ -97,7 +97,7 @@ impl Server {
 
 /// The packages of the workspace whose tests talk to servers, and to which.
 const NEEDS: &[(&str, &[Server])] =
-    &[("punctual-postgres", &[Server::Postgres]), ("punctual-mysql", &[Server::Mysql])];
+    &[("punctual-postgres", &[Server::Postgres, Server::Pgbouncer]), ("punctual-mysql", &[Server::Mysql])];
 
 /// URLs by server.
 type Urls = BTreeMap<Server, String>;

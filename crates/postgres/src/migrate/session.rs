@@ -302,7 +302,7 @@ impl PostgresMigrations {
 
     pub(super) async fn texts(&mut self, sql: &'static str) -> Outcome<Vec<String>> {
         let rows = self.rows(sql, None).await?;
-        Ok(rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, sqlx::Error>>()?)
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, sqlx::Error>>()?)
     }
 
     pub(super) async fn read_probe(&mut self, sql: &str) -> Outcome<bool> {
