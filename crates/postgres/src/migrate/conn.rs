@@ -106,10 +106,7 @@ impl MigrationConn for PostgresMigrations {
         let text: Arc<str> = format!("{};\n{text}\n;{}", sql::SAVEPOINT, sql::SAVEPOINT_KEEP).into();
         let mut tries = 1;
         loop {
-            let failure = match self.ask(Arc::clone(&text), None, ANSWER).await {
-                Ok(_) => return Ok(()),
-                Err(failure) => failure,
-            };
+            let Err(failure) = self.ask(Arc::clone(&text), None, ANSWER).await else { return Ok(()) };
             if failure.code() != Some("55P03") {
                 return Err(self.failed(failure));
             }
