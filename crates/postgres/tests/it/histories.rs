@@ -7,7 +7,7 @@ use punctual_core::migrate::{
 use punctual_postgres::PostgresMigrations;
 
 use crate::database::Database;
-use crate::migrating::{builder, conn, outcome, run, runner};
+use crate::migrating::{builder, conn, newest, outcome, run, runner};
 use crate::support::{ask, say, users};
 
 async fn migrated(database: &Database) -> (PostgresMigrations, Vec<Migration>) {
@@ -34,7 +34,7 @@ async fn mend(conn: &mut PostgresMigrations, known: &[Migration]) -> usize {
     assert_eq!(left, []);
     repair(conn, &runner, &plan).await.unwrap();
     let migrated = outcome(conn, known).await.unwrap().ready().unwrap();
-    assert_eq!((migrated.version, migrated.applied), (known.len() as i64, vec![]));
+    assert_eq!((migrated.version, migrated.applied), (newest(known), vec![]));
     plan.len()
 }
 
@@ -112,7 +112,7 @@ async fn what_the_schema_does_not_prove_is_not_mended() {
 async fn newer_schemas_are_used_or_refused_as_they_say() {
     let database = Database::fresh();
     let (mut conn, known) = migrated(&database).await;
-    let newest = known.len() as i64;
+    let newest = newest(&known);
     let mut admin = users(&database).await;
     let add = |version: i64, writer: i64| {
         format!(
@@ -142,6 +142,6 @@ async fn tables_without_a_history_are_not_taken_for_ours_until_that_is_said() {
     let refused = run(&mut conn, &known).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{refused}");
     let shapes = PostgresMigrations::shapes();
-    baseline(&mut conn, &runner(&known, &shapes), known.len() as i64).await.unwrap();
+    baseline(&mut conn, &runner(&known, &shapes), newest(&known)).await.unwrap();
     assert_eq!(run(&mut conn, &known).await.unwrap().applied, [0_i64; 0]);
 }

@@ -32,6 +32,11 @@ pub(crate) fn known(texts: &[&str]) -> Vec<Migration> {
     parse(&files).unwrap()
 }
 
+/// The version that all of them lead to.
+pub(crate) fn newest(known: &[Migration]) -> i64 {
+    known.last().map_or(0, |migration| migration.version)
+}
+
 pub(crate) fn runner<'k>(known: &'k [Migration], shapes: &'k [Fingerprint]) -> Runner<'k> {
     let who = Holder { who: "a test".into(), since: None, step: None };
     Runner { known, shapes, binary: "0.1.0", who, patience: Duration::from_secs(60) }
