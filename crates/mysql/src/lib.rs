@@ -41,4 +41,5 @@ mod wake;
 
 pub use self::builder::MysqlBuilder;
 pub use self::error::TransactionError;
+pub use self::migrate::MysqlMigrations;
 pub use self::store::MysqlStore;
