@@ -204,10 +204,9 @@ async fn locked(
     hear: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Option<MigrationOutcome>> {
     let history = conn.history().await?;
-    let pending = match judge(runner.known, &history, !conn.dialect().transactional) {
-        Standing::Pending(pending) => pending,
+    let Standing::Pending(pending) = judge(runner.known, &history, !conn.dialect().transactional) else {
         // Somebody else did it meanwhile, or something else is the matter: the next look says so.
-        _ => return Ok(None),
+        return Ok(None);
     };
     for migration in pending.iter().take_while(|migration| migration.online == online) {
         if is_held_back(conn, migration).await? {
