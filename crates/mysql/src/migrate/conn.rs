@@ -331,9 +331,8 @@ impl MigrationConn for MysqlMigrations {
     async fn run(&mut self, sql: &str) -> Result<()> {
         let mut waited = Duration::ZERO;
         loop {
-            let failure = match self.try_execute(Sql::once(sql.to_owned()), values![]).await {
-                Ok(_) => return Ok(()),
-                Err(failure) => failure,
+            let Err(failure) = self.try_execute(Sql::once(sql.to_owned()), values![]).await else {
+                return Ok(());
             };
             if !matches!(failure.remedy(), Remedy::Again | Remedy::OnceMore) {
                 return Err(self.failed(failure));

@@ -88,7 +88,9 @@ async fn crash_everywhere(test: &str, known: &[Migration], wanted: impl Fn(&str)
         assert!(rows.iter().map(|row| row.version).eq(known.iter().map(|one| one.version)), "{at:?}");
         assert!(rows.iter().all(|row| row.state == MigrationState::Done), "{at:?}");
         for step in known.iter().flat_map(|migration| &migration.steps) {
-            assert_eq!(whole.of(&step.sql), 1, "{at:?}: step {}", step.name);
+            // A change of rows that are not there has nothing to do, so its probe may find it done before.
+            let least = usize::from(!step.sql.contains("UPDATE punctual_job"));
+            assert!((least..=1).contains(&whole.of(&step.sql)), "{at:?}: step {}", step.name);
         }
         database.drop().await;
     }
