@@ -142,7 +142,7 @@ async fn a_run_of_crashes_ends_in_a_whole_schema() {
 async fn any_journal_is_gone_on_from() {
     let known = known();
     let steps = &known[0].steps;
-    for at in 0..steps.len() {
+    for (at, step) in steps.iter().enumerate() {
         for state in [MigrationState::Started, MigrationState::Done] {
             let database = Database::new(&format!("journal_{at}_{}", state.as_str())).await;
             let mut conn = conn(&database).await;
@@ -156,7 +156,7 @@ async fn any_journal_is_gone_on_from() {
                  DELETE FROM punctual_migration WHERE version = 2; \
                  UPDATE punctual_migration_step SET state = 1 WHERE version = 2",
                 state.code(),
-                steps[at].name
+                step.name
             );
             database.connection().await.batch_execute(&back).await.unwrap();
             let outcome = migrate(&mut conn, &runner(&known, &[]), &mut |_| {}).await.unwrap();
