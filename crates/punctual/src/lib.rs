@@ -71,7 +71,7 @@ pub use punctual_runtime::{
     StopReason, Terms,
 };
 #[cfg(feature = "sqlite")]
-pub use punctual_sqlite::{SqliteBuilder, SqliteStore};
+pub use punctual_sqlite::{SqliteBuilder, SqliteMigrations, SqliteStore};
 
 /// The program in the README, compiled so that it stays true.
 #[cfg(all(doctest, feature = "sqlite"))]
