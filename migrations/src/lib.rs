@@ -28,3 +28,7 @@ pub const MYSQL: &[(&str, &str)] = &[
     ("0001_init.sql", include_str!("../mysql/0001_init.sql")),
     ("0002_queues.sql", include_str!("../mysql/0002_queues.sql")),
 ];
+
+/// The shape of the MySQL schema after each migration; that of MariaDB comes to the same lines.
+pub const MYSQL_SHAPES: &[&str] =
+    &[include_str!("../mysql/0001_init.schema"), include_str!("../mysql/0002_queues.schema")];

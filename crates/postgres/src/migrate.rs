@@ -157,7 +157,7 @@ impl PostgresMigrations {
         // Sessions of the store's own have the settings of steps; a migration brings its own along everywhere.
         let settings = Options { statement_timeout, sessions: Sessions::Shared, ..options.clone() };
         Ok(Self {
-            statements: Statements::of(&options.schema_name),
+            statements: Statements::of(&options.schema_name, options.claims),
             begin: settings.beginning(sql::BEGIN_WRITE),
             place: Arc::clone(place),
             sessions: options.sessions,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use crate::args::Db;
+
 const AFTER_HELP: &str = "\
 Exit codes of these commands:
   0  the schema is current, or what was asked for is done
@@ -23,16 +25,8 @@ Exit codes of these commands:
 pub(crate) struct MigrateArgs {
     #[command(subcommand)]
     pub(crate) what: What,
-    /// The database: a path, or `sqlite:PATH`.
-    #[arg(
-        long,
-        global = true,
-        value_name = "PATH-or-URL",
-        env = "PUNCTUAL_DB",
-        default_value = "punctual.db",
-        hide_env_values = true
-    )]
-    pub(crate) db: String,
+    #[command(flatten)]
+    pub(crate) db: Db,
     /// Print one JSON object, on the last line of standard output.
     #[arg(long, global = true)]
     pub(crate) json: bool,

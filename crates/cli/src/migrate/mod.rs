@@ -59,7 +59,7 @@ async fn tried(args: MigrateArgs) -> Result<Told, Trouble> {
         }
         What::Plan => {
             let (version, standing, _) = validate(conn, &runner, false).await?;
-            show::plan(version, newest, &standing)
+            show::plan(version, newest, &standing, |sql| conn.text(sql))
         }
         What::Apply { dry_run: true } => {
             show::applied(rehearse(conn, &runner, &mut |progress| tell(quiet, progress)).await?, true)

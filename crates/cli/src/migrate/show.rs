@@ -121,7 +121,13 @@ pub(super) fn status(version: i64, newest: i64, standing: &Standing<'_>, history
     Told { code: code_of(standing), text, json: object }
 }
 
-pub(super) fn plan(version: i64, newest: i64, standing: &Standing<'_>) -> Told {
+/// `statement` gives the text of a statement as the database gets it.
+pub(super) fn plan(
+    version: i64,
+    newest: i64,
+    standing: &Standing<'_>,
+    statement: impl Fn(&str) -> String,
+) -> Told {
     let mut text = sentence(version, newest, standing);
     if let Standing::Pending(pending) = standing {
         for migration in *pending {
@@ -135,7 +141,8 @@ pub(super) fn plan(version: i64, newest: i64, standing: &Standing<'_>) -> Told {
                 ));
             }
             for (at, step) in (1..).zip(&migration.steps) {
-                let first = step.sql.lines().find(|line| !line.starts_with("--")).unwrap_or_default();
+                let sql = statement(&step.sql);
+                let first = sql.lines().find(|line| !line.starts_with("--")).unwrap_or_default();
                 text.push_str(&format!("\n  {at:>3}  {:<24} {}", step.name, text::cut(first.trim(), 80)));
             }
         }

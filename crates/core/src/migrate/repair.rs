@@ -132,6 +132,11 @@ async fn repair_locked(conn: &mut dyn MigrationConn, runner: &Runner<'_>, plan: 
         let why = "the history has changed since the plan was made; look at the new plan first";
         return Err(Error::invalid(OPERATION, why));
     }
+    // Before anything is written: some databases take nothing back.
+    if !left.is_empty() {
+        let why = format!("this repair would leave: {}; nothing was changed", list(&left));
+        return Err(Error::corrupt(OPERATION, why));
+    }
     let now = conn.now().await?;
     let adopted = |version: i64| {
         let index = usize::try_from(version - 1).ok();
@@ -153,14 +158,7 @@ async fn repair_locked(conn: &mut dyn MigrationConn, runner: &Runner<'_>, plan: 
         conn.replace(version, &new).await?;
         conn.note(&one.to_string()).await?;
     }
-    if left.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::corrupt(
-            OPERATION,
-            format!("this repair would leave: {}; nothing was changed", list(&left)),
-        ))
-    }
+    Ok(())
 }
 
 /// Takes a schema that was made by hand, or by an export, for one of version `version`.

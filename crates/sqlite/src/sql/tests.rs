@@ -39,6 +39,7 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         include_str!("../sql.rs"),
         include_str!("listings.rs"),
         include_str!("migrations.rs"),
+        include_str!("migrations/own.rs"),
         include_str!("own.rs")
     );
     let names = text.lines().filter_map(|line| {
