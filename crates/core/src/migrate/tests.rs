@@ -375,7 +375,7 @@ fn a_run_that_breaks_at_any_call_is_completed_by_the_next_one() {
                     let migrated = ready(&mut next, &known);
                     let place =
                         format!("transactional {transactional}, broken at call {at}, after it {after}");
-                    assert_eq!(migrated.version, golden.rows.len() as i64, "{place}");
+                    assert_eq!(migrated.version, i64::try_from(golden.rows.len()).unwrap(), "{place}");
                     let found = next.database();
                     assert_eq!(found.objects, golden.objects, "{place}");
                     assert_eq!(found.rows, golden.rows, "{place}");

@@ -350,7 +350,6 @@ pub(crate) const UNOWNED_OF_JOB: &str =
 pub(crate) const CANCEL_OWNED_OF_JOB: &str =
     "UPDATE {s}.execution SET cancel = coalesce(cancel, $2) WHERE job_id = $1 AND owner IS NOT NULL";
 
-
 /// Deletes completed triggers that belong to no set and have no live rows, by trigger_completed, and leaves their marks.
 /// Answers the job of each.
 pub(crate) const PRUNE_TRIGGERS: &str = concat!(
