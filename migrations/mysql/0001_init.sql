@@ -19,6 +19,7 @@ WHERE table_schema = DATABASE() AND table_name = 'punctual_meta'
 
 -- step: meta_rows
 INSERT INTO punctual_meta (name, value) VALUES ('epoch', 0), ('slot_floor', 0)
+ON DUPLICATE KEY UPDATE value = value
 -- probe:
 SELECT COUNT(*) FROM punctual_meta WHERE name = 'slot_floor'
 

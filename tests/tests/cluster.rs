@@ -1,5 +1,6 @@
 //! Library users' clusters, as processes on one database: killed, frozen, all killed; judged by the history checker. Each
 //! of it on each database.
+#![allow(clippy::future_not_send, reason = "each test drives its cluster from one thread")]
 
 use punctual::core::event::Event;
 use punctual_checker::Verdict;

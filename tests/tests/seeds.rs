@@ -1,5 +1,6 @@
 //! The failures that this project was started for, each as a test on each database: what two widely used schedulers are
 //! known to do, and this one must not. `docs/seeds.md` lists them beside each other.
+#![allow(clippy::future_not_send, reason = "each test drives its cluster from one thread")]
 #![cfg(test)]
 
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 //!
 //! A store is loaded with ready rows and due triggers of one key whose only slot is taken; then it is asked what is due,
 //! a real node looks for the one free row behind them, and four nodes go on while one of them is full.
+#![allow(clippy::future_not_send, reason = "one program, which waits for it in its main thread")]
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

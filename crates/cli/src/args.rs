@@ -44,6 +44,7 @@ pub(crate) enum Command {
     Show(ShowArgs),
     History(HistoryArgs),
     Nodes(NodesArgs),
+    Migrate(crate::migrate::MigrateArgs),
 }
 
 /// Which database.

@@ -8,6 +8,7 @@
 //! | [`guard`] | the process between a node and a command, which ends the command if the node cannot |
 //! | [`demo`] | a cluster of such nodes, hurt and judged |
 //! | [`look`] | `next`, `list`, `show`, `history`, `nodes` |
+//! | [`migrate`] | the schema: `status`, `plan`, `apply`, `validate`, `repair`, `export`, `baseline` |
 //! | [`db`] | which database, and how it is opened |
 //! | [`trouble`] | errors for people, and exit codes |
 
@@ -21,6 +22,7 @@ mod file;
 mod guard;
 mod job;
 mod look;
+mod migrate;
 mod run;
 mod trouble;
 
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Show(args) => look(look::show(args)),
         Command::History(args) => look(look::history(args)),
         Command::Nodes(args) => look(look::nodes(args)),
+        Command::Migrate(args) => block(Builder::new_current_thread(), migrate::run(args)),
     }
 }
 

@@ -64,7 +64,8 @@ pub trait Harness: Send + Sync + 'static {
 
     /// Makes a stored row unreadable behind the store's back, as a defect or a careless hand would.
     ///
-    /// Answers `false` if this cannot be done to the store in that way; that the row is not there is no reason for it.
+    /// Answers `false` if this cannot be done to the store in that way. To learn that, the kit asks before the first case
+    /// for a row that is not there: nothing is to be changed then, and the answer is the same as for one that is.
     async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {
         let _ = (space, spoil);
         Ok(false)

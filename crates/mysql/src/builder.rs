@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use diesel_async::AsyncMysqlConnection;
 use diesel_async::pooled_connection::deadpool::Pool;
+use punctual_core::migrate::MigrateMode;
 use punctual_core::store::ClaimShape;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{Clock, Result};
 
-use crate::open::{Options, Schema, Source};
+use crate::migrate::MysqlMigrations;
+use crate::open::{Connections, Options, Source};
 use crate::store::MysqlStore;
 
 /// Settings of a store; made by [`MysqlStore::builder`] and [`MysqlStore::from_pool`].
@@ -16,6 +18,7 @@ use crate::store::MysqlStore;
 #[must_use = "a builder does nothing until it is opened"]
 pub struct MysqlBuilder {
     options: Options,
+    mode: Option<MigrateMode>,
 }
 
 impl MysqlBuilder {
@@ -23,12 +26,12 @@ impl MysqlBuilder {
         let options = Options {
             source,
             connections: 4,
-            schema: Schema::Migrate,
+            migrate: MigrateMode::Auto,
             claims: ClaimShape::SkipLocked,
             clock: None,
             hook: None,
         };
-        Self { options }
+        Self { options, mode: None }
     }
 
     pub(crate) fn of_url(url: String) -> Self {
@@ -45,10 +48,10 @@ impl MysqlBuilder {
         self
     }
 
-    /// Leaves the tables as they are, and refuses a database whose tables are missing or older; by default they are made
-    /// and brought up to date, for which the user needs the right to define tables.
-    pub fn without_migrations(mut self) -> Self {
-        self.options.schema = Schema::Validate;
+    /// What is done about the tables: by default they are made and brought up to date, for which the user needs the right
+    /// to define tables. Without this, the variable `PUNCTUAL_MIGRATE` of the environment decides, if it is set.
+    pub fn migrate(mut self, mode: MigrateMode) -> Self {
+        self.mode = Some(mode);
         self
     }
 
@@ -79,9 +82,21 @@ impl MysqlBuilder {
     /// # Errors
     /// Each names the database and what to do: `Invalid` if the URL cannot be read or the database is missing,
     /// `Unsupported` if the server is too old, read-only or logs statements, if the user lacks rights, if the tables are
-    /// newer than this binary; `Unavailable` if the server cannot
-    /// be reached; `Corrupt` if the history of migrations cannot be understood.
+    /// newer than this binary; `Unavailable` if the server cannot be reached, or somebody else migrates for too long; `Corrupt` if
+    /// the history of migrations cannot be understood.
     pub async fn open(self) -> Result<MysqlStore> {
-        MysqlStore::start(self.options).await
+        let Self { mut options, mode } = self;
+        options.migrate = MigrateMode::chosen(mode, std::env::var_os(MigrateMode::VARIABLE))?;
+        MysqlStore::start(options).await
+    }
+
+    /// Connects for the migration engine alone (`punctual_core::migrate`), and changes no table by that.
+    ///
+    /// # Errors
+    /// As [`MysqlBuilder::open`].
+    pub async fn migrations(self) -> Result<MysqlMigrations> {
+        let Self { options, .. } = self;
+        let connections = Connections::open(&options).await?;
+        MysqlMigrations::on(&connections, options.hook).await
     }
 }

@@ -58,6 +58,10 @@ const fn meaning(part: &'static str, kind: ErrorKind, remedy: Remedy, advice: &'
     Meaning { part, kind, remedy, advice }
 }
 
+/// Advice to whoever has something of the name that a migration needs.
+const TAKEN: &str = "something of that name is there, and no migration of Punctual has made it; rename it, or use another \
+                     database";
+
 /// By a part of the text; the first that fits counts. What is not here is `Internal`.
 const MEANINGS: &[Meaning] = &[
     // 1213, also as Galera says it when another node was first.
@@ -219,6 +223,10 @@ const MEANINGS: &[Meaning] = &[
         "give this user SELECT, INSERT, UPDATE and DELETE on the database, and CREATE, ALTER, INDEX and REFERENCES for \
          migrations",
     ),
+    // 1050, 1060, 1061: what a migration makes is there already.
+    meaning("already exists", ErrorKind::AlreadyExists, Remedy::Answer, TAKEN),
+    meaning("Duplicate column name", ErrorKind::AlreadyExists, Remedy::Answer, TAKEN),
+    meaning("Duplicate key name", ErrorKind::AlreadyExists, Remedy::Answer, TAKEN),
     meaning(
         "Unknown database",
         ErrorKind::Invalid,
@@ -375,6 +383,8 @@ mod tests {
             ("Unknown database 'jobs'", K::Invalid, R::Discard),
             ("Table 'jobs.punctual_job' doesn't exist", K::Unsupported, R::Answer),
             ("Unknown column 'slot_limit' in 'field list'", K::Unsupported, R::Answer),
+            ("Table 'punctual_job' already exists", K::AlreadyExists, R::Answer),
+            ("Duplicate key name 'job_set'", K::AlreadyExists, R::Answer),
             ("something new", K::Internal, R::Answer),
         ] {
             assert_eq!(server(text).remedy(), remedy, "{text}");

@@ -22,6 +22,10 @@
 //! another only at the commit, and its clock is its own. A cluster of nodes is a database: two clusters on one server use
 //! two databases. All tables begin with `punctual_`, so the database may be the application's own.
 //!
+//! Definitions cannot be rolled back here: a journal and a probe for each step let the next process go on where one was cut
+//! off. Connections to a proxy that shares sessions (such as ProxySQL with multiplexing) are not for migrations: the lock
+//! that keeps two apart is the session's.
+//!
 //! MySQL cannot end a transaction whose client says nothing; MariaDB is told to, after 2 s. On MySQL a client machine that
 //! vanishes in the middle of a step holds its locks until the server notices, which TCP keep-alive and `wait_timeout`
 //! bound to half a minute.
@@ -41,4 +45,5 @@ mod wake;
 
 pub use self::builder::MysqlBuilder;
 pub use self::error::TransactionError;
+pub use self::migrate::MysqlMigrations;
 pub use self::store::MysqlStore;

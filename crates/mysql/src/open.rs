@@ -9,6 +9,7 @@ use diesel_async::pooled_connection::deadpool::{Hook, HookError, Object, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
 use mysql_async::{Conn, Opts, OptsBuilder};
+use punctual_core::migrate::MigrateMode;
 use punctual_core::store::ClaimShape;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{BoxFuture, Clock, Error, ErrorKind, Result};
@@ -17,13 +18,6 @@ use crate::error::{Failure, classify};
 use crate::query::{Sql, Statement, values};
 use crate::rows::{Columns, Raw};
 use crate::sql;
-
-/// Whether the tables are made and brought up to date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Schema {
-    Migrate,
-    Validate,
-}
 
 /// Where connections come from.
 #[derive(Clone)]
@@ -49,7 +43,7 @@ impl fmt::Debug for Source {
 pub(crate) struct Options {
     pub(crate) source: Source,
     pub(crate) connections: usize,
-    pub(crate) schema: Schema,
+    pub(crate) migrate: MigrateMode,
     pub(crate) claims: ClaimShape,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) hook: Option<Arc<dyn StatementHook>>,
@@ -135,6 +129,12 @@ async fn checked_out(
 /// A connection in use. It goes back to its pool only if somebody says that it is clean; else it is closed.
 pub(crate) struct Held {
     object: Option<Object<AsyncMysqlConnection>>,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("is_there", &self.object.is_some()).finish()
+    }
 }
 
 impl Held {

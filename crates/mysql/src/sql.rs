@@ -1,5 +1,6 @@
-//! Every statement of this store, in the order of the trait; those of locks, listings and migrations are in
-//! `sql/listings.rs`, and those that only this database needs in `sql/own.rs`.
+//! Every statement of this store, in the order of the trait; those of locks and listings are in
+//! `sql/listings.rs`, those of the migration engine in `sql/migrations.rs`, and those that only this database needs in
+//! `sql/own.rs`.
 //!
 //! Only SQL that MySQL 8.0 and MariaDB 10.6 share. Three rules hold throughout:
 //!
@@ -10,7 +11,8 @@
 //!   the table's primary key (`FORCE INDEX`), so that locks are taken in the order of the list. The text of such a
 //!   statement does not depend on the length of the list, so it is prepared once, and there is one parameter to send
 //!   however many rows there are. Texts that are stored pass as LONGTEXT: one that did not fit its column here would
-//!   become null without a word, where the column of the table refuses it. What is asked once for each kind of a node repeats its text instead: see [`each`].
+//!   become null without a word, where the column of the table refuses it. What is asked once for each kind of a node
+//!   repeats its text instead: see [`each`].
 //! * **A compared write changes a column**, so that servers that count changed rows and those that count matched ones say
 //!   the same.
 //!
@@ -147,9 +149,11 @@ SET t.state = v.state, t.next_fire_us = v.next_fire_us, t.wake_us = v.wake_us, t
 }
 
 mod listings;
+mod migrations;
 mod own;
 
 pub(crate) use self::listings::*;
+pub(crate) use self::migrations::*;
 pub(crate) use self::own::*;
 
 /// A statement with its part in double square brackets repeated: `VALUES [[(?, ?)||, ]]` for 2 is `VALUES (?, ?), (?, ?)`.

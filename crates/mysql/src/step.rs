@@ -43,6 +43,7 @@ pub(crate) enum StoreClock {
 }
 
 /// What all steps of a store have in common.
+#[derive(Debug)]
 pub(crate) struct Setting {
     pub(crate) clock: StoreClock,
     pub(crate) claims: ClaimShape,

@@ -105,7 +105,7 @@ impl MysqlStore {
     pub(crate) async fn start(options: Options) -> Result<Self> {
         let connections = detached("open", async move {
             let connections = Connections::open(&options).await?;
-            migrate::bring_up(&connections, options.schema).await?;
+            migrate::prepare(&connections, options.migrate).await?;
             Ok((connections, options))
         });
         let (connections, options) = connections.await?;

@@ -4,14 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use punctual_core::migrate::MigrateMode;
 use punctual_core::store::ClaimShape;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{Clock, Error, Result};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::open::{Listen, Options, Schema, Sessions, parse};
-use crate::pool::Source;
+use crate::migrate::PostgresMigrations;
+use crate::open::{Listen, Options, Sessions, check_schema, parse, place_of};
+use crate::pool::{Pool, Source};
 use crate::store::PostgresStore;
 
 /// Settings of a store; made by [`PostgresStore::builder`] or [`PostgresStore::from_pool`].
@@ -21,6 +23,7 @@ pub struct PostgresBuilder {
     address: PgConnectOptions,
     pool: Option<PgPool>,
     options: Options,
+    mode: Option<MigrateMode>,
 }
 
 impl fmt::Debug for PostgresBuilder {
@@ -32,13 +35,13 @@ impl fmt::Debug for PostgresBuilder {
 
 impl PostgresBuilder {
     pub(crate) fn of_url(url: &str) -> Result<Self> {
-        Ok(Self { address: parse(url)?, pool: None, options: Options::default() })
+        Ok(Self { address: parse(url)?, pool: None, options: Options::default(), mode: None })
     }
 
     pub(crate) fn of_pool(pool: PgPool) -> Self {
         let address = PgConnectOptions::clone(&pool.connect_options());
         let options = Options { sessions: Sessions::Shared, ..Options::default() };
-        Self { address, pool: Some(pool), options }
+        Self { address, pool: Some(pool), options, mode: None }
     }
 
     /// The schema that holds the tables; `punctual` by default. Made if it is missing. Several schemas of one database
@@ -101,10 +104,10 @@ impl PostgresBuilder {
         self
     }
 
-    /// Leaves the tables as they are, and refuses a schema whose tables are missing or older; by default they are made
-    /// and brought up to date.
-    pub fn without_migrations(mut self) -> Self {
-        self.options.schema = Schema::Validate;
+    /// What is done about the tables: by default they are made and brought up to date. Without this, the variable
+    /// `PUNCTUAL_MIGRATE` of the environment decides, if it is set.
+    pub fn migrate(mut self, mode: MigrateMode) -> Self {
+        self.mode = Some(mode);
         self
     }
 
@@ -145,7 +148,25 @@ impl PostgresBuilder {
     /// user lacks rights, or the tables are newer than this binary, `Unavailable` if the server cannot be reached or is
     /// a standby.
     pub async fn open(self) -> Result<PostgresStore> {
-        let Self { address, pool, mut options } = self;
+        let (source, address, mut options, mode) = self.parts();
+        options.migrate = MigrateMode::chosen(mode, std::env::var_os(MigrateMode::VARIABLE))?;
+        PostgresStore::start(source, address, options).await
+    }
+
+    /// Opens the schema for the migration engine alone (`punctual_core::migrate`), and changes nothing by that.
+    ///
+    /// # Errors
+    /// As [`PostgresBuilder::open`].
+    pub async fn migrations(self) -> Result<PostgresMigrations> {
+        let (source, address, options, _) = self.parts();
+        check_schema(&options.schema_name)?;
+        let place = place_of(&address, &options.schema_name).into();
+        let pool = Pool::new(source, &options, Arc::clone(&place));
+        PostgresMigrations::on(&pool, &options, &place).await
+    }
+
+    fn parts(self) -> (Source, PgConnectOptions, Options, Option<MigrateMode>) {
+        let Self { address, pool, mut options, mode } = self;
         if options.sessions == Sessions::Pooled && matches!(options.listen, Listen::Beside) {
             options.listen = Listen::Never;
         }
@@ -153,6 +174,6 @@ impl PostgresBuilder {
             Some(pool) => Source::Given(pool),
             None => Source::Own(Box::new(options.address(address.clone()))),
         };
-        PostgresStore::start(source, address, options).await
+        (source, address, options, mode)
     }
 }

@@ -97,6 +97,12 @@ const MEANINGS: &[Meaning] = &[
         ErrorKind::Unsupported,
         "the database user may not do that; grant it the rights on the schema and its tables",
     ),
+    meaning(
+        "42P07",
+        ErrorKind::AlreadyExists,
+        "a table or index of that name is there already; look at what it is, and take the schema over with \
+         `punctual migrate baseline` if it is Punctual's",
+    ),
     meaning("42P01", ErrorKind::Unsupported, "a table is missing; run the migrations first"),
     meaning(
         "42P05",

@@ -52,4 +52,5 @@ mod wait;
 mod wake;
 
 pub use self::builder::PostgresBuilder;
+pub use self::migrate::PostgresMigrations;
 pub use self::store::PostgresStore;

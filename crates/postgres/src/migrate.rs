@@ -1,64 +1,191 @@
-//! The connection that the migration algorithm of core runs on: one transaction for all that is missing.
+//! What a store does about its tables when it is opened, and the database as the migration engine of core sees it.
 //!
-//! PostgreSQL's definitions are transactional, so a process that dies half-way leaves nothing, and the lock ends with
-//! the transaction, also behind a pooler.
+//! PostgreSQL's definitions are transactional: all that is missing is one transaction, so a process that dies half-way
+//! leaves nothing, and the lock ends with the transaction, also behind a pooler. Only online migrations are not: they
+//! have a lock of the session, on a connection to the server itself, and a journal.
 
-use async_trait::async_trait;
+mod conn;
+mod session;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use punctual_core::entropy::SeededEntropy;
 use punctual_core::migrate::{
-    LockedEnd, Migrated, Migration, MigrationConn, MigrationRow, MigrationState, MigrationStep, migrate,
-    parse, validate,
+    Fingerprint, Holder, MigrateMode, Migration, MigrationOutcome, Progress, Runner, migrate, parse, validate,
 };
-use punctual_core::{Error, Result, Timestamp};
-use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Row};
+use punctual_core::store::hook::StatementHook;
+use punctual_core::{Error, ErrorKind, Result};
+use sqlx::PgConnection;
+use sqlx::postgres::PgConnectOptions;
 
-use crate::error::{Failure, classify};
-use crate::pool::Held;
-use crate::rows::{Args, params};
-use crate::sql;
-use crate::step::{Engine, Outcome};
+use crate::error::classify;
+use crate::open::{Listen, Options, Sessions, check_session};
+use crate::pool::{Held, Pool};
+use crate::sql::{self, Statements};
+use crate::wait::pause;
 
-const OPERATION: &str = "migrate";
+pub(crate) const OPERATION: &str = "migrate";
 
-/// How often the lock is asked for before another process that migrates is taken for stuck: about 20 s.
-const TRIES: u32 = 120;
+/// How long a process waits for another one that migrates.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Brings the tables up to date.
-pub(crate) async fn upgrade(engine: &Engine, place: &str) -> Result<Migrated> {
-    let known = parse(punctual_migrations::POSTGRES)?;
-    let mut conn = PostgresMigrations::on(engine, place).await?;
-    let migrated = migrate(&mut conn, &known, env!("CARGO_PKG_VERSION")).await;
-    conn.end(migrated)
+/// How often it looks whether the other one is done, where it must not migrate itself.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long the statement of a step may take, unless its migration is online.
+const STEP: Duration = Duration::from_secs(30);
+
+/// Does what the mode says.
+pub(crate) async fn prepare(pool: &Arc<Pool>, options: &Options, place: &Arc<str>) -> Result<()> {
+    if options.migrate == MigrateMode::Off {
+        return Ok(());
+    }
+    let known = PostgresMigrations::known()?;
+    let shapes = PostgresMigrations::shapes();
+    let who = Holder { who: format!("process {}", std::process::id()).into(), since: None, step: None };
+    let runner =
+        Runner { known: &known, shapes: &shapes, binary: env!("CARGO_PKG_VERSION"), who, patience: PATIENCE };
+    let mut conn = PostgresMigrations::on(pool, options, place).await?;
+    let done = match options.migrate {
+        MigrateMode::Auto => {
+            let migrated = migrate(&mut conn, &runner, &mut |progress| told(place, progress)).await;
+            migrated.and_then(MigrationOutcome::ready).map(drop)
+        }
+        MigrateMode::Wait => wait(&mut conn, &runner).await,
+        MigrateMode::Validate | MigrateMode::Off => check(&mut conn, &runner).await,
+    };
+    conn.end(done)
 }
 
-/// Checks that the tables are what this binary needs.
-pub(crate) async fn check(engine: &Engine, place: &str) -> Result<i64> {
-    let known: Vec<Migration> = parse(punctual_migrations::POSTGRES)?;
-    let mut conn = PostgresMigrations::on(engine, place).await?;
-    let version = validate(&mut conn, &known).await;
-    conn.end(version)
+fn told(place: &str, progress: Progress<'_>) {
+    if let Progress::Applied { migration } = progress {
+        tracing::info!(place, version = migration.version, name = %migration.name, "migrated");
+    }
 }
 
-struct PostgresMigrations<'e> {
-    engine: &'e Engine,
-    place: &'e str,
-    held: Held,
+/// Refuses a schema that this binary cannot work with.
+async fn check(conn: &mut PostgresMigrations, runner: &Runner<'_>) -> Result<()> {
+    let (version, standing, _) = validate(conn, runner, false).await?;
+    standing.usable(version)
 }
 
-impl<'e> PostgresMigrations<'e> {
-    async fn on(engine: &'e Engine, place: &'e str) -> Result<Self> {
-        let held = engine.pool.take().await.map_err(|failure| classify(OPERATION, place, failure))?;
-        Ok(Self { engine, place, held })
+/// Waits until somebody else has brought the schema up to date.
+async fn wait(conn: &mut PostgresMigrations, runner: &Runner<'_>) -> Result<()> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let (version, standing, _) = validate(conn, runner, false).await?;
+        // Only what is missing can come; a schema that is too new or damaged stays what it is.
+        let comes = matches!(standing, punctual_core::migrate::Standing::Pending([_, ..]));
+        if !comes || waited >= runner.patience {
+            return standing.usable(version);
+        }
+        pause(LOOK).await;
+        waited += LOOK;
+    }
+}
+
+/// A schema as the migration engine sees it; made by [`crate::PostgresBuilder::migrations`].
+///
+/// It has one connection, and closes it when it is dropped. All methods must be called within a tokio runtime.
+pub struct PostgresMigrations {
+    statements: Statements,
+    begin: Arc<str>,
+    place: Arc<str>,
+    sessions: Sessions,
+    /// The way around a pooler, for what needs a session.
+    way_around: Option<Box<PgConnectOptions>>,
+    /// The connection; none if it was lost.
+    held: Option<Held>,
+    /// The connection around a pooler, while it is in use.
+    around: Option<PgConnection>,
+    lock: Lock,
+    /// That of the run in progress; 0 if there is none.
+    generation: i64,
+    /// Whether settings of the session were changed.
+    is_changed: bool,
+    hook: Option<Arc<dyn StatementHook>>,
+    /// How many statements were run.
+    index: u32,
+    jitter: SeededEntropy,
+}
+
+/// What the lock of migrations is tied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lock {
+    None,
+    Transaction,
+    Session,
+}
+
+impl fmt::Debug for PostgresMigrations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresMigrations")
+            .field("place", &self.place)
+            .field("lock", &self.lock)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PostgresMigrations {
+    /// The migrations of this binary. In their statements `{s}` stands for the schema; the connection fills it in.
+    ///
+    /// # Errors
+    /// `Internal` if one of them cannot be parsed.
+    pub fn known() -> Result<Vec<Migration>> {
+        parse(punctual_migrations::POSTGRES)
+    }
+
+    /// The shape of the schema after each of them.
+    pub fn shapes() -> Vec<Fingerprint> {
+        punctual_migrations::POSTGRES_SHAPES.iter().map(|text| Fingerprint::of(text.lines())).collect()
+    }
+
+    pub(crate) async fn on(pool: &Arc<Pool>, options: &Options, place: &Arc<str>) -> Result<Self> {
+        let failed = |failure| classify(OPERATION, place, failure);
+        let mut held = pool.take().await.map_err(failed)?;
+        let connection = held.connection().map_err(failed)?;
+        check_session(connection, options.sessions, place).await.map_err(failed)?;
+        let way_around = match &options.listen {
+            Listen::At(address) => Some(Box::new(options.direct(PgConnectOptions::clone(address)))),
+            Listen::Beside | Listen::Never => None,
+        };
+        let seed = u64::from(std::process::id()).rotate_left(32) ^ Arc::as_ptr(pool).addr() as u64;
+        let statement_timeout = options.statement_timeout.max(STEP);
+        // Sessions of the store's own have the settings of steps; a migration brings its own along everywhere.
+        let settings = Options { statement_timeout, sessions: Sessions::Shared, ..options.clone() };
+        Ok(Self {
+            statements: Statements::of(&options.schema_name, options.claims),
+            begin: settings.beginning(sql::BEGIN_WRITE),
+            place: Arc::clone(place),
+            sessions: options.sessions,
+            way_around,
+            held: Some(held),
+            around: None,
+            lock: Lock::None,
+            generation: 0,
+            is_changed: false,
+            hook: options.hook.clone(),
+            index: 0,
+            jitter: SeededEntropy::new(seed),
+        })
     }
 
     /// Gives the connection back if all went well, and names the database in what went wrong.
     fn end<T>(mut self, outcome: Result<T>) -> Result<T> {
         match outcome {
             Ok(answer) => {
-                self.held.is_clean();
+                if let Some(held) = &mut self.held
+                    && self.lock == Lock::None
+                    && !self.is_changed
+                {
+                    held.is_clean();
+                }
                 Ok(answer)
             }
-            Err(error) if error.message().starts_with(self.place) => Err(error),
+            Err(error) if error.message().starts_with(&*self.place) => Err(error),
             Err(error) => {
                 let message = format!("{}: {}", self.place, error.message());
                 Err(Error::new(error.kind(), OPERATION, message).with_source(error))
@@ -66,139 +193,8 @@ impl<'e> PostgresMigrations<'e> {
         }
     }
 
-    async fn say(&mut self, text: std::sync::Arc<str>) -> Outcome<()> {
-        sqlx::raw_sql(AssertSqlSafe(text)).execute(self.held.connection()?).await?;
-        Ok(())
-    }
-
-    async fn all(&mut self, sql: &'static str, args: Args) -> Outcome<Vec<PgRow>> {
-        let query = sqlx::query_with(AssertSqlSafe(self.engine.statements.text(sql)), args.into_inner());
-        Ok(query.persistent(false).fetch_all(self.held.connection()?).await?)
-    }
-
-    /// All rows of a statement without parameters, as a simple query: outside of a transaction a pooler may give the
-    /// parts of a prepared one to two servers.
-    async fn simple(&mut self, sql: &'static str) -> Outcome<Vec<PgRow>> {
-        let text = self.engine.statements.text(sql);
-        Ok(sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(self.held.connection()?).await?)
-    }
-
-    async fn holds(&mut self, sql: &'static str) -> Outcome<bool> {
-        let row = self.simple(sql).await?;
-        Ok(row.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
-    }
-
-    /// Begins a transaction and takes the lock in it; `false` if somebody else has it, and nothing is open then.
-    async fn try_lock(&mut self) -> Outcome<bool> {
-        self.say(self.engine.begin_definitions()).await?;
-        if self.holds(sql::LOCK_MIGRATIONS).await? {
-            return Ok(true);
-        }
-        self.say(self.engine.statements.text(sql::ROLLBACK)).await?;
-        Ok(false)
-    }
-
-    async fn bootstrap(&mut self) -> Outcome<()> {
-        if !self.holds(sql::HAS_SCHEMA).await? {
-            self.say(self.engine.statements.text(sql::CREATE_SCHEMA)).await?;
-        }
-        self.say(self.engine.statements.text(sql::CREATE_MIGRATION)).await
-    }
-
-    async fn put(&mut self, row: &MigrationRow) -> Outcome<()> {
-        let MigrationRow {
-            version,
-            name,
-            checksum,
-            state,
-            started,
-            finished,
-            binary,
-            min_reader,
-            min_writer,
-        } = row;
-        let finished = finished.map(Timestamp::as_micros);
-        let (state, started) = (state.code(), started.as_micros());
-        let values =
-            params![version, &**name, checksum, state, started, finished, &**binary, min_reader, min_writer];
-        self.all(sql::PUT_MIGRATION, values).await?;
-        Ok(())
-    }
-
-    fn failed(&self) -> impl Fn(Failure) -> Error + use<'e> {
-        let place = self.place;
-        move |failure| classify(OPERATION, place, failure)
-    }
-}
-
-fn read(row: &PgRow) -> Result<MigrationRow> {
-    let named = |error: sqlx::Error| Error::corrupt(OPERATION, "a row cannot be read").with_source(error);
-    let number = |at: usize| row.try_get::<i64, _>(at).map_err(named);
-    let text = |at: usize| row.try_get::<String, _>(at).map(String::into_boxed_str).map_err(named);
-    let finished: Option<i64> = row.try_get(5).map_err(named)?;
-    Ok(MigrationRow {
-        version: number(0)?,
-        name: text(1)?,
-        checksum: number(2)?,
-        state: MigrationState::from_code(number(3)?)?,
-        started: Timestamp::from_micros(number(4)?),
-        finished: finished.map(Timestamp::from_micros),
-        binary: text(6)?,
-        min_reader: number(7)?,
-        min_writer: number(8)?,
-    })
-}
-
-#[async_trait]
-impl MigrationConn for PostgresMigrations<'_> {
-    async fn history(&mut self) -> Result<Vec<MigrationRow>> {
-        let failed = self.failed();
-        if !self.holds(sql::HAS_MIGRATION).await.map_err(&failed)? {
-            return Ok(Vec::new());
-        }
-        self.simple(sql::MIGRATIONS).await.map_err(&failed)?.iter().map(read).collect()
-    }
-
-    async fn lock(&mut self) -> Result<()> {
-        let failed = self.failed();
-        for tries in 1..=TRIES {
-            if self.try_lock().await.map_err(&failed)? {
-                return self.bootstrap().await.map_err(&failed);
-            }
-            self.engine.back_off(tries).await;
-        }
-        let why =
-            "another process has held the lock of migrations for too long; look for it in pg_stat_activity";
-        Err(Error::unavailable(OPERATION, format!("{}: {why}", self.place)))
-    }
-
-    async fn now(&mut self) -> Result<Timestamp> {
-        let failed = self.failed();
-        let rows = self.simple(sql::CLOCK).await.map_err(&failed)?;
-        let row = rows.first().ok_or(Failure::Sqlx(sqlx::Error::RowNotFound)).map_err(&failed)?;
-        row.try_get(0).map(Timestamp::from_micros).map_err(|error| failed(error.into()))
-    }
-
-    async fn run(&mut self, step: &MigrationStep) -> Result<()> {
-        let failed = self.failed();
-        let text = self.engine.statements.render(&step.sql);
-        self.say(text).await.map_err(failed).map_err(|error| {
-            let what = format!("{}: step {}: {}", self.place, step.name, error.message());
-            Error::new(error.kind(), OPERATION, what).with_source(error)
-        })
-    }
-
-    async fn record(&mut self, row: &MigrationRow) -> Result<()> {
-        let failed = self.failed();
-        self.put(row).await.map_err(failed)
-    }
-
-    async fn unlock(&mut self, end: LockedEnd) -> Result<()> {
-        let failed = self.failed();
-        let end = match end {
-            LockedEnd::Commit => sql::COMMIT,
-            LockedEnd::Rollback => sql::ROLLBACK,
-        };
-        self.say(self.engine.statements.text(end)).await.map_err(failed)
+    fn fenced(&self) -> Error {
+        let why = "another run of migrations has begun meanwhile, and this one writes nothing more";
+        Error::new(ErrorKind::Fenced, OPERATION, format!("{}: {why}", self.place))
     }
 }

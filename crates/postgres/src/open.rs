@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use punctual_core::migrate::MigrateMode;
 use punctual_core::store::ClaimShape;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{Clock, Error, ErrorKind, Result};
@@ -23,15 +24,6 @@ const PLANS: &str = "force_generic_plan";
 /// How many prepared statements a connection keeps: more than there are.
 const STATEMENTS: usize = 160;
 
-/// What happens if tables are missing or old.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Schema {
-    /// They are brought up to date.
-    Migrate,
-    /// Opening fails.
-    Validate,
-}
-
 /// Whether a session belongs to this store from one step to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sessions {
@@ -47,7 +39,7 @@ pub(crate) enum Sessions {
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) schema_name: String,
-    pub(crate) schema: Schema,
+    pub(crate) migrate: MigrateMode,
     pub(crate) connections: u32,
     pub(crate) lock_timeout: Duration,
     pub(crate) statement_timeout: Duration,
@@ -74,7 +66,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             schema_name: "punctual".to_owned(),
-            schema: Schema::Migrate,
+            migrate: MigrateMode::Auto,
             connections: 8,
             lock_timeout: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(10),
@@ -133,11 +125,16 @@ impl Options {
         self.statement_timeout.saturating_mul(2).saturating_add(Duration::from_secs(5))
     }
 
-    /// The given address with the settings of own sessions, or as little as a pooler takes.
-    pub(crate) fn address(&self, given: PgConnectOptions) -> PgConnectOptions {
+    /// An address for a session without any settings of the store's.
+    pub(crate) fn direct(&self, given: PgConnectOptions) -> PgConnectOptions {
         let named = given.get_application_name().is_some();
         let given = if named { given } else { given.application_name("punctual") };
-        let given = given.disable_statement_logging();
+        given.disable_statement_logging()
+    }
+
+    /// The given address with the settings of own sessions, or as little as a pooler takes.
+    pub(crate) fn address(&self, given: PgConnectOptions) -> PgConnectOptions {
+        let given = self.direct(given);
         match self.sessions {
             Sessions::Own => {
                 let fixed = [

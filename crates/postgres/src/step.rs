@@ -66,6 +66,24 @@ pub(crate) enum Shape {
     Snapshot,
 }
 
+/// Tells whoever watches of a statement, where blocking is allowed.
+pub(crate) async fn watch(
+    hook: Option<&Arc<dyn StatementHook>>,
+    step: &'static str,
+    index: u32,
+    text: &Arc<str>,
+    side: Side,
+) -> Outcome<()> {
+    let Some(hook) = hook else { return Ok(()) };
+    let (hook, text) = (Arc::clone(hook), Arc::clone(text));
+    let ask = move || hook.at(&StatementPoint { step, statement: &text, index, side });
+    match tokio::task::spawn_blocking(ask).await {
+        Ok(HookAnswer::Continue) => Ok(()),
+        Ok(HookAnswer::Cut) => Err(Failure::Cut),
+        Err(_) => Err(Error::internal(step, "the hook panicked").into()),
+    }
+}
+
 /// A step in progress.
 pub(crate) struct Step<'c> {
     connection: &'c mut PgConnection,
@@ -103,16 +121,8 @@ impl<'c> Step<'c> {
         std::mem::take(&mut self.after)
     }
 
-    /// Tells whoever watches of a statement, where blocking is allowed.
     async fn watch(&self, text: &Arc<str>, side: Side) -> Outcome<()> {
-        let Some(hook) = &self.engine.hook else { return Ok(()) };
-        let (hook, text, step, index) = (Arc::clone(hook), Arc::clone(text), self.operation, self.index);
-        let ask = move || hook.at(&StatementPoint { step, statement: &text, index, side });
-        match tokio::task::spawn_blocking(ask).await {
-            Ok(HookAnswer::Continue) => Ok(()),
-            Ok(HookAnswer::Cut) => Err(Failure::Cut),
-            Err(_) => Err(Error::internal(self.operation, "the hook panicked").into()),
-        }
+        watch(self.engine.hook.as_ref(), self.operation, self.index, text, side).await
     }
 
     /// Runs statements without parameters, and drops their answers.
@@ -282,11 +292,6 @@ impl Engine {
             patience: options.patience(),
             jitter: SeededEntropy::new(seed),
         }
-    }
-
-    /// The statement that begins a transaction of definitions.
-    pub(crate) fn begin_definitions(&self) -> Arc<str> {
-        Arc::clone(&self.begin_write)
     }
 
     /// Runs a step, again and again while others stand in its way, within bounds.

@@ -29,7 +29,7 @@ use sqlx::postgres::PgConnectOptions;
 use crate::builder::PostgresBuilder;
 use crate::error::classify;
 use crate::migrate;
-use crate::open::{Options, Schema, check_schema, check_session, place_of};
+use crate::open::{Options, check_schema, check_session, place_of};
 use crate::pool::{Pool, Source};
 use crate::step::{After, Engine, News, Outcome, Shape, Step};
 use crate::wake::{Herald, Listener, Signal};
@@ -92,10 +92,7 @@ impl PostgresStore {
         check_session(held.connection().map_err(failed)?, sessions, &place).await.map_err(failed)?;
         held.is_clean();
         drop(held);
-        match options.schema {
-            Schema::Migrate => drop(migrate::upgrade(&engine, &place).await?),
-            Schema::Validate => drop(migrate::check(&engine, &place).await?),
-        }
+        migrate::prepare(&pool, &options, &place).await?;
         let clock_step = Duration::from_micros(1);
         let features = StoreFeatures {
             name: "postgres",

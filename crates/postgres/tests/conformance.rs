@@ -1,4 +1,4 @@
-//! The conformance kit on this store, opened by a URL with all defaults.
+//! The conformance kit on this store, opened by a URL, with the defaults but for its patience.
 
 #[path = "common/database.rs"]
 mod database;

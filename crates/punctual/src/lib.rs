@@ -61,9 +61,9 @@ pub use punctual_core::{
     Result, Schedule, TriggerKey, Zone,
 };
 #[cfg(feature = "mysql")]
-pub use punctual_mysql::{MysqlBuilder, MysqlStore, TransactionError};
+pub use punctual_mysql::{MysqlBuilder, MysqlMigrations, MysqlStore, TransactionError};
 #[cfg(feature = "postgres")]
-pub use punctual_postgres::{PostgresBuilder, PostgresStore};
+pub use punctual_postgres::{PostgresBuilder, PostgresMigrations, PostgresStore};
 #[doc(inline)]
 pub use punctual_runtime as runtime;
 pub use punctual_runtime::{
@@ -71,7 +71,7 @@ pub use punctual_runtime::{
     StopReason, Terms,
 };
 #[cfg(feature = "sqlite")]
-pub use punctual_sqlite::{SqliteBuilder, SqliteStore};
+pub use punctual_sqlite::{SqliteBuilder, SqliteMigrations, SqliteStore};
 
 /// The program in the README, compiled so that it stays true.
 #[cfg(all(doctest, feature = "sqlite"))]

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use punctual_core::migrate::MigrateMode;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{Clock, Result};
 
-use crate::open::{Durability, Missing, NetworkFiles, Options, Schema};
+use crate::migrate::SqliteMigrations;
+use crate::open::{self, Durability, Missing, NetworkFiles, Options};
 use crate::store::SqliteStore;
 
 /// Settings of a store; made by [`SqliteStore::builder`].
@@ -16,11 +18,12 @@ use crate::store::SqliteStore;
 pub struct SqliteBuilder {
     path: PathBuf,
     options: Options,
+    mode: Option<MigrateMode>,
 }
 
 impl SqliteBuilder {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, options: Options::default() }
+        Self { path, options: Options::default(), mode: None }
     }
 
     /// How long a step waits for other processes before it answers `Unavailable`; 5 s by default.
@@ -42,10 +45,10 @@ impl SqliteBuilder {
         self
     }
 
-    /// Leaves the tables as they are, and refuses a file whose tables are missing or older; by default they are made
-    /// and brought up to date.
-    pub fn without_migrations(mut self) -> Self {
-        self.options.schema = Schema::Validate;
+    /// What is done about the tables: by default they are made and brought up to date. Without this, the variable
+    /// `PUNCTUAL_MIGRATE` of the environment decides, if it is set.
+    pub fn migrate(mut self, mode: MigrateMode) -> Self {
+        self.mode = Some(mode);
         self
     }
 
@@ -76,7 +79,18 @@ impl SqliteBuilder {
     /// if it is missing and may not be made, `Unsupported` if it or its directory is read-only, on a network file
     /// system or newer than this binary, `Unavailable` if it stays locked, `Corrupt` if it is damaged.
     pub async fn open(self) -> Result<SqliteStore> {
-        let Self { path, options } = self;
+        let Self { path, mut options, mode } = self;
+        options.migrate = MigrateMode::chosen(mode, std::env::var_os(MigrateMode::VARIABLE))?;
         SqliteStore::start(path, options).await
+    }
+
+    /// Opens the file for the migration engine alone (`punctual_core::migrate`), and changes no table by that.
+    ///
+    /// # Errors
+    /// As [`SqliteBuilder::open`].
+    pub fn migrations(self) -> Result<SqliteMigrations> {
+        let Self { path, options, .. } = self;
+        let connection = open::writer(&path, &Options { migrate: MigrateMode::Off, ..options })?;
+        Ok(SqliteMigrations::new(connection, path))
     }
 }

@@ -38,4 +38,5 @@ mod wake;
 mod worker;
 
 pub use self::builder::SqliteBuilder;
+pub use self::migrate::SqliteMigrations;
 pub use self::store::SqliteStore;

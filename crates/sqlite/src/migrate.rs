@@ -3,42 +3,56 @@
 //! SQLite's definitions are transactional, so a process that dies half-way leaves nothing. `PRAGMA user_version` is
 //! kept as a second witness, for people with a file and no documentation.
 
+use std::borrow::BorrowMut;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use punctual_core::migrate::{
-    LockedEnd, Migrated, Migration, MigrationConn, MigrationRow, MigrationState, MigrationStep, migrate,
-    parse, validate,
+    Dialect, Fingerprint, Holder, LockOutcome, LockedEnd, MigrateMode, Migration, MigrationConn,
+    MigrationOutcome, MigrationRow, MigrationState, Progress, Runner, StepRow, migrate, parse, validate,
 };
-use punctual_core::{Error, Result, Timestamp};
-use rusqlite::{Connection, params};
+use punctual_core::{Error, ErrorKind, Result, Timestamp};
+use rusqlite::{Connection, Params, params};
 
 use crate::error::{Failure, classify};
 use crate::sql;
+use crate::worker::{pause, wait_for_locks};
 
 const OPERATION: &str = "migrate";
 
-/// Brings the tables up to date.
-pub(crate) fn upgrade(connection: &mut Connection, path: &Path) -> Result<Migrated> {
-    with_known(connection, path, async |conn, known| migrate(conn, known, env!("CARGO_PKG_VERSION")).await)
-}
+/// How long a process waits for another one that migrates.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Checks that the tables are what this binary needs.
-pub(crate) fn check(connection: &mut Connection, path: &Path) -> Result<i64> {
-    with_known(connection, path, async |conn, known| validate(conn, known).await)
-}
+/// How often it looks whether the other one is done, where it must not migrate itself.
+const LOOK: Duration = Duration::from_millis(100);
 
-fn with_known<T>(
+/// Does what the mode says. `steps` is how long the connection waits for locks otherwise.
+pub(crate) fn prepare(
     connection: &mut Connection,
     path: &Path,
-    run: impl AsyncFnOnce(&mut SqliteMigrations<'_>, &[Migration]) -> Result<T>,
-) -> Result<T> {
+    mode: MigrateMode,
+    steps: Duration,
+) -> Result<()> {
+    if mode == MigrateMode::Off {
+        return Ok(());
+    }
     let known = parse(punctual_migrations::SQLITE)?;
-    let mut conn = SqliteMigrations { connection, path };
-    at_once(run(&mut conn, &known)).map_err(|error| {
+    let shapes = shapes();
+    let runner = runner(&known, &shapes);
+    let mut conn = SqliteMigrations { connection: &mut *connection, path: path.to_owned(), generation: 0 };
+    let done = match mode {
+        MigrateMode::Auto => at_once(migrate(&mut conn, &runner, &mut |progress| told(path, progress)))
+            .and_then(MigrationOutcome::ready)
+            .map(drop),
+        MigrateMode::Wait => wait(&mut conn, &runner),
+        MigrateMode::Validate | MigrateMode::Off => check(&mut conn, &runner),
+    };
+    wait_for_locks(connection, steps).map_err(|error| classify(OPERATION, path, error.into()))?;
+    done.map_err(|error| {
         let file = path.display().to_string();
         if error.message().starts_with(&file) {
             return error;
@@ -47,8 +61,44 @@ fn with_known<T>(
     })
 }
 
+/// The shapes of the schema after each migration.
+pub(crate) fn shapes() -> Vec<Fingerprint> {
+    punctual_migrations::SQLITE_SHAPES.iter().map(|text| Fingerprint::of(text.lines())).collect()
+}
+
+fn runner<'k>(known: &'k [Migration], shapes: &'k [Fingerprint]) -> Runner<'k> {
+    let who = Holder { who: format!("process {}", std::process::id()).into(), since: None, step: None };
+    Runner { known, shapes, binary: env!("CARGO_PKG_VERSION"), who, patience: PATIENCE }
+}
+
+fn told(path: &Path, progress: Progress<'_>) {
+    if let Progress::Applied { migration } = progress {
+        tracing::info!(file = %path.display(), version = migration.version, name = %migration.name, "migrated");
+    }
+}
+
+/// Refuses a schema that this binary cannot work with.
+fn check<C: BorrowMut<Connection> + Send>(conn: &mut SqliteMigrations<C>, runner: &Runner<'_>) -> Result<()> {
+    let (version, standing, _) = at_once(validate(conn, runner, false))?;
+    standing.usable(version)
+}
+
+/// Waits until somebody else has brought the schema up to date.
+fn wait<C: BorrowMut<Connection> + Send>(conn: &mut SqliteMigrations<C>, runner: &Runner<'_>) -> Result<()> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match check(conn, runner) {
+            Err(error) if error.kind() == ErrorKind::Unsupported && waited < PATIENCE => {
+                pause(LOOK);
+                waited += LOOK;
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Runs a future that never waits: all of [`SqliteMigrations`] is done when it returns.
-fn at_once<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) fn at_once<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let mut context = Context::from_waker(Waker::noop());
     match pin!(future).poll(&mut context) {
         Poll::Ready(outcome) => outcome,
@@ -58,97 +108,267 @@ fn at_once<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     }
 }
 
-struct SqliteMigrations<'c> {
-    connection: &'c mut Connection,
-    path: &'c Path,
+/// A file as the migration engine sees it; made by [`crate::SqliteBuilder::migrations`].
+///
+/// It blocks the thread that it is used on, for SQLite does.
+#[derive(Debug)]
+pub struct SqliteMigrations<C = Connection> {
+    connection: C,
+    path: PathBuf,
+    /// That of the run in progress; 0 if there is none.
+    generation: i64,
 }
 
-impl SqliteMigrations<'_> {
+impl SqliteMigrations<Connection> {
+    /// The migrations of this binary.
+    ///
+    /// # Errors
+    /// `Internal` if one of them cannot be parsed.
+    pub fn known() -> Result<Vec<Migration>> {
+        parse(punctual_migrations::SQLITE)
+    }
+
+    /// The shape of the schema after each of them.
+    pub fn shapes() -> Vec<Fingerprint> {
+        shapes()
+    }
+
+    pub(crate) const fn new(connection: Connection, path: PathBuf) -> Self {
+        Self { connection, path, generation: 0 }
+    }
+}
+
+impl<C: BorrowMut<Connection> + Send> SqliteMigrations<C> {
     fn tried<T>(&self, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        body(self.connection).map_err(|error| classify(OPERATION, self.path, Failure::from(error)))
+        body(self.connection.borrow()).map_err(|error| classify(OPERATION, &self.path, Failure::from(error)))
+    }
+
+    fn write(&self, sql: &str, params: impl Params) -> Result<()> {
+        self.tried(|connection| connection.execute(sql, params).map(drop))
+    }
+
+    fn holds(&self, sql: &str) -> Result<bool> {
+        self.tried(|connection| connection.query_row(sql, [], |row| row.get(0)))
+    }
+
+    fn texts(&self, sql: &str) -> Result<Vec<String>> {
+        self.tried(|connection| {
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            rows.collect()
+        })
+    }
+
+    fn clock(&self) -> Result<i64> {
+        self.tried(|connection| connection.query_row(sql::CLOCK, [], |row| row.get(0)))
     }
 }
 
 #[async_trait]
-impl MigrationConn for SqliteMigrations<'_> {
+impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
+    fn dialect(&self) -> Dialect {
+        Dialect { name: "sqlite", transactional: true }
+    }
+
     async fn history(&mut self) -> Result<Vec<MigrationRow>> {
-        let rows = self.tried(|connection| {
-            if !connection.query_row(sql::HAS_MIGRATION, [], |row| row.get::<_, bool>(0))? {
-                return Ok(Vec::new());
-            }
+        if !self.holds(sql::HAS_MIGRATION)? {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<Result<MigrationRow>> = self.tried(|connection| {
             let mut statement = connection.prepare(sql::MIGRATIONS)?;
-            let read = |row: &rusqlite::Row<'_>| {
-                let text = |at| row.get::<_, String>(at).map(String::into_boxed_str);
-                let state = MigrationState::from_code(row.get(3)?);
-                let (started, finished): (i64, Option<i64>) = (row.get(4)?, row.get(5)?);
-                Ok(state.map(|state| (state, started, finished)).and_then(|(state, started, finished)| {
-                    let named = |error| Error::corrupt(OPERATION, "a row cannot be read").with_source(error);
-                    Ok(MigrationRow {
-                        version: row.get(0).map_err(named)?,
-                        name: text(1).map_err(named)?,
-                        checksum: row.get(2).map_err(named)?,
-                        state,
-                        started: Timestamp::from_micros(started),
-                        finished: finished.map(Timestamp::from_micros),
-                        binary: text(6).map_err(named)?,
-                        min_reader: row.get(7).map_err(named)?,
-                        min_writer: row.get(8).map_err(named)?,
-                    })
-                }))
-            };
-            statement.query_map([], read)?.collect::<rusqlite::Result<Vec<_>>>()
+            let rows = statement.query_map([], |row| Ok(read_row(row)))?;
+            rows.collect()
         })?;
         rows.into_iter().collect()
     }
 
-    async fn lock(&mut self) -> Result<()> {
-        self.tried(|connection| {
-            connection.execute_batch(sql::BEGIN_WRITE)?;
-            connection.execute_batch(sql::CREATE_MIGRATION)
-        })
+    async fn lock(&mut self, who: &Holder, patience: Duration, _online: bool) -> Result<LockOutcome> {
+        let connection: &mut Connection = self.connection.borrow_mut();
+        let begun =
+            wait_for_locks(connection, patience).and_then(|()| connection.execute_batch(sql::BEGIN_WRITE));
+        if let Err(error) = begun {
+            let busy = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy);
+            let error = classify(OPERATION, &self.path, error.into());
+            return if busy { Ok(LockOutcome::TimedOut(None)) } else { Err(error) };
+        }
+        for create in [sql::CREATE_MIGRATION, sql::CREATE_MIGRATION_STEP, sql::CREATE_MIGRATION_RUN] {
+            self.write(create, [])?;
+        }
+        let now = self.clock()?;
+        self.generation = self.tried(|connection| {
+            connection.query_row(sql::BEGIN_MIGRATION_RUN, params![who.who, now], |row| row.get(0))
+        })?;
+        Ok(LockOutcome::Taken)
+    }
+
+    async fn owns_lock(&mut self) -> Result<bool> {
+        let connection: &Connection = self.connection.borrow();
+        Ok(!connection.is_autocommit())
     }
 
     async fn now(&mut self) -> Result<Timestamp> {
-        self.tried(|connection| connection.query_row(sql::CLOCK, [], |row| row.get(0)))
-            .map(Timestamp::from_micros)
+        self.clock().map(Timestamp::from_micros)
     }
 
-    async fn run(&mut self, step: &MigrationStep) -> Result<()> {
-        let ran = self.tried(|connection| connection.prepare(&step.sql)?.execute([]).map(drop));
-        ran.map_err(|error| {
-            let what = format!("{}: step {}: {}", self.path.display(), step.name, error.message());
-            Error::new(error.kind(), OPERATION, what).with_source(error)
-        })
+    async fn run(&mut self, sql: &str) -> Result<()> {
+        self.tried(|connection| connection.prepare(sql)?.execute([]).map(drop))
+    }
+
+    async fn probe(&mut self, sql: &str) -> Result<bool> {
+        self.holds(sql)
     }
 
     async fn record(&mut self, row: &MigrationRow) -> Result<()> {
-        let MigrationRow {
-            version,
-            name,
-            checksum,
-            state,
-            started,
-            finished,
-            binary,
-            min_reader,
-            min_writer,
-        } = row;
-        let finished = finished.map(Timestamp::as_micros);
-        self.tried(|connection| {
-            let (state, started) = (state.code(), started.as_micros());
-            connection.execute(
-                sql::PUT_MIGRATION,
-                params![version, name, checksum, state, started, finished, binary, min_reader, min_writer],
-            )?;
-            connection.pragma_update(None, "user_version", version)
-        })
+        self.put(row)?;
+        self.tried(|connection| connection.pragma_update(None, "user_version", row.version))
+    }
+
+    async fn journal(&mut self, version: i64) -> Result<Vec<StepRow>> {
+        let rows: Vec<(String, i64)> = self.tried(|connection| {
+            let mut statement = connection.prepare(sql::MIGRATION_STEPS)?;
+            let rows = statement.query_map([version], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })?;
+        let row = |(step, state): (String, i64)| {
+            Ok(StepRow { version, step: step.into(), state: MigrationState::from_code(state)? })
+        };
+        rows.into_iter().map(row).collect()
+    }
+
+    async fn record_step(&mut self, row: &StepRow) -> Result<()> {
+        let now = self.clock()?;
+        self.write(sql::PUT_MIGRATION_STEP, params![row.version, row.step, row.state.code(), now])
+    }
+
+    async fn forget_step(&mut self, version: i64, step: &str) -> Result<()> {
+        self.write(sql::DELETE_MIGRATION_STEP, params![version, step])
+    }
+
+    async fn replace(&mut self, version: i64, rows: &[MigrationRow]) -> Result<()> {
+        self.write(sql::DELETE_MIGRATION, [version])?;
+        rows.iter().try_for_each(|row| self.put(row))
+    }
+
+    async fn note(&mut self, what: &str) -> Result<()> {
+        self.write(sql::NOTE_MIGRATION_RUN, params![self.generation, what])
+    }
+
+    async fn fingerprint(&mut self) -> Result<Fingerprint> {
+        let mut lines = self.texts(sql::SHAPE)?;
+        let texts = self.texts(sql::SHAPE_TEXTS)?;
+        // How a text is broken into lines says nothing about what it makes.
+        lines.extend(texts.iter().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")));
+        Ok(Fingerprint::of(lines.iter().map(String::as_str)))
+    }
+
+    async fn live_binaries(&mut self) -> Result<Vec<Box<str>>> {
+        if !self.holds(sql::HAS_NODES)? {
+            return Ok(Vec::new());
+        }
+        Ok(self.texts(sql::LIVE_BINARIES)?.into_iter().map(String::into_boxed_str).collect())
     }
 
     async fn unlock(&mut self, end: LockedEnd) -> Result<()> {
-        self.tried(|connection| match end {
-            LockedEnd::Commit => connection.execute_batch(sql::COMMIT),
-            LockedEnd::Rollback if connection.is_autocommit() => Ok(()),
-            LockedEnd::Rollback => connection.execute_batch(sql::ROLLBACK),
-        })
+        let connection: &Connection = self.connection.borrow();
+        if connection.is_autocommit() {
+            return Ok(());
+        }
+        match end {
+            LockedEnd::Commit => {
+                let now = self.clock()?;
+                self.write(sql::END_MIGRATION_RUN, params![self.generation, now])?;
+                self.tried(|connection| connection.execute_batch(sql::COMMIT))
+            }
+            LockedEnd::Rollback => self.tried(|connection| connection.execute_batch(sql::ROLLBACK)),
+        }
+    }
+
+    fn bootstrap(&self) -> Vec<String> {
+        [sql::CREATE_MIGRATION, sql::CREATE_MIGRATION_STEP, sql::CREATE_MIGRATION_RUN]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    fn export_row(&self, row: &MigrationRow) -> String {
+        let MigrationRow { version, name, checksum, state, binary, min_reader, min_writer, .. } = row;
+        let clock = format!("({})", sql::CLOCK);
+        let binary = binary.replace('\'', "''");
+        // Names of migrations are those of files of this project: letters, digits and underscores.
+        format!(
+            "INSERT INTO migration (version, name, checksum, state, started_us, finished_us, binary, min_reader, \
+             min_writer)\nVALUES ({version}, '{name}', {checksum}, {}, {clock}, {clock}, '{binary}', {min_reader}, \
+             {min_writer})",
+            state.code()
+        )
+    }
+}
+
+impl<C: BorrowMut<Connection> + Send> SqliteMigrations<C> {
+    fn put(&self, row: &MigrationRow) -> Result<()> {
+        let MigrationRow { version, name, checksum, state, started, finished, binary, .. } = row;
+        let finished = finished.map(Timestamp::as_micros);
+        let (state, started) = (state.code(), started.as_micros());
+        self.write(
+            sql::PUT_MIGRATION,
+            params![
+                version,
+                name,
+                checksum,
+                state,
+                started,
+                finished,
+                binary,
+                row.min_reader,
+                row.min_writer
+            ],
+        )
+    }
+}
+
+fn read_row(row: &rusqlite::Row<'_>) -> Result<MigrationRow> {
+    let bad = |error| Error::corrupt(OPERATION, "a row of table migration cannot be read").with_source(error);
+    let text = |at| row.get::<_, String>(at).map(String::into_boxed_str).map_err(bad);
+    let number = |at| row.get::<_, i64>(at).map_err(bad);
+    let finished: Option<i64> = row.get(5).map_err(bad)?;
+    Ok(MigrationRow {
+        version: number(0)?,
+        name: text(1)?,
+        checksum: number(2)?,
+        state: MigrationState::from_code(number(3)?)?,
+        started: Timestamp::from_micros(number(4)?),
+        finished: finished.map(Timestamp::from_micros),
+        binary: text(6)?,
+        min_reader: number(7)?,
+        min_writer: number(8)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shape of the schema after each migration is the one that is kept beside it. With UPDATE_SHAPES=1 in the
+    /// environment, the test writes what it finds.
+    #[test]
+    fn the_shapes_beside_the_migrations_are_true() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = parse(punctual_migrations::SQLITE).unwrap();
+        for (count, (file, _)) in (1..).zip(punctual_migrations::SQLITE) {
+            let path = folder.path().join(format!("{count}.db"));
+            let connection = Connection::open(&path).unwrap();
+            let mut conn = SqliteMigrations::new(connection, path);
+            let runner = Runner { shapes: &[], ..runner(&known[..count], &[]) };
+            let migrated = at_once(migrate(&mut conn, &runner, &mut |_| {})).unwrap().ready().unwrap();
+            assert_eq!(usize::try_from(migrated.version).unwrap(), count);
+            let found = at_once(conn.fingerprint()).unwrap();
+            let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations/sqlite");
+            let beside = beside.join(file.replace(".sql", ".schema"));
+            if std::env::var_os("UPDATE_SHAPES").is_some() {
+                let text: String = found.lines().map(|line| format!("{line}\n")).collect();
+                std::fs::write(&beside, text).unwrap();
+            } else {
+                assert_eq!(shapes()[count - 1], found, "{}", beside.display());
+            }
+        }
     }
 }

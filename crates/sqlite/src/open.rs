@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use punctual_core::migrate::MigrateMode;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{Clock, Error, ErrorKind, Result};
 use rusqlite::config::DbConfig;
@@ -45,15 +46,6 @@ pub(crate) enum Missing {
     Refuse,
 }
 
-/// What happens if tables are missing or old.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Schema {
-    /// They are brought up to date.
-    Migrate,
-    /// Opening fails.
-    Validate,
-}
-
 /// What happens if the file is on a network file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NetworkFiles {
@@ -69,7 +61,7 @@ pub(crate) struct Options {
     pub(crate) patience: Duration,
     pub(crate) durability: Durability,
     pub(crate) missing: Missing,
-    pub(crate) schema: Schema,
+    pub(crate) migrate: MigrateMode,
     pub(crate) network: NetworkFiles,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) hook: Option<Arc<dyn StatementHook>>,
@@ -81,7 +73,7 @@ impl Default for Options {
             patience: Duration::from_secs(5),
             durability: Durability::Full,
             missing: Missing::Make,
-            schema: Schema::Migrate,
+            migrate: MigrateMode::Auto,
             network: NetworkFiles::Refuse,
             clock: None,
             hook: None,
@@ -99,10 +91,7 @@ pub(crate) fn writer(path: &Path, options: &Options) -> Result<Connection> {
     }
     use_log(&connection, path)?;
     set_up(&connection, path, options)?;
-    match options.schema {
-        Schema::Migrate => drop(migrate::upgrade(&mut connection, path)?),
-        Schema::Validate => drop(migrate::check(&mut connection, path)?),
-    }
+    migrate::prepare(&mut connection, path, options.migrate, options.patience)?;
     Ok(connection)
 }
 

@@ -94,9 +94,11 @@ macro_rules! work_tables {
 }
 
 mod listings;
+mod migrations;
 mod own;
 
 pub(crate) use self::listings::*;
+pub(crate) use self::migrations::*;
 pub(crate) use self::own::*;
 
 // ---- transactions and the clock ----

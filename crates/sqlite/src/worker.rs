@@ -139,6 +139,6 @@ pub(crate) fn wait_once(tries: i32) -> bool {
     clippy::disallowed_methods,
     reason = "SQLite calls back in the middle of a statement; no executor is near"
 )]
-fn pause(span: Duration) {
+pub(crate) fn pause(span: Duration) {
     thread::sleep(span);
 }

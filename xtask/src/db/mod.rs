@@ -115,7 +115,7 @@ impl Server {
 const NEEDS: &[(&str, &[Server])] = &[
     ("punctual-cli", &[Server::Postgres, Server::Mysql]),
     ("punctual-mysql", &[Server::Mysql]),
-    ("punctual-postgres", &[Server::Postgres]),
+    ("punctual-postgres", &[Server::Postgres, Server::Pgbouncer]),
     ("punctual-tests", &[Server::Postgres, Server::Mysql]),
 ];
 

@@ -25,7 +25,7 @@ use crate::job::{CommandJob, HttpJob, Program};
 use crate::trouble::{Exit, Trouble, nearest};
 
 /// Prints a text. Nobody is told if the reader has gone, for it went by itself: `punctual list | head`.
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
 }
@@ -35,7 +35,7 @@ fn print_json(value: &serde_json::Value) {
 }
 
 /// Columns without lines between them; columns that are numbers are named in `right`.
-fn columns(head: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn columns(head: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(head.to_vec());

@@ -120,37 +120,3 @@ pub(crate) const TRIGGERS_OF_SET: &str = concat!(
     trigger_columns!(),
     " FROM punctual_trigger t WHERE t.set_name = ? ORDER BY t.group_name, t.name"
 );
-
-// ---- migrations ----
-
-/// Makes the table of migrations.
-pub(crate) const CREATE_MIGRATION: &str = "
-CREATE TABLE IF NOT EXISTS punctual_migration (
-  version     BIGINT NOT NULL PRIMARY KEY,
-  name        LONGTEXT NOT NULL,
-  checksum    BIGINT NOT NULL,
-  state       BIGINT NOT NULL,
-  started_us  BIGINT NOT NULL,
-  finished_us BIGINT,
-  `binary`    LONGTEXT NOT NULL,
-  min_reader  BIGINT NOT NULL,
-  min_writer  BIGINT NOT NULL
-) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
-
-/// Whether the table of migrations is there.
-pub(crate) const HAS_MIGRATION: &str = "
-SELECT COUNT(*) FROM information_schema.tables
-WHERE table_schema = DATABASE() AND table_name = 'punctual_migration'";
-
-/// The history of migrations, by primary key.
-pub(crate) const MIGRATIONS: &str = "
-SELECT version, name, checksum, state, started_us, finished_us, `binary`, min_reader, min_writer
-FROM punctual_migration ORDER BY version";
-
-/// Writes a migration's row, by primary key: a new one, or state and end of one that is there.
-pub(crate) const PUT_MIGRATION: &str = "
-INSERT INTO punctual_migration (version, name, checksum, state, started_us, finished_us, `binary`, min_reader,
-  min_writer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON DUPLICATE KEY UPDATE state = ?, finished_us = ?";
-
-// CLOCK: not needed, NOW reads no table.

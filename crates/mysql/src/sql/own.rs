@@ -252,17 +252,6 @@ pub(crate) const FIND_LOCK: &str =
 pub(crate) const MAKE_LEASE: &str =
     "INSERT INTO punctual_lock (name, owner, fence, until_us) VALUES (?, ?, 1, ?)";
 
-// ---- migrations ----
-
-/// Takes the lock of migrations, waiting a second for it. Not 1: somebody else has it.
-pub(crate) const GET_LOCK: &str = "SELECT GET_LOCK(?, 1)";
-
-/// Whether this connection still has the lock. Not 1: it has lost it.
-pub(crate) const HAS_LOCK: &str = "SELECT IFNULL(IS_USED_LOCK(?) = CONNECTION_ID(), 0)";
-
-/// Gives the lock of migrations back.
-pub(crate) const RELEASE_LOCK: &str = "DO RELEASE_LOCK(?)";
-
 pub(crate) const SAVEPOINT: &str = "SAVEPOINT punctual_part";
 
 pub(crate) const SAVEPOINT_KEEP: &str = "RELEASE SAVEPOINT punctual_part";

@@ -19,9 +19,15 @@ fn a_part_is_repeated_with_its_separator() {
     }
 }
 
-/// The texts of the three files, without their comments.
+/// The texts of the four files, without their comments.
 fn texts() -> impl Iterator<Item = &'static str> {
-    let files = [include_str!("../sql.rs"), include_str!("listings.rs"), include_str!("own.rs")];
+    let files = [
+        include_str!("../sql.rs"),
+        include_str!("listings.rs"),
+        include_str!("migrations.rs"),
+        include_str!("migrations/own.rs"),
+        include_str!("own.rs"),
+    ];
     files.into_iter().flat_map(str::lines).filter(|line| !line.trim_start().starts_with("//"))
 }
 

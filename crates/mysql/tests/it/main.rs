@@ -9,6 +9,7 @@ mod cancelled;
 mod cuts;
 mod keys;
 mod locks;
+mod migrations;
 mod plans;
 mod sessions;
 mod smoke;

@@ -6,6 +6,7 @@ use diesel_async::pooled_connection::deadpool::Pool;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection};
 use punctual_core::inspect::Page;
+use punctual_core::migrate::MigrateMode;
 use punctual_core::store::Applied;
 use punctual_core::store::hook::Side;
 use punctual_core::{ErrorKind, Inspect, JobStore};
@@ -104,7 +105,8 @@ async fn what_is_wrong_is_said_with_what_to_do() {
     let missing = format!("{}_missing", database.url);
     let error = MysqlStore::connect(missing).await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported), "{error}");
-    let error = MysqlStore::builder(database.url.clone()).without_migrations().open().await.unwrap_err();
+    let error =
+        MysqlStore::builder(database.url.clone()).migrate(MigrateMode::Validate).open().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(error.message().contains("run the migrations first"), "{error}");
     let nobody = "mysql://nobody:wrong@127.0.0.1:1/x";

@@ -129,33 +129,3 @@ pub(crate) const TRIGGERS_OF_SET: &str = concat!(
     trigger_columns!(),
     " FROM {s}.trigger t WHERE t.set_name = $1 ORDER BY t.group_name, t.name"
 );
-
-// ---- migrations ----
-
-/// Makes the table of migrations.
-pub(crate) const CREATE_MIGRATION: &str = "
-CREATE TABLE IF NOT EXISTS {s}.migration (
-  version     bigint NOT NULL PRIMARY KEY,
-  name        text   NOT NULL,
-  checksum    bigint NOT NULL,
-  state       bigint NOT NULL,
-  started_us  bigint NOT NULL,
-  finished_us bigint,
-  \"binary\"    text   NOT NULL,
-  min_reader  bigint NOT NULL,
-  min_writer  bigint NOT NULL
-)";
-
-/// Whether the table of migrations is there.
-pub(crate) const HAS_MIGRATION: &str = "SELECT to_regclass('{s}.migration') IS NOT NULL";
-
-/// The history of migrations, by primary key.
-pub(crate) const MIGRATIONS: &str = "
-SELECT version, name, checksum, state, started_us, finished_us, \"binary\", min_reader, min_writer
-FROM {s}.migration ORDER BY version";
-
-/// Writes a migration's row, by primary key.
-pub(crate) const PUT_MIGRATION: &str = "
-INSERT INTO {s}.migration (version, name, checksum, state, started_us, finished_us, \"binary\", min_reader, min_writer)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (version) DO UPDATE SET state = excluded.state, finished_us = excluded.finished_us";

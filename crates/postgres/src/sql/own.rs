@@ -326,17 +326,6 @@ WHERE name = $2 AND owner = $3 AND fence = $4 AND until_us > ",
 
 // ---- opening ----
 
-/// Makes the schema. Not `IF NOT EXISTS` alone: that asks for the right to create one even where it is there already.
-pub(crate) const CREATE_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS {s}";
-
-/// Whether the schema is there.
-pub(crate) const HAS_SCHEMA: &str = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = '{s}')";
-
-/// Takes the lock of migrations for the transaction, if nobody holds it. Never waits: a transaction that waits for it
-/// holds a snapshot, and deadlocks with an index that is built concurrently.
-pub(crate) const LOCK_MIGRATIONS: &str =
-    "SELECT pg_try_advisory_xact_lock(hashtextextended('punctual migrate {s}', 0))";
-
 /// What must be known of a server and of the session's settings.
 pub(crate) const SERVER: &str = "
 SELECT current_setting('server_version_num')::bigint, current_setting('server_version'),
@@ -360,9 +349,6 @@ pub(crate) const UNOWNED_OF_JOB: &str =
 /// Asks the owners of a job's live rows to stop them. Scans, as LEAVE_JOB.
 pub(crate) const CANCEL_OWNED_OF_JOB: &str =
     "UPDATE {s}.execution SET cancel = coalesce(cancel, $2) WHERE job_id = $1 AND owner IS NOT NULL";
-
-/// The clock alone, for a database that has no tables yet.
-pub(crate) const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 /// Deletes completed triggers that belong to no set and have no live rows, by trigger_completed, and leaves their marks.
 /// Answers the job of each.

@@ -16,6 +16,8 @@ fn every_statement_is_in_the_list() {
         include_str!("definitions.rs"),
         include_str!("firing.rs"),
         include_str!("listings.rs"),
+        include_str!("migrations.rs"),
+        include_str!("migrations/own.rs"),
         include_str!("own.rs"),
         include_str!("upkeep.rs"),
         include_str!("waking.rs")

@@ -1,6 +1,7 @@
 //! The kit's harness: each case has a schema of its own, in one database for the whole run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use punctual_conformance::{Harness, Plan, Space, Spoil, StoreClock};
@@ -25,6 +26,10 @@ pub(crate) struct Postgres {
 impl Postgres {
     fn builder(&self, space: &Space) -> Result<PostgresBuilder> {
         let builder = (self.builder)(self.database.url())?.schema(space.name()).clock(space.clock());
+        // A machine that is busy with other things is no defect of the store.
+        let patience = Duration::from_secs(60);
+        let builder = builder.lock_timeout(patience).statement_timeout(patience * 2);
+        let builder = builder.idle_in_transaction_timeout(patience);
         if std::env::var_os(POOLED).is_none() {
             return Ok(builder);
         }

@@ -7,6 +7,9 @@ mod database;
 
 mod cancelled;
 mod faults;
+mod histories;
+mod migrating;
+mod migrations;
 mod plans;
 mod sessions;
 mod support;

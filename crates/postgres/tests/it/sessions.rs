@@ -1,6 +1,7 @@
 //! What sessions are like: settings that are read back, and servers that are refused.
 
 use punctual_core::inspect::Page;
+use punctual_core::migrate::MigrateMode;
 use punctual_core::{ErrorKind, Inspect, JobStore};
 use punctual_postgres::PostgresStore;
 use sqlx::postgres::PgPoolOptions;
@@ -125,7 +126,7 @@ async fn schemas_of_one_database_are_stores_of_their_own() {
 async fn a_schema_without_tables_is_refused_where_migrations_are_off() {
     let database = Database::fresh();
     let builder = PostgresStore::builder(database.url()).unwrap();
-    let refused = builder.without_migrations().open().await.unwrap_err();
+    let refused = builder.migrate(MigrateMode::Validate).open().await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
     assert!(refused.message().contains("run the migrations"), "{refused}");
 }

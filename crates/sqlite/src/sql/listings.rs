@@ -115,34 +115,3 @@ pub(crate) const TRIGGERS_OF_SET: &str = concat!(
     trigger_columns!(),
     " FROM trigger t WHERE t.set_name = ?1 ORDER BY t.group_name, t.name"
 );
-
-// ---- migrations ----
-
-/// Makes the table of migrations.
-pub(crate) const CREATE_MIGRATION: &str = "
-CREATE TABLE IF NOT EXISTS migration (
-  version     INTEGER NOT NULL PRIMARY KEY,
-  name        TEXT    NOT NULL,
-  checksum    INTEGER NOT NULL,
-  state       INTEGER NOT NULL,
-  started_us  INTEGER NOT NULL,
-  finished_us INTEGER,
-  binary      TEXT    NOT NULL,
-  min_reader  INTEGER NOT NULL,
-  min_writer  INTEGER NOT NULL
-) STRICT";
-
-/// Whether the table of migrations is there.
-pub(crate) const HAS_MIGRATION: &str =
-    "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration')";
-
-/// The history of migrations, by primary key.
-pub(crate) const MIGRATIONS: &str = "
-SELECT version, name, checksum, state, started_us, finished_us, binary, min_reader, min_writer
-FROM migration ORDER BY version";
-
-/// Writes a migration's row, by primary key.
-pub(crate) const PUT_MIGRATION: &str = "
-INSERT INTO migration (version, name, checksum, state, started_us, finished_us, binary, min_reader, min_writer)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-ON CONFLICT (version) DO UPDATE SET state = excluded.state, finished_us = excluded.finished_us";

@@ -245,6 +245,3 @@ DELETE FROM job WHERE id = ?1 AND durable = 0 AND set_name IS NULL
 /// Says that something became available.
 pub(crate) const RAISE_WAKE: &str =
     "UPDATE meta SET value = value + 1 WHERE name = 'wake_seq' RETURNING value";
-
-/// The clock alone, for a file that has no tables yet.
-pub(crate) const CLOCK: &str = "SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000";

@@ -14,7 +14,9 @@ use super::*;
 fn tables() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
-    connection.execute_batch(CREATE_MIGRATION).unwrap();
+    for create in [CREATE_MIGRATION, CREATE_MIGRATION_STEP, CREATE_MIGRATION_RUN] {
+        connection.execute_batch(create).unwrap();
+    }
     for migration in punctual_core::migrate::parse(punctual_migrations::SQLITE).unwrap() {
         for step in migration.steps {
             connection.execute_batch(&step.sql).unwrap_or_else(|error| panic!("{}: {error}", step.name));
@@ -33,7 +35,13 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 
 /// All statements, by the names of their constants.
 fn statements() -> Vec<(&'static str, &'static str)> {
-    let text = concat!(include_str!("../sql.rs"), include_str!("listings.rs"), include_str!("own.rs"));
+    let text = concat!(
+        include_str!("../sql.rs"),
+        include_str!("listings.rs"),
+        include_str!("migrations.rs"),
+        include_str!("migrations/own.rs"),
+        include_str!("own.rs")
+    );
     let names = text.lines().filter_map(|line| {
         line.strip_prefix("pub(crate) const ")?
             .strip_suffix(": &str =")
@@ -59,7 +67,8 @@ const ALL: &[(&str, &str)] = list![
     WAKE_TRIGGER PRUNE_HISTORY PRUNE_NODES COMPLETED PRUNE_JOB PRUNE_MARKS PRUNE_SLOTS RAISE_FLOOR RAISE_WAKE WAKE_SEQ
     SLOTS_HELD RAISE_LOCK_GUARD WAITING_KEYS DATA_VERSION ACQUIRE_LOCK RENEW_LOCK JOB JOB_BY_ID JOBS TRIGGER TRIGGERS TRIGGERS_OF CALENDAR CALENDARS TRIGGERS_USING EXECUTION EXECUTIONS RECORD
     HISTORY HISTORY_OF_TRIGGER HISTORY_OF_JOB NODES JOBS_OF_SET TRIGGERS_OF_SET CREATE_MIGRATION HAS_MIGRATION
-    MIGRATIONS PUT_MIGRATION CLOCK
+    MIGRATIONS PUT_MIGRATION CLOCK CREATE_MIGRATION_STEP CREATE_MIGRATION_RUN DELETE_MIGRATION MIGRATION_STEPS PUT_MIGRATION_STEP
+    DELETE_MIGRATION_STEP BEGIN_MIGRATION_RUN NOTE_MIGRATION_RUN END_MIGRATION_RUN SHAPE SHAPE_TEXTS LIVE_BINARIES HAS_NODES
 ];
 
 /// Statements that go through a whole table, and may: they are rare, or their table is small.
@@ -76,6 +85,9 @@ const MAY_SCAN: &[&str] = &[
     "CALENDARS",
     "HISTORY",
     "MIGRATIONS",
+    "BEGIN_MIGRATION_RUN",
+    "SHAPE",
+    "SHAPE_TEXTS",
 ];
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use punctual_core::migrate::MigrateMode;
 use punctual_core::{ErrorKind, JobStore};
 use punctual_sqlite::{SqliteBuilder, SqliteStore};
 
@@ -88,10 +89,10 @@ async fn memory_is_no_file() {
 }
 
 #[tokio::test]
-async fn without_migrations_a_file_without_tables_is_refused() {
+async fn in_mode_validate_a_file_without_tables_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.db");
-    let strict = || SqliteStore::builder(&path).without_migrations();
+    let strict = || SqliteStore::builder(&path).migrate(MigrateMode::Validate);
     refused(strict(), &path, ErrorKind::Unsupported, "run the migrations first").await;
     drop(open(&path).await);
     strict().open().await.unwrap();

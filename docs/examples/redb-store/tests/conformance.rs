@@ -1,17 +1,18 @@
 //! The conformance kit on this store.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use punctual_conformance::{Harness, Space, StoreClock};
+use punctual_conformance::{Harness, Space, Spoil, StoreClock};
 use punctual_core::{JobStore, LockProvider, Result};
 use redb_store::RedbStore;
-use tempfile::TempDir;
 
-/// A file for each space, and one store on it: one process may open a file once, so handles are clones.
+/// One store on the file of each space: a process opens a file once, so the handles are clones.
+#[derive(Default)]
 struct Redb {
-    folder: TempDir,
     stores: Mutex<BTreeMap<String, RedbStore>>,
 }
 
@@ -21,7 +22,7 @@ impl Redb {
         if let Some(store) = stores.get(space.name()) {
             return Ok(store.clone());
         }
-        let path = self.folder.path().join(format!("{}.redb", space.name()));
+        let path = space.folder().join(format!("{}.redb", space.name()));
         let store = RedbStore::open(path, space.clock())?;
         stores.insert(space.name().to_owned(), store.clone());
         Ok(store)
@@ -45,9 +46,20 @@ impl Harness for Redb {
     async fn locks(&self, space: &Space) -> Result<Option<Arc<dyn LockProvider>>> {
         Ok(Some(Arc::new(self.store(space)?)))
     }
+
+    async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {
+        let store = self.store(space)?;
+        match spoil {
+            Spoil::Trigger(id) => common::spoil::<i64>(&store, "trigger", id.get(), "/row/spec"),
+            Spoil::Job(id) => common::spoil::<i64>(&store, "job", id.get(), "/spec"),
+            Spoil::Execution(id) => {
+                common::spoil::<u128>(&store, "execution", u128::from_be_bytes(id.to_bytes()), "/row/spec");
+            }
+            Spoil::Calendar(name) => common::spoil::<&str>(&store, "calendar", &name, "/document"),
+            Spoil::MissingCalendar(name) => common::rewrite::<&str>(&store, "calendar", &name, |_| None),
+        }
+        Ok(true)
+    }
 }
 
-punctual_conformance::conformance!(Redb {
-    folder: TempDir::new().expect("a folder for the files"),
-    stores: Mutex::default(),
-});
+punctual_conformance::conformance!(Redb::default());

@@ -1,6 +1,8 @@
 //! What is this store's own: that the file keeps what it was told, and that a value which nobody can read stops nothing
 //! but itself.
 
+mod common;
+
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,12 +18,12 @@ use punctual_core::protocol::define::{JobDefinition, TriggerDefinition, put_job,
 use punctual_core::protocol::{finish, fire};
 use punctual_core::schedule::{Every, Schedule};
 use punctual_core::store::{
-    Applied, Change, Claim, ClaimOutcome, ClaimReady, ClaimRef, Due, Enqueue, PARK, PoisonRow, ReadDue,
-    Readable, SettleOutcome,
+    Applied, Change, Claim, ClaimOutcome, ClaimReady, ClaimRef, Due, Enqueue, Expect, PARK, PoisonRow,
+    ReadDue, Readable, SettleOutcome,
 };
 use punctual_core::trigger::{TriggerRecord, TriggerSpec, TriggerState};
 use punctual_core::{ErrorKind, ExecutionId, Inspect, JobStore, Kind, NodeId, Timestamp};
-use redb::{ReadableTable, TableDefinition};
+use redb::TableDefinition;
 use redb_store::RedbStore;
 
 const NOW: Timestamp = Timestamp::from_secs(1_893_456_000);
@@ -31,7 +33,7 @@ fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(test);
 }
 
-/// Opens the file half a minute after what it holds was defined to begin.
+/// Opens the file at an instant at which what the tests define is due.
 fn open(path: &Path) -> RedbStore {
     RedbStore::open(path, Arc::new(ManualClock::at(NOW))).expect("the file opens")
 }
@@ -146,33 +148,9 @@ async fn take(store: &RedbStore) -> (Vec<(ClaimRef, String)>, Vec<ExecutionId>) 
     (bad, good)
 }
 
-/// Rewrites a stored value behind the store's back.
-fn rewrite<K: redb::Key + 'static>(
-    store: &RedbStore,
-    table: &str,
-    key: K::SelfType<'_>,
-    change: impl Fn(&[u8]) -> Vec<u8>,
-) {
-    let transaction = store.database().begin_write().expect("a transaction");
-    {
-        let table: TableDefinition<'_, K, &[u8]> = TableDefinition::new(table);
-        let mut table = transaction.open_table(table).expect("a table");
-        let value = table.get(&key).expect("a read").map(|value| change(value.value()));
-        table.insert(&key, &*value.expect("it is there")).expect("a write");
-    }
-    transaction.commit().expect("a commit");
-}
-
-/// Makes something that is no document of one column.
-fn spoil(value: &[u8]) -> Vec<u8> {
-    let mut document: serde_json::Value = serde_json::from_slice(value).expect("JSON");
-    document["row"]["spec"] = "no document".into();
-    document.to_string().into_bytes()
-}
-
 /// Leaves nothing of a row.
-fn ruin(_: &[u8]) -> Vec<u8> {
-    b"no row".to_vec()
+fn ruin<K: redb::Key + 'static>(store: &RedbStore, table: &str, key: K::SelfType<'_>) {
+    common::rewrite::<K>(store, table, key, |_| Some(b"no row".to_vec()));
 }
 
 #[test]
@@ -233,7 +211,7 @@ fn a_trigger_with_a_bad_column_comes_back_as_poison_and_is_set_aside_alone() {
         join(&store).await;
         let (_, triggers) = define(&store, &["bad", "good"]).await;
         let bad = &triggers[0];
-        rewrite::<i64>(&store, "trigger", bad.id.get(), spoil);
+        common::spoil::<i64>(&store, "trigger", bad.id.get(), "/row/spec");
         let rows = due(&store).await.triggers;
         let poison = rows.iter().find_map(|row| match row {
             Readable::Poison(poison) => Some(poison),
@@ -250,7 +228,7 @@ fn a_trigger_with_a_bad_column_comes_back_as_poison_and_is_set_aside_alone() {
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         // Its guard is known, so a correct definition mends it.
         let mended = TriggerRecord { rev: 0, ..bad.clone() };
-        let expect = punctual_core::store::Expect::Rev(bad.rev + 1);
+        let expect = Expect::Rev(bad.rev + 1);
         let mend = vec![Change::PutTrigger { expect, trigger: mended }];
         assert_eq!(store.apply(mend).await.expect("a write"), Applied::All);
         let stored = store.trigger(&bad.key).await.expect("a read").trigger.expect("it is there");
@@ -265,7 +243,7 @@ fn a_trigger_that_is_no_row_at_all_is_set_aside_alone() {
         let store = open(&folder.path().join("jobs.redb"));
         join(&store).await;
         let (_, triggers) = define(&store, &["bad", "good"]).await;
-        rewrite::<i64>(&store, "trigger", triggers[0].id.get(), ruin);
+        ruin::<i64>(&store, "trigger", triggers[0].id.get());
         assert!(fire(&store).await.iter().all(|outcome| matches!(outcome, ClaimOutcome::Fired(_))));
         assert!(due(&store).await.triggers.is_empty(), "it is asked about once");
         let good = store.trigger(&triggers[1].key).await.expect("a read").trigger.expect("it is there");
@@ -282,8 +260,8 @@ fn work_that_cannot_be_read_is_claimed_as_poison_and_held() {
         let (job, _) = define(&store, &[]).await;
         let (spoiled, ruined, well) =
             (enqueue(&store, &job, 1).await, enqueue(&store, &job, 2).await, enqueue(&store, &job, 3).await);
-        rewrite::<u128>(&store, "execution", u128::from_be_bytes(spoiled.to_bytes()), spoil);
-        rewrite::<u128>(&store, "execution", u128::from_be_bytes(ruined.to_bytes()), ruin);
+        common::spoil::<u128>(&store, "execution", u128::from_be_bytes(spoiled.to_bytes()), "/row/spec");
+        ruin::<u128>(&store, "execution", u128::from_be_bytes(ruined.to_bytes()));
         let (bad, good) = take(&store).await;
         assert_eq!(good, [well]);
         let ids = |bad: &[(ClaimRef, String)]| bad.iter().map(|(claim, _)| claim.id).collect::<Vec<_>>();
