@@ -1,5 +1,6 @@
 //! `claim` and `claim_ready`: from plans and ready rows to claimed ones.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use punctual_core::execution::{ExecutionState, ExecutionWithJob, NewExecution};
@@ -120,13 +121,15 @@ impl Step<'_> {
 
     pub(crate) fn claim_ready(&mut self, request: &ClaimReady) -> Tried<ClaimedReady> {
         let gate_open = self.open_gate(request.node, request.gate, request.within.as_ref())?;
-        let mut work = Vec::new();
+        let (mut work, mut seen) = (Vec::new(), BTreeSet::new());
         while gate_open && work.len() < count(request.limit) {
-            let found = self.ready_rows(request, count(request.limit) - work.len())?;
+            let mut found = self.ready_rows(request, count(request.limit) - work.len())?;
+            // Each of them leaves the list, claimed or parked, so this comes to an end. Only at the end of time is there no
+            // later instant to park at, and a row stays where it was.
+            found.retain(|(_, (_, _, id))| seen.insert(*id));
             if found.is_empty() {
                 break;
             }
-            // Each of them leaves the list, claimed or parked, so this comes to an end.
             for (kind, place) in found {
                 work.extend(self.claim_row(request, kind, place)?);
             }
