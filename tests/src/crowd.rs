@@ -185,6 +185,34 @@ impl Crowd {
         })
     }
 
+    /// What one process says next but for its log. Others must be silent meanwhile.
+    ///
+    /// # Errors
+    /// As [`Crowd::hear`]; `Other` if another one is heard, or this one ends.
+    pub async fn word(&mut self, whose: usize) -> io::Result<Word> {
+        loop {
+            match self.hear().await? {
+                (who, Heard::Said(word)) if who == whose => return Ok(word),
+                (_, Heard::Logged(line)) if !is_trouble(&line) => {}
+                heard => {
+                    let why = format!("process {whose} should say a word, and: {heard:?}");
+                    return Err(io::Error::other(why));
+                }
+            }
+        }
+    }
+
+    /// Waits until a process has ended.
+    ///
+    /// # Errors
+    /// As [`Crowd::word`].
+    pub async fn end(&mut self, whose: usize) -> io::Result<ExitStatus> {
+        match self.hear().await? {
+            (who, Heard::Ended(status)) if who == whose => Ok(status),
+            heard => Err(io::Error::other(format!("process {whose} should end, and: {heard:?}"))),
+        }
+    }
+
     /// Ends a process as `kill -9` does.
     ///
     /// # Errors

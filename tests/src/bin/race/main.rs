@@ -68,6 +68,8 @@ struct Sum {
     /// Rounds that left anything but a whole schema with a whole history.
     broken: usize,
     starts: Vec<u64>,
+    /// After how long the first process of each round was done, which is about how long the migrations take.
+    firsts: Vec<u64>,
 }
 
 impl Sum {
@@ -81,6 +83,8 @@ impl Sum {
         self.broken += usize::from(round.is_broken);
         self.starts.extend(&round.starts);
         self.starts.sort_unstable();
+        self.firsts.extend(round.starts.first());
+        self.firsts.sort_unstable();
     }
 }
 
@@ -102,11 +106,11 @@ async fn run(plan: &Plan) -> Result<bool, Box<dyn std::error::Error>> {
         "round", "s", "p50 ms", "max ms", "versions", "duplicates", "failed", "logged", "killed"
     );
     for number in 1..=plan.rounds {
-        // Kills hit those who migrate best if they come while others usually still start.
-        let (usual, _) = middle_and_greatest(&sum.starts);
+        let (usual, _) = middle_and_greatest(&sum.firsts);
         let before = clock.boot();
         let mut round = round::run(plan, &opener, &entropy, usual).await?;
         let seconds = clock.boot().since(before).as_secs_f64();
+        sum.add(&round);
         round.starts.sort_unstable();
         let (middle, greatest) = middle_and_greatest(&round.starts);
         let Round { versions, duplicates, failed, logged, killed, is_broken, .. } = &round;
@@ -116,7 +120,6 @@ async fn run(plan: &Plan) -> Result<bool, Box<dyn std::error::Error>> {
             format!("{number}/{}", plan.rounds),
             if *is_broken { "BROKEN" } else { "golden" }
         );
-        sum.add(&round);
         wrong.extend(round.wrong.iter().map(|what| format!("round {number}: {what}")));
     }
     let seconds = (clock.boot().since(begun).as_secs_f64() * 10.0).round() / 10.0;

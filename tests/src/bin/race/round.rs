@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 
 use super::Plan;
 
-/// How long a start takes about, as long as none was measured.
-const USUAL_START: Duration = Duration::from_millis(300);
+/// How long the migrations take about, as long as that was not measured.
+const USUAL_SPAN: Duration = Duration::from_millis(300);
 
 /// How often the history is looked at for its first row.
 const LOOK: Duration = Duration::from_millis(2);
@@ -34,7 +34,7 @@ pub(super) struct Round {
     pub(super) logged: usize,
     pub(super) killed: usize,
     pub(super) is_broken: bool,
-    /// How long each process took to open the store, in milliseconds.
+    /// How long each process took to open the store, in milliseconds, in the order in which they were done.
     pub(super) starts: Vec<u64>,
     /// What went wrong, for people.
     pub(super) wrong: Vec<String>,
@@ -49,6 +49,7 @@ impl Round {
 /// Which process is killed when.
 type Deaths = Vec<(BootInstant, usize)>;
 
+/// Runs a round. `usual` is how long the migrations usually take, in milliseconds; 0 if that is not known.
 pub(super) async fn run(
     plan: &Plan,
     opener: &Path,
@@ -69,8 +70,8 @@ pub(super) async fn run(
     for who in prompt {
         crowd.go(*who);
     }
-    let usual = if usual == 0 { USUAL_START } else { Duration::from_millis(usual) };
-    // The first ones to be let go are the most likely to migrate, and so the ones worth killing.
+    let usual = if usual == 0 { USUAL_SPAN } else { Duration::from_millis(usual) };
+    // The first ones to be let go are the most likely to migrate, and so the ones worth killing, while they do.
     let mut deaths = deaths(order.iter().take(plan.kill), usual, entropy);
     let mut round = Round::default();
     let mut applications: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
@@ -89,6 +90,7 @@ pub(super) async fn run(
                     std::mem::take(&mut late).iter().for_each(|who| crowd.go(*who));
                 }
                 (_, Heard::Said(Word::Open { milliseconds })) => round.starts.push(milliseconds),
+                (who, Heard::Said(Word::Refused { message, .. })) => round.blame(who, &message),
                 (who, Heard::Said(word)) => round.blame(who, &word.line()),
                 (who, Heard::Logged(line)) => {
                     applications.entry(who).or_default().extend(applied(&line));
@@ -114,7 +116,8 @@ pub(super) async fn run(
     }
     round.killed = killed.len();
     // What a killed process said that it had applied may have been taken back with it.
-    let whole = applications.iter().filter(|(who, _)| !killed.contains(who)).flat_map(|(_, versions)| versions);
+    let whole =
+        applications.iter().filter(|(who, _)| !killed.contains(who)).flat_map(|(_, versions)| versions);
     judge(&mut round, place.location(), whole).await?;
     Ok(round)
 }
