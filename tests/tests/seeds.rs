@@ -197,8 +197,8 @@ impl Listener for Deaths {
     }
 }
 
-/// Quartz: nodes with different check-in intervals judge each other by their own, so the quick one declares the slow one
-/// dead while it runs, and fires its work again.
+/// Quartz: a node counts as failed 7.5 s after the check-in that it owes, on the wall clock of whoever looks, and one that
+/// failed is tried again only after 15 s; so a node that lives is declared dead, and its work is fired again.
 async fn a_node_with_a_slow_check_in_is_not_taken_for_dead(kind: Kind) {
     let mut nodes = Nodes::new(kind);
     let deaths = Arc::new(Mutex::new(0));
