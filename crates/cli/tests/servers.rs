@@ -100,7 +100,7 @@ fn doubled_rows_are_mended(server: Server, table: &str, key: &str) {
     let (ground, place) = (Ground::on(server), Place::new(JOBS));
     let location = ground.location();
     let migrate = |arguments: &[&str]| -> (Option<i32>, Value) {
-        let output = place.run(&[&["migrate", "--db", &location], arguments, &["--json"]].concat());
+        let output = place.run(&[&["migrate"], arguments, &["--json", "--db", &location]].concat());
         assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
         (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
     };
