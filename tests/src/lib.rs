@@ -3,7 +3,9 @@
 //! Nothing here waits for a time to pass: every wait is for a line that some process prints.
 #![allow(clippy::future_not_send, reason = "each test drives its cluster from one thread")]
 
+pub mod crowd;
 pub mod place;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

@@ -30,6 +30,9 @@ pub struct Place {
     location: String,
 }
 
+/// What a database says against a statement.
+pub type Trouble = Box<dyn std::error::Error + Send + Sync>;
+
 /// A store that is also a provider of locks.
 pub type Opened = (Arc<dyn JobStore>, Arc<dyn LockProvider>);
 
@@ -56,6 +59,37 @@ impl Place {
     /// What [`open`] and the node program take.
     pub fn location(&self) -> &str {
         &self.location
+    }
+
+    /// Runs statements of somebody's on it.
+    ///
+    /// # Errors
+    /// What the database says against them.
+    pub fn run(&self, sql: &str) -> std::result::Result<(), Trouble> {
+        match self.kind {
+            Kind::Sqlite => Ok(rusqlite::Connection::open(&self.location)?.execute_batch(sql)?),
+            Kind::Postgres | Kind::Mysql => at(self.kind, self.location.clone(), sql.to_owned()),
+        }
+    }
+
+    /// Ends the one session that somebody else has on it, as an administrator does.
+    ///
+    /// # Panics
+    /// If there is none, as on a file.
+    pub fn end_session(&self) {
+        self.run(match self.kind {
+            Kind::Sqlite => panic!("a file has no sessions"),
+            Kind::Postgres => {
+                "SELECT 1 / count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            }
+            Kind::Mysql => {
+                "SET @other = (SELECT CONCAT('KILL ', MAX(id)) FROM information_schema.processlist \
+                 WHERE db = DATABASE() AND id <> CONNECTION_ID()); \
+                 PREPARE other FROM @other; EXECUTE other"
+            }
+        })
+        .expect("there is another session");
     }
 
     /// Opens the store.
@@ -112,10 +146,14 @@ fn on_server(url: &str, name: &str) -> String {
     options.map_or_else(|| format!("{host}/{name}"), |options| format!("{host}/{name}?{options}"))
 }
 
-/// Runs a statement on the server's own database, on a thread of its own, so that it works inside of an executor too.
+/// Runs a statement on the server's own database.
 fn at_server(kind: Kind, sql: String) {
-    let url = server(kind);
-    let run = move || -> std::result::Result<(), Box<dyn std::error::Error>> {
+    at(kind, server(kind), sql).unwrap_or_else(|error| panic!("the server of the tests: {error}"));
+}
+
+/// Runs statements on a database of a server, on a thread of its own, so that it works inside of an executor too.
+fn at(kind: Kind, url: String, sql: String) -> std::result::Result<(), Trouble> {
+    let run = move || {
         let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         executor.block_on(async {
             if kind == Kind::Postgres {
@@ -127,9 +165,7 @@ fn at_server(kind: Kind, sql: String) {
             Ok(())
         })
     };
-    std::thread::spawn(move || run().unwrap_or_else(|error| panic!("the server of the tests: {error}")))
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    std::thread::spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Makes of each function that takes a [`Kind`] one test for each database, in a module of the function's name.

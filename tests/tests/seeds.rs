@@ -9,16 +9,20 @@ use std::time::Duration;
 
 use punctual::core::event::{Event, Listener, Stamped};
 use punctual::core::inspect::HistoryFilter;
-use punctual::core::{BootInstant, Clock, Timestamp};
+use punctual::core::migrate::{Damage, Drift, Standing, repair, repairs, validate};
+use punctual::core::{BootInstant, Clock, ErrorKind, Timestamp};
 use punctual::runtime::SystemClock;
 use punctual::{Builder, Context, Failure, Job, JobStore, Profile, Scheduler, State, WhenBusy};
+use punctual_tests::crowd::{Crowd, Word};
 use punctual_tests::place::{Kind, Place};
+use punctual_tests::schema::Schema;
 use punctual_tests::{Cluster, PATIENCE, on_each_database};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 const NODE: &str = env!("CARGO_BIN_EXE_node");
+const OPENER: &str = env!("CARGO_BIN_EXE_opener");
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Work {
@@ -193,8 +197,8 @@ impl Listener for Deaths {
     }
 }
 
-/// Quartz: nodes with different check-in intervals judge each other by their own, so the quick one declares the slow one
-/// dead while it runs, and fires its work again.
+/// Quartz: a node counts as failed 7.5 s after the check-in that it owes, on the wall clock of whoever looks, and one that
+/// failed is tried again only after 15 s; so a node that lives is declared dead, and its work is fired again.
 async fn a_node_with_a_slow_check_in_is_not_taken_for_dead(kind: Kind) {
     let mut nodes = Nodes::new(kind);
     let deaths = Arc::new(Mutex::new(0));
@@ -234,7 +238,105 @@ async fn a_job_longer_than_its_interval_neither_overlaps_nor_stops(kind: Kind) {
     nodes.nothing_ran_twice().await;
 }
 
+/// A process that has come to a place of its migration, and stands there.
+async fn halted(crowd: &mut Crowd, [side, call, number]: [&str; 3]) -> usize {
+    let who = crowd.start_many(1, &["--halt", side, call, number]).await.expect("a process")[0];
+    crowd.go(who);
+    let word = crowd.word(who).await.expect("a word");
+    assert!(matches!(word, Word::Halted { .. }), "{word:?}");
+    who
+}
+
+/// The schema is whole, and a node works with it.
+async fn a_node_starts_and_works(nodes: &mut Nodes) {
+    nodes.start(|builder| builder).await;
+    let client = nodes.builder().await.build().await.expect("a scheduler");
+    client
+        .schedule(Work { takes_ms: 0 })
+        .every(Duration::from_millis(50))
+        .key("t")
+        .await
+        .expect("it is stored");
+    nodes.log.reaches(2).await;
+    nodes.end().await;
+    let mut schema = Schema::at(nodes.place.location()).await.expect("a connection");
+    let faults = schema.faults().await.expect("a read");
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// JobRunr: what is missing is read before the lock is taken and not again after it, so whoever comes late runs what
+/// another one has run meanwhile.
+async fn a_late_comer_to_a_migration_applies_nothing_twice(kind: Kind) {
+    let mut nodes = Nodes::new(kind);
+    let mut crowd = Crowd::new(OPENER, nodes.place.location());
+    // It has read that nothing is there.
+    let late = halted(&mut crowd, ["before", "lock", "1"]).await;
+    nodes.place.open().await.expect("the winner opens the store");
+    crowd.go(late);
+    assert_eq!(crowd.word(late).await.expect("a word"), Word::Migrated { applied: vec![] });
+    assert!(matches!(crowd.word(late).await.expect("a word"), Word::Open { .. }));
+    assert!(crowd.end(late).await.expect("an end").success());
+    a_node_starts_and_works(&mut nodes).await;
+}
+
+/// JobRunr: the lock is a row that outlives its holder, and every later start fails until a person deletes it.
+async fn a_migrator_that_is_killed_leaves_nothing_for_a_person(kind: Kind) {
+    let mut nodes = Nodes::new(kind);
+    let mut crowd = Crowd::new(OPENER, nodes.place.location());
+    let doomed = halted(&mut crowd, ["after", "run", "9"]).await;
+    crowd.kill(doomed).expect("it is there");
+    assert!(!crowd.end(doomed).await.expect("an end").success());
+    a_node_starts_and_works(&mut nodes).await;
+}
+
+/// JobRunr: the name of a script is not unique in its history, so a race leaves it there twice, and every later start
+/// refuses to go on until a person has cleaned up.
+async fn a_doubled_history_is_named_and_mended(kind: Kind, table: &str, key: &str) {
+    let mut nodes = Nodes::new(kind);
+    nodes.place.open().await.expect("the store opens");
+    // Only without its key can the history be like that.
+    nodes.place.run(&format!("ALTER TABLE {table} DROP {key}")).expect("it has a key");
+    let twice = format!("INSERT INTO {table} SELECT * FROM {table}");
+    nodes.place.run(&twice).expect("it has no key");
+    let refused = nodes.place.open().await.map(drop).expect_err("the history is damaged");
+    assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
+    assert!(refused.message().contains("punctual migrate repair"), "{refused}");
+
+    // What `punctual migrate validate` and `punctual migrate repair --yes` do.
+    let mut schema = Schema::at(nodes.place.location()).await.expect("a connection");
+    let resumes = !schema.conn.dialect().transactional;
+    let (conn, runner) = schema.runner(PATIENCE);
+    let (_, standing, drift) = validate(conn, &runner, true).await.expect("a look");
+    let doubled = [1, 2].map(|version| Damage::Duplicate { version, rows: 2 }).to_vec();
+    assert_eq!(standing, Standing::Damaged(doubled));
+    let history = conn.history().await.expect("a read");
+    let (plan, left) = repairs(&runner, &history, resumes, drift.as_ref().is_some_and(Drift::is_harmless));
+    assert_eq!((plan.len(), left), (2, vec![]));
+    repair(conn, &runner, &plan).await.expect("it is mended");
+    drop(schema);
+    nodes.place.run(&twice).expect_err("the history has its key again");
+    a_node_starts_and_works(&mut nodes).await;
+}
+
+/// SQLite is left out: the key of a table is the table itself there, and no statement takes it away.
+mod a_history_with_doubled_rows_is_named_and_mended {
+    use super::{Kind, a_doubled_history_is_named_and_mended};
+
+    #[tokio::test]
+    async fn postgres() {
+        let (table, key) = ("punctual.migration", "CONSTRAINT migration_pkey");
+        a_doubled_history_is_named_and_mended(Kind::Postgres, table, key).await;
+    }
+
+    #[tokio::test]
+    async fn mysql() {
+        a_doubled_history_is_named_and_mended(Kind::Mysql, "punctual_migration", "PRIMARY KEY").await;
+    }
+}
+
 on_each_database! {
+    a_late_comer_to_a_migration_applies_nothing_twice;
+    a_migrator_that_is_killed_leaves_nothing_for_a_person;
     acquiring_one_at_a_time_without_a_lock_fires_once;
     acquiring_ten_at_a_time_without_a_lock_fires_once;
     a_crash_that_holds_work_leaves_nothing_stuck;

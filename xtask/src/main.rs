@@ -10,6 +10,7 @@ mod conformance;
 mod contract;
 mod db;
 mod ends;
+mod migrate_race;
 mod oracle;
 mod shell;
 mod tally;
@@ -43,6 +44,8 @@ enum Command {
     Tidy(tidy::Options),
     /// Run everything that a change must pass.
     Ci(ci::Options),
+    /// Have many processes open one empty database at once, and look at what they make of it.
+    MigrateRace(migrate_race::Options),
     /// Measure what things cost, in release, beside what others offer.
     Bench(bench::Options),
     /// Compare schedules, calendars and misfires with the answers of Quartz.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Db(options) => db::run(&options),
         Command::Tidy(options) => tidy::run(&options),
         Command::Ci(options) => ci::run(&options),
+        Command::MigrateRace(options) => migrate_race::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Oracle(args) => return oracle::run(&args),
         Command::Tools => tools::run(),

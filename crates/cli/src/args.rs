@@ -54,6 +54,7 @@ pub(crate) struct Db {
     /// mysql://USER@HOST/DATABASE. A PostgreSQL URL may have schema=NAME, and pooler=transaction.
     #[arg(
         long,
+        global = true,
         value_name = "PATH-or-URL",
         env = db::VARIABLE,
         default_value = "punctual.db",
@@ -61,7 +62,7 @@ pub(crate) struct Db {
     )]
     pub(crate) db: String,
     /// A PostgreSQL URL that leads around the pooler, for the one session that hears of news from other nodes.
-    #[arg(long, value_name = "URL", env = db::LISTEN_VARIABLE, hide_env_values = true)]
+    #[arg(long, global = true, value_name = "URL", env = db::LISTEN_VARIABLE, hide_env_values = true)]
     pub(crate) db_listen: Option<String>,
 }
 

@@ -43,6 +43,14 @@ impl MigrationState {
         }
     }
 
+    /// Whether it has come to its end, by whatever way.
+    pub const fn is_complete(self) -> bool {
+        match self {
+            Self::Started => false,
+            Self::Done | Self::Adopted => true,
+        }
+    }
+
     /// For people and programs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -215,9 +223,8 @@ pub fn judge<'k>(known: &'k [Migration], history: &[MigrationRow], resumes: bool
         return Standing::Damaged(damage);
     }
     let newest_known = known.last().map_or(0, |migration| migration.version);
-    let complete = |version: i64| {
-        rows.get(&version).is_some_and(|rows| rows.iter().all(|row| row.state != MigrationState::Started))
-    };
+    let complete =
+        |version: i64| rows.get(&version).is_some_and(|rows| rows.iter().all(|row| row.state.is_complete()));
     let newer: Vec<&MigrationRow> = history.iter().filter(|row| row.version > newest_known).collect();
     if let Some(worst) = newer.iter().max_by_key(|row| row.min_writer) {
         let version = version_of(history);

@@ -369,7 +369,7 @@ impl MigrationConn for MysqlMigrations {
 
     async fn record_step(&mut self, row: &StepRow) -> Result<()> {
         let StepRow { version, step, state } = row;
-        if *state == MigrationState::Started {
+        if !state.is_complete() {
             self.write(sql::STEP_OF_MIGRATION_RUN, values![&**step, self.generation]).await?;
         }
         let (state, now) = (state.code(), self.now().await?.as_micros());
@@ -385,6 +385,11 @@ impl MigrationConn for MysqlMigrations {
         self.write(sql::DELETE_MIGRATION, values![version, self.generation]).await?;
         for row in rows {
             self.put(row).await?;
+        }
+        // Duplicates were possible because the primary key had been lost. Without it they would come again, for writes
+        // rest on it.
+        if self.number(sql::LACKS_MIGRATION_KEY, values![]).await? == Some(1) {
+            self.execute(sql::ADD_MIGRATION_KEY, values![]).await?;
         }
         Ok(())
     }
