@@ -151,6 +151,7 @@ struct Abilities {
     plans: bool,
     spoil: bool,
     lock_fences: bool,
+    migrations: bool,
     shared: bool,
 }
 
@@ -168,6 +169,7 @@ impl Abilities {
             plans: harness.plans(space, &[]).await?.is_some(),
             spoil: harness.spoil(space, Spoil::Trigger(TriggerId::from_stored(0))).await?,
             lock_fences: store.features().lock_fences,
+            migrations: harness.migrations(space).await?.is_some(),
             shared: is_shared(store.features()),
         })
     }
@@ -182,6 +184,7 @@ impl Abilities {
             Need::Plans => self.plans,
             Need::Spoil => self.spoil,
             Need::LockFences => self.lock_fences,
+            Need::Migrations => self.migrations,
         }
     }
 }

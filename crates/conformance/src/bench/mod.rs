@@ -27,6 +27,7 @@ pub(crate) use self::firing::fences;
 pub(crate) use self::work::{TheSlot, back, claim_of, ended_attempt, success};
 use crate::harness::{Harness, Plan, Space, Spoil};
 use crate::probe::Probe;
+use crate::target::MigrationTarget;
 
 /// The kind of all work that does not say otherwise.
 pub(crate) const WORK: &str = "work";
@@ -132,6 +133,12 @@ impl Bench {
     /// The place of the data.
     pub(crate) const fn space(&self) -> &Space {
         &self.space
+    }
+
+    /// An empty space beside this one, as its migrations see it; only for cases that need migrations.
+    pub(crate) async fn target(&self, name: &str) -> Arc<dyn MigrationTarget> {
+        let target = self.harness.migrations(&self.space.beside(name)).await.expect("the database is there");
+        target.expect("the store has migrations")
     }
 
     /// What a second process finds in its environment; only for cases that need one.

@@ -386,6 +386,11 @@ impl MigrationConn for MysqlMigrations {
         for row in rows {
             self.put(row).await?;
         }
+        // Duplicates were possible because the primary key had been lost. Without it they would come again, for writes
+        // rest on it.
+        if self.number(sql::LACKS_MIGRATION_KEY, values![]).await? == Some(1) {
+            self.execute(sql::ADD_MIGRATION_KEY, values![]).await?;
+        }
         Ok(())
     }
 

@@ -19,6 +19,15 @@ pub(crate) const HAS_TABLE: &str =
 /// The highest generation; 0 if there was no run yet.
 pub(crate) const HIGHEST_GENERATION: &str = "SELECT IFNULL(MAX(generation), 0) FROM punctual_migration_run";
 
+/// Whether the primary key of the history is to be made again: it is not there, and no rows stand in its way.
+pub(crate) const LACKS_MIGRATION_KEY: &str = "
+SELECT NOT EXISTS (SELECT 1 FROM information_schema.statistics
+    WHERE table_schema = DATABASE() AND table_name = 'punctual_migration' AND index_name = 'PRIMARY')
+  AND NOT EXISTS (SELECT version FROM punctual_migration GROUP BY version HAVING COUNT(*) > 1)";
+
+/// Gives the history back its primary key.
+pub(crate) const ADD_MIGRATION_KEY: &str = "ALTER TABLE punctual_migration ADD PRIMARY KEY (version)";
+
 /// Says at which step a run is, by primary key.
 pub(crate) const STEP_OF_MIGRATION_RUN: &str = "
 UPDATE punctual_migration_run SET step = ? WHERE generation = ?
