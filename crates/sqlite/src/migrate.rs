@@ -16,7 +16,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use punctual_core::migrate::{
     Dialect, Fingerprint, Holder, LockOutcome, LockedEnd, MigrateMode, Migration, MigrationConn,
-    MigrationOutcome, MigrationRow, MigrationState, Progress, Runner, Standing, StepRow, migrate, parse, validate,
+    MigrationOutcome, MigrationRow, MigrationState, Progress, Runner, Standing, StepRow, migrate, parse,
+    validate,
 };
 use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 use punctual_core::{Error, ErrorKind, Result, Timestamp};
@@ -149,11 +150,7 @@ impl<C: BorrowMut<Connection> + Send> SqliteMigrations<C> {
     }
 
     /// Runs a statement, and tells whoever watches.
-    fn tried<T>(
-        &self,
-        sql: &str,
-        body: impl FnOnce(&Connection, &str) -> rusqlite::Result<T>,
-    ) -> Result<T> {
+    fn tried<T>(&self, sql: &str, body: impl FnOnce(&Connection, &str) -> rusqlite::Result<T>) -> Result<T> {
         self.tell(sql, Side::Before)?;
         let answer = body(self.connection.borrow(), sql);
         let answer = answer.map_err(|error| classify(OPERATION, &self.path, Failure::from(error)))?;
@@ -255,7 +252,8 @@ impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
             let says = error.source().map(ToString::to_string).unwrap_or_default();
             match says.split_once(" already exists") {
                 Some((what, _)) => {
-                    let why = format!("{}: {what} is there already, and not by this run", self.path.display());
+                    let why =
+                        format!("{}: {what} is there already, and not by this run", self.path.display());
                     Error::new(ErrorKind::AlreadyExists, OPERATION, why).with_source(error)
                 }
                 None => error,
@@ -300,7 +298,8 @@ impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
         rows.iter().try_for_each(|row| self.put(row))?;
         // Duplicates were possible because the primary key had been lost.
         if !self.holds(sql::HAS_MIGRATION_KEY)? {
-            for rebuild in [sql::MOVE_MIGRATION, sql::CREATE_MIGRATION, sql::COPY_MIGRATION, sql::DROP_MOVED_MIGRATION]
+            for rebuild in
+                [sql::MOVE_MIGRATION, sql::CREATE_MIGRATION, sql::COPY_MIGRATION, sql::DROP_MOVED_MIGRATION]
             {
                 self.write(rebuild, [])?;
             }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use punctual_core::ErrorKind;
 use punctual_core::JobStore;
 use punctual_core::migrate::{
-    LockedEnd, MigrateMode, Migration, MigrationRow, MigrationState, MigrationStep, baseline, export, rehearse,
+    LockedEnd, MigrateMode, Migration, MigrationRow, MigrationState, MigrationStep, baseline, export,
+    rehearse,
 };
 use punctual_core::node::NodeInfo;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use punctual_core::migrate::{
-    Dialect, Fingerprint, Holder, LockOutcome, LockedEnd, MigrateMode, Migration, MigrationConn, MigrationRow,
-    StepRow,
+    Dialect, Fingerprint, Holder, LockOutcome, LockedEnd, MigrateMode, Migration, MigrationConn,
+    MigrationRow, StepRow,
 };
 use punctual_core::{JobStore, Result, Timestamp};
 

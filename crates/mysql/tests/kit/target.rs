@@ -50,7 +50,8 @@ impl MigrationTarget for Database {
                 "CREATE TABLE punctual_job (mine INT); INSERT INTO punctual_job VALUES (7)".to_owned()
             }
             Tamper::Overtake => {
-                "INSERT INTO punctual_migration_run (generation, who, began_us) VALUES (1000, 'x', 0)".to_owned()
+                "INSERT INTO punctual_migration_run (generation, who, began_us) VALUES (1000, 'x', 0)"
+                    .to_owned()
             }
         };
         self.run_script(&script).await?;

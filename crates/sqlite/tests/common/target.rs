@@ -43,7 +43,8 @@ impl MigrationTarget for File {
     }
 
     async fn open(&self, mode: MigrateMode) -> Result<Arc<dyn JobStore>> {
-        let store = SqliteStore::builder(&self.path).clock(Arc::clone(&self.clock)).migrate(mode).open().await?;
+        let store =
+            SqliteStore::builder(&self.path).clock(Arc::clone(&self.clock)).migrate(mode).open().await?;
         Ok(Arc::new(store))
     }
 
@@ -58,10 +59,14 @@ impl MigrationTarget for File {
             Tamper::Duplicate(version) => file.execute_batch(&format!(
                 "{WITHOUT_KEY} INSERT INTO migration SELECT * FROM migration WHERE version = {version};"
             )),
-            Tamper::Occupy => file.execute_batch("CREATE TABLE job (mine INTEGER); INSERT INTO job VALUES (7);"),
+            Tamper::Occupy => {
+                file.execute_batch("CREATE TABLE job (mine INTEGER); INSERT INTO job VALUES (7);")
+            }
             Tamper::Overtake => {
                 file.busy_timeout(std::time::Duration::ZERO).expect("it can be set");
-                file.execute_batch("INSERT INTO migration_run (generation, who, began_us) VALUES (1000, 'x', 0)")
+                file.execute_batch(
+                    "INSERT INTO migration_run (generation, who, began_us) VALUES (1000, 'x', 0)",
+                )
             }
         };
         match done {

@@ -5,7 +5,8 @@ pub(crate) const HAS_MIGRATION: &str =
     "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration')";
 
 /// Writes state and end of a migration that has its row.
-pub(crate) const CHANGE_MIGRATION: &str = "UPDATE migration SET state = ?2, finished_us = ?3 WHERE version = ?1";
+pub(crate) const CHANGE_MIGRATION: &str =
+    "UPDATE migration SET state = ?2, finished_us = ?3 WHERE version = ?1";
 
 /// Whether nothing is to be done about the primary key of the history: it is there, or rows stand in its way.
 pub(crate) const HAS_MIGRATION_KEY: &str = "
