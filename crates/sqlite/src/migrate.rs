@@ -355,7 +355,7 @@ impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
         format!(
             "INSERT INTO migration (version, name, checksum, state, started_us, finished_us, binary, min_reader, \
              min_writer)\nVALUES ({version}, '{name}', {checksum}, {}, {clock}, {clock}, '{binary}', {min_reader}, \
-             {min_writer})",
+             {min_writer});\nPRAGMA user_version = {version}",
             state.code()
         )
     }
