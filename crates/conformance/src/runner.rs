@@ -13,7 +13,7 @@ use punctual_core::{Error, Result, Timestamp, TriggerId};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::bench::Bench;
-use crate::case::{Case, Need, all_cases};
+use crate::case::{Case, Need, Section, all_cases};
 use crate::child;
 use crate::harness::{Harness, Space, Spoil, StoreClock};
 use crate::probe::Probe;
@@ -97,7 +97,11 @@ fn judge(runtime: &Runtime, harness: Arc<dyn Harness>, case: Case) -> Result<(),
     let place = Place::new();
     let run = || {
         runtime.block_on(async {
-            let bench = Bench::open(harness, place.space.clone(), case.name).await;
+            let space = place.space.clone();
+            let bench = match case.section {
+                Section::E => Bench::for_migrations(harness, space, case.name),
+                _ => Bench::open(harness, space, case.name).await,
+            };
             (case.run)(bench).await;
         });
     };

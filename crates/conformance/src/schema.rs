@@ -53,6 +53,21 @@ impl Schema {
         (schema, conn)
     }
 
+    /// A schema that knows two short migrations only, for cases that are not about the store's own: these take long on
+    /// some databases. It is at the second one.
+    pub(crate) async fn brief(bench: &Bench, name: &str) -> (Self, Conn) {
+        let schema = Self::brief_and_empty(bench, name).await;
+        let mut conn = schema.conn().await;
+        assert_eq!(schema.ready(&mut conn, &schema.known).await.version, schema.newest());
+        (schema, conn)
+    }
+
+    /// The same, and empty.
+    pub(crate) async fn brief_and_empty(bench: &Bench, name: &str) -> Self {
+        let whole = Self::empty(bench, name).await;
+        Self { known: whole.short(), shapes: Vec::new(), target: whole.target }
+    }
+
     pub(crate) fn newest(&self) -> i64 {
         versions(&self.known).last().copied().unwrap_or_default()
     }
@@ -159,7 +174,7 @@ impl Schema {
     }
 
     /// Two short migrations, made of the first steps of the store's own.
-    pub(crate) fn short(&self) -> Vec<Migration> {
+    fn short(&self) -> Vec<Migration> {
         let steps = &self.known[0].steps;
         let (first, rest) = steps.split_at(steps.len().min(2));
         let second = &rest[..rest.len().min(1)];

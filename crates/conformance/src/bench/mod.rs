@@ -18,7 +18,7 @@ use punctual_core::node::{NodeInfo, NodeRecord, Profile};
 use punctual_core::protocol::define::stable_hash;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::store::{CheckedIn, Readable};
-use punctual_core::{JobStore, Timestamp};
+use punctual_core::{JobStore, MemoryStore, Timestamp};
 
 pub(crate) use self::definitions::{
     create_job, create_trigger, delete_job, delete_trigger, replace_job, replace_trigger,
@@ -94,6 +94,15 @@ impl Bench {
         let store = harness.open(&space).await.expect("the store opens");
         let t0 = store.now().await.expect("the store has a clock");
         let entropy = SeededEntropy::new(stable_hash(seed.as_bytes()).unsigned_abs());
+        Self { store, entropy, t0, harness, space }
+    }
+
+    /// The fixture of a case about migrations: its store is nothing but an empty one in memory, for such a case opens
+    /// what it has made itself.
+    pub(crate) fn for_migrations(harness: Arc<dyn Harness>, space: Space, seed: &str) -> Self {
+        let store = Arc::new(MemoryStore::new(space.clock()));
+        let entropy = SeededEntropy::new(stable_hash(seed.as_bytes()).unsigned_abs());
+        let t0 = space.manual_clock_wall();
         Self { store, entropy, t0, harness, space }
     }
 

@@ -25,13 +25,11 @@ cases! {
     /// prepare, and the end is the same.
     [Migrations]
     async fn a_run_that_is_cut_is_completed_by_the_next(bench) {
-        let golden = Schema::empty(&bench, "golden").await;
-        let mut conn = golden.conn().await;
-        let known = golden.short();
-        golden.ready(&mut conn, &known).await;
+        let (golden, mut conn) = Schema::brief(&bench, "golden").await;
+        let known = golden.known;
         let golden = conn.fingerprint().await.expect("a read");
         for write in 0..MOST {
-            let schema = Schema::empty(&bench, &format!("c{write}")).await;
+            let schema = Schema::brief_and_empty(&bench, &format!("c{write}")).await;
             let (mut doomed, watch) = schema.watched().await;
             watch.cut_before(write);
             let outcome = schema.run(&mut doomed, &known).await;

@@ -21,30 +21,28 @@ cases! {
     /// Of runs that begin together each ends well, and each statement of each version is run once.
     [Migrations]
     async fn many_runs_apply_each_version_once(bench) {
-        for round in 0..bench.rounds().min(2) {
-            let schema = Schema::empty(&bench, &format!("r{round}")).await;
-            let (mut runs, mut watches) = (Vec::new(), Vec::new());
-            for _ in 0..RUNS {
-                let (conn, watch) = schema.watched().await;
-                runs.push(schema.start(conn, &schema.known, PATIENCE));
-                watches.push(watch);
-            }
-            let mut applied = Vec::new();
-            for run in runs {
-                let migrated = run.await.expect("it ends").expect("a run").ready().expect("a good end");
-                assert_eq!(migrated.version, schema.newest());
-                applied.extend(migrated.applied);
-            }
-            assert_eq!(applied, versions(&schema.known));
-            let mut times: BTreeMap<String, u32> = BTreeMap::new();
-            for statement in watches.iter().flat_map(|watch| watch.statements()) {
-                *times.entry(statement).or_default() += 1;
-            }
-            let steps: usize = schema.known.iter().map(|migration| migration.steps.len()).sum();
-            assert!(times.len() == steps && times.values().all(|times| *times == 1), "{times:?}");
-            let history = schema.conn().await.history().await.expect("a read");
-            assert_eq!(history.iter().map(|row| row.version).collect::<Vec<_>>(), versions(&schema.known));
+        let schema = Schema::empty(&bench, "m").await;
+        let (mut runs, mut watches) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            let (conn, watch) = schema.watched().await;
+            runs.push(schema.start(conn, &schema.known, PATIENCE));
+            watches.push(watch);
         }
+        let mut applied = Vec::new();
+        for run in runs {
+            let migrated = run.await.expect("it ends").expect("a run").ready().expect("a good end");
+            assert_eq!(migrated.version, schema.newest());
+            applied.extend(migrated.applied);
+        }
+        assert_eq!(applied, versions(&schema.known));
+        let mut times: BTreeMap<String, u32> = BTreeMap::new();
+        for statement in watches.iter().flat_map(|watch| watch.statements()) {
+            *times.entry(statement).or_default() += 1;
+        }
+        let steps: usize = schema.known.iter().map(|migration| migration.steps.len()).sum();
+        assert!(times.len() == steps && times.values().all(|times| *times == 1), "{times:?}");
+        let history = schema.conn().await.history().await.expect("a read");
+        assert_eq!(history.iter().map(|row| row.version).collect::<Vec<_>>(), versions(&schema.known));
     }
 
     /// Stores that are opened together on an empty place all open, and leave one history.
@@ -67,7 +65,7 @@ cases! {
     /// A run that read an empty history, and got the lock when another had done everything, does nothing.
     [Migrations]
     async fn a_late_comer_reads_again_under_the_lock(bench) {
-        let schema = Schema::empty(&bench, "m").await;
+        let schema = Schema::brief_and_empty(&bench, "m").await;
         let (late, watch) = schema.watched().await;
         let (reached, go_on) = watch.hold_before_the_lock();
         let late = schema.start(late, &schema.known, PATIENCE);
@@ -85,7 +83,7 @@ cases! {
     /// One connection has the lock at a time; who waits for it in vain is told so, and by whom if the database can tell.
     [Migrations]
     async fn a_wait_in_vain_names_the_holder(bench) {
-        let (schema, _) = Schema::current(&bench, "m").await;
+        let (schema, _) = Schema::brief(&bench, "m").await;
         let mut holder = schema.locked("the holder").await;
         assert!(holder.owns_lock().await.expect("a read"));
         let (known, waiter) = (schema.and_one_more(), schema.conn().await);
@@ -105,7 +103,7 @@ cases! {
     /// grants it.
     [Migrations]
     async fn the_lock_ends_with_its_holder(bench) {
-        let (schema, _) = Schema::current(&bench, "m").await;
+        let (schema, _) = Schema::brief(&bench, "m").await;
         let mut holder = schema.locked("the holder").await;
         let one = schema.and_one_more().pop().expect("one more");
         let now = holder.now().await.expect("a clock");
@@ -127,7 +125,7 @@ cases! {
     /// A holder writes nothing more once another run has begun, or no other run can begin while it has the lock.
     [Migrations]
     async fn an_overtaken_holder_writes_nothing_more(bench) {
-        let (schema, mut conn) = Schema::current(&bench, "m").await;
+        let (schema, mut conn) = Schema::brief(&bench, "m").await;
         let before = conn.history().await.expect("a read");
         let mut old = schema.locked("the old holder").await;
         let one = schema.and_one_more().pop().expect("one more");

@@ -54,7 +54,7 @@ cases! {
     /// A schema that is current is only read: no lock is asked for, and nothing is written.
     [Migrations]
     async fn what_is_current_is_only_read(bench) {
-        let (schema, mut conn) = Schema::current(&bench, "m").await;
+        let (schema, mut conn) = Schema::brief(&bench, "m").await;
         let before = conn.history().await.expect("a read");
         let (mut second, watch) = schema.watched().await;
         let migrated = schema.ready(&mut second, &schema.known).await;
@@ -88,7 +88,7 @@ cases! {
     /// A version has one row, however often it is written.
     [Migrations]
     async fn a_version_has_one_row(bench) {
-        let (schema, _) = Schema::current(&bench, "m").await;
+        let (schema, _) = Schema::brief(&bench, "m").await;
         let mut conn = schema.locked("the kit").await;
         let one = schema.and_one_more().pop().expect("one more");
         let now = conn.now().await.expect("a clock");
@@ -119,7 +119,7 @@ cases! {
     /// next run.
     [Migrations]
     async fn a_refused_statement_ends_the_run(bench) {
-        let (schema, mut conn) = Schema::current(&bench, "m").await;
+        let (schema, mut conn) = Schema::brief(&bench, "m").await;
         let good = schema.and_one_more();
         let mut bad = good.clone();
         bad.last_mut().expect("one more").steps.push(nonsense());
@@ -215,7 +215,7 @@ cases! {
     /// The lock of migrations is given back with the end of a run: the next one need not wait for it.
     [Migrations]
     async fn the_lock_is_given_back(bench) {
-        let (schema, mut conn) = Schema::current(&bench, "m").await;
+        let (schema, mut conn) = Schema::brief(&bench, "m").await;
         let mut known = schema.and_one_more();
         schema.ready(&mut conn, &known).await;
         let last = known.last().cloned().expect("one more");

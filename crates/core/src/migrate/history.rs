@@ -43,6 +43,11 @@ impl MigrationState {
         }
     }
 
+    /// Whether nothing is left to do.
+    pub const fn is_complete(self) -> bool {
+        !matches!(self, Self::Started)
+    }
+
     /// For people and programs.
     pub const fn as_str(self) -> &'static str {
         match self {

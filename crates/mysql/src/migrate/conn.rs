@@ -369,7 +369,7 @@ impl MigrationConn for MysqlMigrations {
 
     async fn record_step(&mut self, row: &StepRow) -> Result<()> {
         let StepRow { version, step, state } = row;
-        if *state == MigrationState::Started {
+        if !state.is_complete() {
             self.write(sql::STEP_OF_MIGRATION_RUN, values![&**step, self.generation]).await?;
         }
         let (state, now) = (state.code(), self.now().await?.as_micros());

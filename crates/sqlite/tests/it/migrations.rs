@@ -133,7 +133,7 @@ fn many_that_start_at_once_apply_each_version_once() {
         };
         let start = |n: usize| {
             let path = file.path.clone();
-            thread::spawn(move || if n % 2 == 0 { open(path) } else { apply(path) })
+            thread::spawn(move || if n.is_multiple_of(2) { open(path) } else { apply(path) })
         };
         let started: Vec<_> = (0..32).map(start).collect();
         let mut applied = Vec::new();
