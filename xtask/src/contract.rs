@@ -36,6 +36,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("Process", "a second process"),
     ("Plans", "the database's plans"),
     ("Spoil", "rows that can be made unreadable"),
+    ("Migrations", "migrations"),
 ];
 
 const INTRODUCTION: &str = "# The contract, sentence by sentence

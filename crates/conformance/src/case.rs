@@ -59,6 +59,8 @@ pub enum Need {
     Spoil,
     /// Claims that compare the fence of a lock.
     LockFences,
+    /// Migrations that can be run.
+    Migrations,
 }
 
 impl Need {
@@ -73,6 +75,7 @@ impl Need {
             Self::Plans => "the harness does not ask the database for its plans",
             Self::Spoil => "the harness cannot make rows of the store unreadable",
             Self::LockFences => "the store does not compare the fences of locks",
+            Self::Migrations => "the harness shows no migrations",
         }
     }
 }

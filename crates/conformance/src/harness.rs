@@ -8,6 +8,8 @@ use punctual_core::memory::ManualClock;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{Clock, ExecutionId, JobId, JobStore, LockProvider, Result, Timestamp, TriggerId};
 
+use crate::target::MigrationTarget;
+
 /// Opens stores for cases.
 #[async_trait]
 pub trait Harness: Send + Sync + 'static {
@@ -69,6 +71,12 @@ pub trait Harness: Send + Sync + 'static {
     async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {
         let _ = (space, spoil);
         Ok(false)
+    }
+
+    /// The schema of `space`, which need not be there yet, and the migrations that make it; `None` if the store has none.
+    async fn migrations(&self, space: &Space) -> Result<Option<Arc<dyn MigrationTarget>>> {
+        let _ = space;
+        Ok(None)
     }
 
     /// How often each race is run.

@@ -36,11 +36,14 @@ mod probe;
 pub mod report;
 mod runner;
 mod scene;
+mod schema;
 mod state;
+mod target;
 
 pub use self::case::{Case, Need, Section, all_cases};
 pub use self::harness::{Harness, Plan, Space, Spoil, StoreClock};
 pub use self::runner::{check, run};
+pub use self::target::{MigrationTarget, Tamper};
 
 /// Makes the `main` of a test target that runs all cases on one harness.
 #[macro_export]

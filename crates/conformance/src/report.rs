@@ -77,10 +77,14 @@ impl Report {
             let of = |tested: &&Tested| tested.case.section == section && tested.outcome == Outcome::Passed;
             self.tested.iter().any(|tested| of(&tested))
         };
+        let whole = |section| {
+            let mut of = self.tested.iter().filter(|tested| tested.case.section == section);
+            of.all(|tested| tested.outcome == Outcome::Passed)
+        };
         match () {
             () if failed || !ran(Section::A) => Level::None,
             () if !self.shared || ![Section::B, Section::C, Section::D].into_iter().all(ran) => Level::Basic,
-            () if !ran(Section::E) => Level::Clustered,
+            () if !ran(Section::E) || !whole(Section::E) => Level::Clustered,
             () => Level::Migrating,
         }
     }

@@ -13,7 +13,7 @@ use punctual_core::{Error, Result, Timestamp, TriggerId};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::bench::Bench;
-use crate::case::{Case, Need, all_cases};
+use crate::case::{Case, Need, Section, all_cases};
 use crate::child;
 use crate::harness::{Harness, Space, Spoil, StoreClock};
 use crate::probe::Probe;
@@ -97,7 +97,11 @@ fn judge(runtime: &Runtime, harness: Arc<dyn Harness>, case: Case) -> Result<(),
     let place = Place::new();
     let run = || {
         runtime.block_on(async {
-            let bench = Bench::open(harness, place.space.clone(), case.name).await;
+            let space = place.space.clone();
+            let bench = match case.section {
+                Section::E => Bench::for_migrations(harness, space, case.name),
+                _ => Bench::open(harness, space, case.name).await,
+            };
             (case.run)(bench).await;
         });
     };
@@ -151,6 +155,7 @@ struct Abilities {
     plans: bool,
     spoil: bool,
     lock_fences: bool,
+    migrations: bool,
     shared: bool,
 }
 
@@ -168,6 +173,7 @@ impl Abilities {
             plans: harness.plans(space, &[]).await?.is_some(),
             spoil: harness.spoil(space, Spoil::Trigger(TriggerId::from_stored(0))).await?,
             lock_fences: store.features().lock_fences,
+            migrations: harness.migrations(space).await?.is_some(),
             shared: is_shared(store.features()),
         })
     }
@@ -182,6 +188,7 @@ impl Abilities {
             Need::Plans => self.plans,
             Need::Spoil => self.spoil,
             Need::LockFences => self.lock_fences,
+            Need::Migrations => self.migrations,
         }
     }
 }

@@ -6,6 +6,8 @@ mod database;
 mod harness;
 #[path = "common/plans.rs"]
 mod plans;
+#[path = "common/target.rs"]
+mod target;
 
 use database::Database;
 use harness::Postgres;

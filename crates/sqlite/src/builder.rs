@@ -90,7 +90,7 @@ impl SqliteBuilder {
     /// As [`SqliteBuilder::open`].
     pub fn migrations(self) -> Result<SqliteMigrations> {
         let Self { path, options, .. } = self;
-        let connection = open::writer(&path, &Options { migrate: MigrateMode::Off, ..options })?;
-        Ok(SqliteMigrations::new(connection, path))
+        let connection = open::writer(&path, &Options { migrate: MigrateMode::Off, ..options.clone() })?;
+        Ok(SqliteMigrations::on(connection, path, options.hook))
     }
 }

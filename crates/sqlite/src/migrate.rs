@@ -4,17 +4,22 @@
 //! kept as a second witness, for people with a file and no documentation.
 
 use std::borrow::BorrowMut;
+use std::cell::Cell;
+use std::error::Error as _;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use punctual_core::migrate::{
     Dialect, Fingerprint, Holder, LockOutcome, LockedEnd, MigrateMode, Migration, MigrationConn,
-    MigrationOutcome, MigrationRow, MigrationState, Progress, Runner, StepRow, migrate, parse, validate,
+    MigrationOutcome, MigrationRow, MigrationState, Progress, Runner, Standing, StepRow, migrate, parse,
+    validate,
 };
+use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 use punctual_core::{Error, ErrorKind, Result, Timestamp};
 use rusqlite::{Connection, Params, params};
 
@@ -43,7 +48,7 @@ pub(crate) fn prepare(
     let known = parse(punctual_migrations::SQLITE)?;
     let shapes = shapes();
     let runner = runner(&known, &shapes);
-    let mut conn = SqliteMigrations { connection: &mut *connection, path: path.to_owned(), generation: 0 };
+    let mut conn = SqliteMigrations::on(&mut *connection, path.to_owned(), None);
     let done = match mode {
         MigrateMode::Auto => at_once(migrate(&mut conn, &runner, &mut |progress| told(path, progress)))
             .and_then(MigrationOutcome::ready)
@@ -87,13 +92,13 @@ fn check<C: BorrowMut<Connection> + Send>(conn: &mut SqliteMigrations<C>, runner
 fn wait<C: BorrowMut<Connection> + Send>(conn: &mut SqliteMigrations<C>, runner: &Runner<'_>) -> Result<()> {
     let mut waited = Duration::ZERO;
     loop {
-        match check(conn, runner) {
-            Err(error) if error.kind() == ErrorKind::Unsupported && waited < PATIENCE => {
-                pause(LOOK);
-                waited += LOOK;
-            }
-            done => return done,
+        let (version, standing, _) = at_once(validate(conn, runner, false))?;
+        // Only what is missing can come; a schema that is too new or damaged stays what it is.
+        if !matches!(standing, Standing::Pending([_, ..])) || waited >= PATIENCE {
+            return standing.usable(version);
         }
+        pause(LOOK);
+        waited += LOOK;
     }
 }
 
@@ -117,6 +122,11 @@ pub struct SqliteMigrations<C = Connection> {
     path: PathBuf,
     /// That of the run in progress; 0 if there is none.
     generation: i64,
+    hook: Option<Arc<dyn StatementHook>>,
+    /// How many statements were run.
+    index: Cell<u32>,
+    /// Whether the hook has cut the connection off.
+    is_cut: Cell<bool>,
 }
 
 impl SqliteMigrations<Connection> {
@@ -132,27 +142,50 @@ impl SqliteMigrations<Connection> {
     pub fn shapes() -> Vec<Fingerprint> {
         shapes()
     }
-
-    pub(crate) const fn new(connection: Connection, path: PathBuf) -> Self {
-        Self { connection, path, generation: 0 }
-    }
 }
 
 impl<C: BorrowMut<Connection> + Send> SqliteMigrations<C> {
-    fn tried<T>(&self, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        body(self.connection.borrow()).map_err(|error| classify(OPERATION, &self.path, Failure::from(error)))
+    pub(crate) const fn on(connection: C, path: PathBuf, hook: Option<Arc<dyn StatementHook>>) -> Self {
+        Self { connection, path, generation: 0, hook, index: Cell::new(0), is_cut: Cell::new(false) }
     }
 
-    fn write(&self, sql: &str, params: impl Params) -> Result<()> {
-        self.tried(|connection| connection.execute(sql, params).map(drop))
+    /// Runs a statement, and tells whoever watches.
+    fn tried<T>(&self, sql: &str, body: impl FnOnce(&Connection, &str) -> rusqlite::Result<T>) -> Result<T> {
+        self.tell(sql, Side::Before)?;
+        let answer = body(self.connection.borrow(), sql);
+        let answer = answer.map_err(|error| classify(OPERATION, &self.path, Failure::from(error)))?;
+        self.tell(sql, Side::After)?;
+        Ok(answer)
+    }
+
+    fn tell(&self, statement: &str, side: Side) -> Result<()> {
+        let Some(hook) = &self.hook else { return Ok(()) };
+        let point = StatementPoint { step: OPERATION, statement, index: self.index.get(), side };
+        if side == Side::After {
+            self.index.set(self.index.get().wrapping_add(1));
+        }
+        if !self.is_cut.get() && hook.at(&point) == HookAnswer::Continue {
+            return Ok(());
+        }
+        self.is_cut.set(true);
+        // The file is left as it would be without this connection.
+        let connection: &Connection = self.connection.borrow();
+        if !connection.is_autocommit() {
+            let _a_failed_one_leaves_nothing_either = connection.execute_batch(sql::ROLLBACK);
+        }
+        Err(Error::unavailable(OPERATION, format!("{}: the connection was cut", self.path.display())))
+    }
+
+    fn write(&self, sql: &str, params: impl Params) -> Result<usize> {
+        self.tried(sql, |connection, sql| connection.execute(sql, params))
     }
 
     fn holds(&self, sql: &str) -> Result<bool> {
-        self.tried(|connection| connection.query_row(sql, [], |row| row.get(0)))
+        self.tried(sql, |connection, sql| connection.query_row(sql, [], |row| row.get(0)))
     }
 
     fn texts(&self, sql: &str) -> Result<Vec<String>> {
-        self.tried(|connection| {
+        self.tried(sql, |connection, sql| {
             let mut statement = connection.prepare(sql)?;
             let rows = statement.query_map([], |row| row.get(0))?;
             rows.collect()
@@ -160,7 +193,7 @@ impl<C: BorrowMut<Connection> + Send> SqliteMigrations<C> {
     }
 
     fn clock(&self) -> Result<i64> {
-        self.tried(|connection| connection.query_row(sql::CLOCK, [], |row| row.get(0)))
+        self.tried(sql::CLOCK, |connection, sql| connection.query_row(sql, [], |row| row.get(0)))
     }
 }
 
@@ -174,8 +207,8 @@ impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
         if !self.holds(sql::HAS_MIGRATION)? {
             return Ok(Vec::new());
         }
-        let rows: Vec<Result<MigrationRow>> = self.tried(|connection| {
-            let mut statement = connection.prepare(sql::MIGRATIONS)?;
+        let rows: Vec<Result<MigrationRow>> = self.tried(sql::MIGRATIONS, |connection, sql| {
+            let mut statement = connection.prepare(sql)?;
             let rows = statement.query_map([], |row| Ok(read_row(row)))?;
             rows.collect()
         })?;
@@ -183,6 +216,7 @@ impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
     }
 
     async fn lock(&mut self, who: &Holder, patience: Duration, _online: bool) -> Result<LockOutcome> {
+        self.tell(sql::BEGIN_WRITE, Side::Before)?;
         let connection: &mut Connection = self.connection.borrow_mut();
         let begun =
             wait_for_locks(connection, patience).and_then(|()| connection.execute_batch(sql::BEGIN_WRITE));
@@ -191,12 +225,13 @@ impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
             let error = classify(OPERATION, &self.path, error.into());
             return if busy { Ok(LockOutcome::TimedOut(None)) } else { Err(error) };
         }
+        self.tell(sql::BEGIN_WRITE, Side::After)?;
         for create in [sql::CREATE_MIGRATION, sql::CREATE_MIGRATION_STEP, sql::CREATE_MIGRATION_RUN] {
             self.write(create, [])?;
         }
         let now = self.clock()?;
-        self.generation = self.tried(|connection| {
-            connection.query_row(sql::BEGIN_MIGRATION_RUN, params![who.who, now], |row| row.get(0))
+        self.generation = self.tried(sql::BEGIN_MIGRATION_RUN, |connection, sql| {
+            connection.query_row(sql, params![who.who, now], |row| row.get(0))
         })?;
         Ok(LockOutcome::Taken)
     }
@@ -211,7 +246,19 @@ impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
     }
 
     async fn run(&mut self, sql: &str) -> Result<()> {
-        self.tried(|connection| connection.prepare(sql)?.execute([]).map(drop))
+        let done = self.tried(sql, |connection, sql| connection.prepare(sql)?.execute([]).map(drop));
+        done.map_err(|error| {
+            // SQLite has no code of its own for this.
+            let says = error.source().map(ToString::to_string).unwrap_or_default();
+            match says.split_once(" already exists") {
+                Some((what, _)) => {
+                    let why =
+                        format!("{}: {what} is there already, and not by this run", self.path.display());
+                    Error::new(ErrorKind::AlreadyExists, OPERATION, why).with_source(error)
+                }
+                None => error,
+            }
+        })
     }
 
     async fn probe(&mut self, sql: &str) -> Result<bool> {
@@ -220,12 +267,14 @@ impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
 
     async fn record(&mut self, row: &MigrationRow) -> Result<()> {
         self.put(row)?;
-        self.tried(|connection| connection.pragma_update(None, "user_version", row.version))
+        self.tried("PRAGMA user_version", |connection, _| {
+            connection.pragma_update(None, "user_version", row.version)
+        })
     }
 
     async fn journal(&mut self, version: i64) -> Result<Vec<StepRow>> {
-        let rows: Vec<(String, i64)> = self.tried(|connection| {
-            let mut statement = connection.prepare(sql::MIGRATION_STEPS)?;
+        let rows: Vec<(String, i64)> = self.tried(sql::MIGRATION_STEPS, |connection, sql| {
+            let mut statement = connection.prepare(sql)?;
             let rows = statement.query_map([version], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect()
         })?;
@@ -237,20 +286,29 @@ impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
 
     async fn record_step(&mut self, row: &StepRow) -> Result<()> {
         let now = self.clock()?;
-        self.write(sql::PUT_MIGRATION_STEP, params![row.version, row.step, row.state.code(), now])
+        self.write(sql::PUT_MIGRATION_STEP, params![row.version, row.step, row.state.code(), now]).map(drop)
     }
 
     async fn forget_step(&mut self, version: i64, step: &str) -> Result<()> {
-        self.write(sql::DELETE_MIGRATION_STEP, params![version, step])
+        self.write(sql::DELETE_MIGRATION_STEP, params![version, step]).map(drop)
     }
 
     async fn replace(&mut self, version: i64, rows: &[MigrationRow]) -> Result<()> {
         self.write(sql::DELETE_MIGRATION, [version])?;
-        rows.iter().try_for_each(|row| self.put(row))
+        rows.iter().try_for_each(|row| self.put(row))?;
+        // Duplicates were possible because the primary key had been lost.
+        if !self.holds(sql::HAS_MIGRATION_KEY)? {
+            for rebuild in
+                [sql::MOVE_MIGRATION, sql::CREATE_MIGRATION, sql::COPY_MIGRATION, sql::DROP_MOVED_MIGRATION]
+            {
+                self.write(rebuild, [])?;
+            }
+        }
+        Ok(())
     }
 
     async fn note(&mut self, what: &str) -> Result<()> {
-        self.write(sql::NOTE_MIGRATION_RUN, params![self.generation, what])
+        self.write(sql::NOTE_MIGRATION_RUN, params![self.generation, what]).map(drop)
     }
 
     async fn fingerprint(&mut self) -> Result<Fingerprint> {
@@ -277,9 +335,9 @@ impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
             LockedEnd::Commit => {
                 let now = self.clock()?;
                 self.write(sql::END_MIGRATION_RUN, params![self.generation, now])?;
-                self.tried(|connection| connection.execute_batch(sql::COMMIT))
+                self.tried(sql::COMMIT, |connection, sql| connection.execute_batch(sql))
             }
-            LockedEnd::Rollback => self.tried(|connection| connection.execute_batch(sql::ROLLBACK)),
+            LockedEnd::Rollback => self.tried(sql::ROLLBACK, |connection, sql| connection.execute_batch(sql)),
         }
     }
 
@@ -297,31 +355,25 @@ impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
         format!(
             "INSERT INTO migration (version, name, checksum, state, started_us, finished_us, binary, min_reader, \
              min_writer)\nVALUES ({version}, '{name}', {checksum}, {}, {clock}, {clock}, '{binary}', {min_reader}, \
-             {min_writer})",
+             {min_writer});\nPRAGMA user_version = {version}",
             state.code()
         )
     }
 }
 
 impl<C: BorrowMut<Connection> + Send> SqliteMigrations<C> {
+    /// The update stands alone, because a history that was damaged may have no key to conflict with.
     fn put(&self, row: &MigrationRow) -> Result<()> {
         let MigrationRow { version, name, checksum, state, started, finished, binary, .. } = row;
         let finished = finished.map(Timestamp::as_micros);
         let (state, started) = (state.code(), started.as_micros());
-        self.write(
-            sql::PUT_MIGRATION,
-            params![
-                version,
-                name,
-                checksum,
-                state,
-                started,
-                finished,
-                binary,
-                row.min_reader,
-                row.min_writer
-            ],
-        )
+        if self.write(sql::CHANGE_MIGRATION, params![version, state, finished])? > 0 {
+            return Ok(());
+        }
+        let MigrationRow { min_reader, min_writer, .. } = row;
+        let values =
+            params![version, name, checksum, state, started, finished, binary, min_reader, min_writer];
+        self.write(sql::PUT_MIGRATION, values).map(drop)
     }
 }
 
@@ -356,7 +408,7 @@ mod tests {
         for (count, (file, _)) in (1..).zip(punctual_migrations::SQLITE) {
             let path = folder.path().join(format!("{count}.db"));
             let connection = Connection::open(&path).unwrap();
-            let mut conn = SqliteMigrations::new(connection, path);
+            let mut conn = SqliteMigrations::on(connection, path, None);
             let runner = Runner { shapes: &[], ..runner(&known[..count], &[]) };
             let migrated = at_once(migrate(&mut conn, &runner, &mut |_| {})).unwrap().ready().unwrap();
             assert_eq!(usize::try_from(migrated.version).unwrap(), count);

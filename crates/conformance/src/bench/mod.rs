@@ -18,7 +18,7 @@ use punctual_core::node::{NodeInfo, NodeRecord, Profile};
 use punctual_core::protocol::define::stable_hash;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::store::{CheckedIn, Readable};
-use punctual_core::{JobStore, Timestamp};
+use punctual_core::{JobStore, MemoryStore, Timestamp};
 
 pub(crate) use self::definitions::{
     create_job, create_trigger, delete_job, delete_trigger, replace_job, replace_trigger,
@@ -27,6 +27,7 @@ pub(crate) use self::firing::fences;
 pub(crate) use self::work::{TheSlot, back, claim_of, ended_attempt, success};
 use crate::harness::{Harness, Plan, Space, Spoil};
 use crate::probe::Probe;
+use crate::target::MigrationTarget;
 
 /// The kind of all work that does not say otherwise.
 pub(crate) const WORK: &str = "work";
@@ -96,6 +97,15 @@ impl Bench {
         Self { store, entropy, t0, harness, space }
     }
 
+    /// The fixture of a case about migrations: its store is nothing but an empty one in memory, for such a case opens
+    /// what it has made itself.
+    pub(crate) fn for_migrations(harness: Arc<dyn Harness>, space: Space, seed: &str) -> Self {
+        let store = Arc::new(MemoryStore::new(space.clock()));
+        let entropy = SeededEntropy::new(stable_hash(seed.as_bytes()).unsigned_abs());
+        let t0 = space.manual_clock_wall();
+        Self { store, entropy, t0, harness, space }
+    }
+
     /// The fixture on data that are there already, with ids drawn as if from the beginning.
     pub(crate) async fn at(harness: Arc<dyn Harness>, space: Space, seed: &str, t0: Timestamp) -> Self {
         Self { t0, ..Self::open(harness, space, seed).await }
@@ -132,6 +142,12 @@ impl Bench {
     /// The place of the data.
     pub(crate) const fn space(&self) -> &Space {
         &self.space
+    }
+
+    /// An empty space beside this one, as its migrations see it; only for cases that need migrations.
+    pub(crate) async fn target(&self, name: &str) -> Arc<dyn MigrationTarget> {
+        let target = self.harness.migrations(&self.space.beside(name)).await.expect("the database is there");
+        target.expect("the store has migrations")
     }
 
     /// What a second process finds in its environment; only for cases that need one.

@@ -19,6 +19,11 @@ mod limits;
 mod lock_cuts;
 mod locks;
 mod membership;
+mod migration_cuts;
+mod migration_histories;
+mod migration_modes;
+mod migration_races;
+mod migrations;
 mod plans;
 mod poison;
 mod protocol;
@@ -62,6 +67,11 @@ pub(crate) const ALL: &[&[Case]] = &[
     cuts::CASES,
     lock_cuts::CASES,
     clock::CASES,
+    migrations::CASES,
+    migration_races::CASES,
+    migration_cuts::CASES,
+    migration_histories::CASES,
+    migration_modes::CASES,
     limits::CASES,
     crowds::CASES,
     plans::CASES,

@@ -75,6 +75,16 @@ pub enum Fault {
     SettlesOneByOne,
     /// A row that cannot be read is left out: it is never set aside, and nobody hears of it.
     ReadLeavesPoisonOut,
+    /// A run goes on with the history that it read before it had the lock: what another did meanwhile is done again.
+    MigrationsDecideTooEarly,
+    /// The lock of migrations is a stored row: it outlives who dies with it, and a person has to delete it.
+    MigrationLockIsARow,
+    /// Each statement of a migration is a transaction of its own without a journal: a crash leaves half of it.
+    MigrationsCommitEachStep,
+    /// A rehearsal is kept.
+    MigrationsKeepARehearsal,
+    /// The history does not say which text was run.
+    MigrationsForgetTheChecksum,
 }
 
 use Fault::*;
@@ -119,6 +129,15 @@ impl Fault {
     pub const OF_ROWS: &'static [Self] =
         &[ClaimComparesTooEarly, AppliesOneByOne, ClaimsOneByOne, SettlesOneByOne, ReadLeavesPoisonOut];
 
+    /// Faults that show only in a store with migrations, in transactions.
+    pub const OF_MIGRATIONS: &'static [Self] = &[
+        MigrationsDecideTooEarly,
+        MigrationLockIsARow,
+        MigrationsCommitEachStep,
+        MigrationsKeepARehearsal,
+        MigrationsForgetTheChecksum,
+    ];
+
     /// The case that must reject a store with this fault.
     pub const fn caught_by(self) -> &'static str {
         match self {
@@ -158,6 +177,11 @@ impl Fault {
             ClaimsOneByOne => "cuts::claim",
             SettlesOneByOne => "cuts::settle_end",
             ReadLeavesPoisonOut => "poison::a_trigger_comes_in_its_place",
+            MigrationsDecideTooEarly => "migration_races::a_late_comer_reads_again_under_the_lock",
+            MigrationLockIsARow => "migration_races::the_lock_ends_with_its_holder",
+            MigrationsCommitEachStep => "migration_cuts::a_run_that_is_cut_is_completed_by_the_next",
+            MigrationsKeepARehearsal => "migrations::a_rehearsal_changes_nothing",
+            MigrationsForgetTheChecksum => "migrations::a_row_of_the_history_says_what_was_run",
         }
     }
 }

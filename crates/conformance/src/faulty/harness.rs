@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
 
-use super::{Broken, BrokenLocks, Fault};
+use super::{Broken, BrokenLocks, BrokenTarget, Fault};
 use crate::harness::{Harness, Plan, Space, Spoil, StoreClock};
+use crate::target::MigrationTarget;
 
 /// Breaks each store that a sound harness opens.
 #[derive(Debug)]
@@ -74,6 +75,11 @@ impl<H: Harness> Harness for BrokenHarness<H> {
 
     async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {
         self.sound.spoil(space, spoil).await
+    }
+
+    async fn migrations(&self, space: &Space) -> Result<Option<Arc<dyn MigrationTarget>>> {
+        let sound = self.sound.migrations(space).await?;
+        Ok(sound.map(|sound| Arc::new(BrokenTarget::new(sound, self.fault)) as _))
     }
 
     fn rounds(&self) -> u32 {

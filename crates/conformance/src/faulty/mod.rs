@@ -4,11 +4,13 @@
 mod fault;
 mod harness;
 mod locks;
+mod migrations;
 mod store;
 
 pub use self::fault::Fault;
 pub use self::harness::BrokenHarness;
 pub use self::locks::BrokenLocks;
+pub use self::migrations::BrokenTarget;
 pub use self::store::Broken;
 use crate::harness::Harness;
 use crate::runner;

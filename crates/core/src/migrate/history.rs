@@ -43,7 +43,7 @@ impl MigrationState {
         }
     }
 
-    /// Whether it has come to its end, by whatever way.
+    /// Whether nothing is left to do.
     pub const fn is_complete(self) -> bool {
         match self {
             Self::Started => false,

@@ -1,10 +1,12 @@
 //! The harness of the conformance kit.
 
+mod target;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use punctual_conformance::{Harness, Space, Spoil, StoreClock};
+use punctual_conformance::{Harness, MigrationTarget, Space, Spoil, StoreClock};
 use punctual_core::store::ClaimShape;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
@@ -93,6 +95,11 @@ impl Harness for Mysql {
         };
         self.server.execute(&sql).await;
         Ok(true)
+    }
+
+    async fn migrations(&self, space: &Space) -> Result<Option<Arc<dyn MigrationTarget>>> {
+        let (builder, server) = (self.builder(space).await, Arc::clone(&self.server));
+        Ok(Some(Arc::new(target::Database { name: space.name().to_owned(), builder, server })))
     }
 }
 

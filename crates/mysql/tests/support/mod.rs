@@ -53,6 +53,15 @@ impl Server {
         connection.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
+    /// Runs statements in a database that is there already.
+    pub(crate) async fn try_execute(&self, name: &str, sql: &str) -> diesel::QueryResult<()> {
+        let url = self.url(name);
+        let mut connection = AsyncMysqlConnection::establish(&url)
+            .await
+            .unwrap_or_else(|error| panic!("database {name} cannot be reached: {error}"));
+        connection.batch_execute(sql).await
+    }
+
     /// Drops what this process has made.
     pub(crate) async fn clean_up(&self) {
         let made = std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner));

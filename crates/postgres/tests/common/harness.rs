@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use punctual_conformance::{Harness, Plan, Space, Spoil, StoreClock};
+use punctual_conformance::{Harness, MigrationTarget, Plan, Space, Spoil, StoreClock};
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
 use punctual_postgres::{PostgresBuilder, PostgresStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::database::{DATABASE, Database, POOLED};
-use crate::plans;
+use crate::{plans, target};
 
 pub(crate) struct Postgres {
     /// The store's name in reports.
@@ -114,6 +114,11 @@ impl Harness for Postgres {
         let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection().await).await;
         done.expect("the row can be written");
         Ok(true)
+    }
+
+    async fn migrations(&self, space: &Space) -> Result<Option<Arc<dyn MigrationTarget>>> {
+        let (builder, admin) = (self.builder(space)?, self.database.direct_url());
+        Ok(Some(Arc::new(target::Schema { name: space.name().to_owned(), builder, admin })))
     }
 
     fn rounds(&self) -> u32 {

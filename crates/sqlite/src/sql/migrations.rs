@@ -45,11 +45,10 @@ pub(crate) const MIGRATIONS: &str = "
 SELECT version, name, checksum, state, started_us, finished_us, binary, min_reader, min_writer
 FROM migration ORDER BY version";
 
-/// Writes a migration's row, by primary key.
+/// Writes the row of a migration that has none.
 pub(crate) const PUT_MIGRATION: &str = "
 INSERT INTO migration (version, name, checksum, state, started_us, finished_us, binary, min_reader, min_writer)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-ON CONFLICT (version) DO UPDATE SET state = excluded.state, finished_us = excluded.finished_us";
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
 /// Deletes the rows of a version, however many there are.
 pub(crate) const DELETE_MIGRATION: &str = "DELETE FROM migration WHERE version = ?1";

@@ -1,12 +1,13 @@
 //! This store as the kit sees it: each space is a file of its own.
 
 mod plans;
+mod target;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use punctual_conformance::{Harness, Plan, Space, Spoil, StoreClock};
+use punctual_conformance::{Harness, MigrationTarget, Plan, Space, Spoil, StoreClock};
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
 use punctual_sqlite::SqliteStore;
@@ -87,5 +88,9 @@ impl Harness for Sqlite {
         };
         spoilt.expect("the file can be written");
         Ok(true)
+    }
+
+    async fn migrations(&self, space: &Space) -> Result<Option<Arc<dyn MigrationTarget>>> {
+        Ok(Some(Arc::new(target::File { path: Self::path(space), clock: space.clock() })))
     }
 }

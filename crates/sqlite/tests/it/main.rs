@@ -4,6 +4,7 @@
 
 mod bad_files;
 mod handles;
+mod migrations;
 mod poison;
 mod processes;
 mod smoke;
