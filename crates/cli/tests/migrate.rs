@@ -21,7 +21,7 @@ impl Operator {
     /// Exit code and standard output of a command, and its standard error.
     fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = self.place.run(&[&["migrate", "--db", &self.location], arguments].concat());
-        (output.status.code().unwrap(), text(&output.stdout).to_string(), text(&output.stderr).to_string())
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
     }
 
     /// The standard output of a command that must end so.
