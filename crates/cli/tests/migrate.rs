@@ -69,6 +69,13 @@ fn a_file_is_migrated_by_hand() {
     let place = Place::new("");
     let location = place.path("jobs.db").display().to_string();
     let operator = Operator { place, location };
+    // Looking makes no file, so a path that was mistyped is told from one that is empty.
+    for look in [&["status"][..], &["plan"], &["validate"], &["repair"]] {
+        let (code, _, err) = operator.run(look);
+        assert!(code == 1 && err.contains("there is no such file"), "{look:?}: {err}");
+    }
+    assert!(!operator.place.path("jobs.db").exists());
+    operator.says(0, &["apply", "--dry-run"]);
     makes_the_schema(&operator);
 }
 
