@@ -15,7 +15,8 @@ use punctual::core::migrate::{
     Fingerprint, Holder, MigrateMode, Migration, MigrationConn, Runner, Standing, migrate, validate,
 };
 use punctual::core::store::Readable;
-use punctual::core::{ErrorKind, Result};
+use punctual::core::{Clock, ErrorKind, Result};
+use punctual::runtime::SystemClock;
 use punctual::{Context, Failure, Job, JobStore, Scheduler, SqliteMigrations, SqliteStore};
 use punctual_mysql::{MysqlMigrations, MysqlStore};
 use punctual_postgres::{PostgresMigrations, PostgresStore};
@@ -220,10 +221,12 @@ async fn goes_on(store: Arc<dyn JobStore>) {
     let all_fired = async {
         let wanted: BTreeSet<String> = FIRE.map(str::to_owned).into();
         while !wanted.is_subset(&done(&*store, node).await) {
-            let heard = tokio::time::timeout(punctual_tests::PATIENCE, heard.recv()).await;
-            if heard.is_err() {
-                let done = done(&*store, node).await;
-                panic!("not fired: {:?}", wanted.difference(&done).collect::<Vec<_>>());
+            tokio::select! {
+                heard = heard.recv() => heard.expect("the node lives"),
+                () = SystemClock.sleep(punctual_tests::PATIENCE) => {
+                    let done = done(&*store, node).await;
+                    panic!("not fired: {:?}", wanted.difference(&done).collect::<Vec<_>>());
+                }
             }
         }
     };

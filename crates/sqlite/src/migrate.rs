@@ -298,11 +298,10 @@ impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
         rows.iter().try_for_each(|row| self.put(row))?;
         // Duplicates were possible because the primary key had been lost.
         if !self.holds(sql::HAS_MIGRATION_KEY)? {
-            for rebuild in
-                [sql::MOVE_MIGRATION, sql::CREATE_MIGRATION, sql::COPY_MIGRATION, sql::DROP_MOVED_MIGRATION]
-            {
-                self.write(rebuild, [])?;
-            }
+            let rows = self.history().await?;
+            self.write(sql::DROP_MIGRATION, [])?;
+            self.write(sql::CREATE_MIGRATION, [])?;
+            rows.iter().try_for_each(|row| self.put(row))?;
         }
         Ok(())
     }

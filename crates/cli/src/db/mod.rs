@@ -78,11 +78,11 @@ pub(crate) struct Target {
     pub(crate) shapes: Vec<Fingerprint>,
 }
 
-/// Opens the database for the migration engine; a file that is missing is made, and no table is.
-pub(crate) async fn migrations(db: &Db) -> Result<Target, Trouble> {
+/// Opens the database for the migration engine. No table is made, and a missing file only if it may be.
+pub(crate) async fn migrations(db: &Db, access: Access) -> Result<Target, Trouble> {
     let location = location(db)?;
     let target = match &location {
-        Location::Sqlite(path) => sqlite_migrations(path)?,
+        Location::Sqlite(path) => sqlite_migrations(path, access)?,
         Location::Postgres(place) => postgres_migrations(place).await?,
         Location::Mysql(place) => mysql_migrations(place).await?,
     };
@@ -92,14 +92,19 @@ pub(crate) async fn migrations(db: &Db) -> Result<Target, Trouble> {
 type Targeted = Result<Result<Target, Error>, Trouble>;
 
 #[cfg(feature = "sqlite")]
-fn sqlite_migrations(path: &std::path::Path) -> Targeted {
+fn sqlite_migrations(path: &std::path::Path, access: Access) -> Targeted {
     use punctual::SqliteMigrations;
 
     let target = |conn| {
         let known = SqliteMigrations::known()?;
         Ok(Target { conn: Box::new(conn), known, shapes: SqliteMigrations::shapes() })
     };
-    Ok(punctual::SqliteStore::builder(path).migrations().and_then(target))
+    let builder = punctual::SqliteStore::builder(path);
+    let builder = match access {
+        Access::Make => builder,
+        Access::AsItIs => builder.existing_only(),
+    };
+    Ok(builder.migrations().and_then(target))
 }
 
 #[cfg(feature = "postgres")]
@@ -204,7 +209,7 @@ async fn mysql(_place: &Mysql, _access: Access) -> Opened {
 }
 
 #[cfg(not(feature = "sqlite"))]
-fn sqlite_migrations(_path: &std::path::Path) -> Targeted {
+fn sqlite_migrations(_path: &std::path::Path, _access: Access) -> Targeted {
     left_out("SQLite", "sqlite")
 }
 

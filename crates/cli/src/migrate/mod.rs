@@ -13,7 +13,7 @@ use punctual_core::migrate::{
 pub(crate) use self::args::MigrateArgs;
 use self::args::What;
 use self::show::{Code, Told};
-use crate::db::{self, Target};
+use crate::db::{self, Access, Target};
 use crate::look::print;
 use crate::trouble::Trouble;
 
@@ -37,7 +37,11 @@ pub(crate) async fn run(args: MigrateArgs) -> ExitCode {
 }
 
 async fn tried(args: MigrateArgs) -> Result<Told, Trouble> {
-    let mut target = db::migrations(&args.db).await?;
+    let access = match args.what {
+        What::Apply { .. } | What::Export { .. } | What::Baseline { .. } => Access::Make,
+        What::Status | What::Plan | What::Validate | What::Repair { .. } => Access::AsItIs,
+    };
+    let mut target = db::migrations(&args.db, access).await?;
     let Target { known, shapes, .. } = &target;
     let (known, shapes) = (known.clone(), shapes.clone());
     let who = format!("punctual migrate, process {}", std::process::id());

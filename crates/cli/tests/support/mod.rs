@@ -54,7 +54,9 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_punctual"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env_remove("PUNCTUAL_DB").env_remove("PUNCTUAL_DB_LISTEN").env_remove("PUNCTUAL_LOG");
+        for variable in ["PUNCTUAL_DB", "PUNCTUAL_DB_LISTEN", "PUNCTUAL_LOG", "PUNCTUAL_MIGRATE"] {
+            command.env_remove(variable);
+        }
         command
     }
 

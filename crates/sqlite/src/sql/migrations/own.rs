@@ -13,17 +13,8 @@ pub(crate) const HAS_MIGRATION_KEY: &str = "
 SELECT EXISTS (SELECT 1 FROM pragma_table_info('migration') WHERE name = 'version' AND pk = 1)
   OR EXISTS (SELECT 1 FROM migration GROUP BY version HAVING count(*) > 1)";
 
-/// Puts a history without a key aside; a key cannot be added to a table.
-pub(crate) const MOVE_MIGRATION: &str = "ALTER TABLE migration RENAME TO migration_without_key";
-
-/// Takes its rows over.
-pub(crate) const COPY_MIGRATION: &str = "
-INSERT INTO migration (version, name, checksum, state, started_us, finished_us, binary, min_reader, min_writer)
-SELECT version, name, checksum, state, started_us, finished_us, binary, min_reader, min_writer
-FROM migration_without_key";
-
-/// Deletes what was put aside.
-pub(crate) const DROP_MOVED_MIGRATION: &str = "DROP TABLE migration_without_key";
+/// Deletes a history without a key, to be made anew: a key cannot be added to a table.
+pub(crate) const DROP_MIGRATION: &str = "DROP TABLE migration";
 
 /// Tables and columns, as lines of a fingerprint. Tables of the engine itself are left out.
 pub(crate) const SHAPE: &str = "
