@@ -48,6 +48,17 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
+fn a_database_may_be_named_on_either_side_of_a_subcommand() {
+    let place = Place::new(GOOD);
+    for arguments in [["migrate", "--db", "a.db", "apply"], ["migrate", "apply", "--db", "b.db"]] {
+        let output = place.run(&arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    assert!(place.path("a.db").exists() && place.path("b.db").exists());
+    assert!(!place.path("punctual.db").exists());
+}
+
+#[test]
 fn databases_that_cannot_be_used_end_with_4() {
     let place = Place::new(GOOD);
     for command in ["list", "history", "nodes"] {

@@ -5,7 +5,7 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::support::server::{Ground, Server};
 use self::support::{Place, text};
@@ -83,53 +83,6 @@ fn all_commands(server: Server) {
 fn tables(server: Server, ground: &Ground) -> Vec<String> {
     let name = ground.name();
     server.ask(&format!("SELECT table_name FROM information_schema.tables WHERE table_schema = '{name}'"))
-}
-
-#[test]
-fn a_history_with_doubled_rows_is_mended_on_postgres() {
-    doubled_rows_are_mended(Server::Postgres, "migration", "CONSTRAINT migration_pkey");
-}
-
-#[test]
-fn a_history_with_doubled_rows_is_mended_on_mysql() {
-    doubled_rows_are_mended(Server::Mysql, "punctual_migration", "PRIMARY KEY");
-}
-
-/// The history as a tool leaves it that knows no keys: named, mended only when that is asked for, and worked with again.
-fn doubled_rows_are_mended(server: Server, table: &str, key: &str) {
-    let (ground, place) = (Ground::on(server), Place::new(JOBS));
-    let location = ground.location();
-    let migrate = |arguments: &[&str]| -> (Option<i32>, Value) {
-        let output = place.run(&[&["migrate"], arguments, &["--json", "--db", &location]].concat());
-        assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
-        (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
-    };
-    assert_eq!(migrate(&["apply"]).0, Some(0));
-    let table = format!("{}.{table}", ground.name());
-    server.ask(&format!("ALTER TABLE {table} DROP {key}"));
-    server.ask(&format!("INSERT INTO {table} SELECT * FROM {table}"));
-
-    let damage = json!(["migration 1 has 2 rows in the history", "migration 2 has 2 rows in the history"]);
-    let (code, said) = migrate(&["validate"]);
-    assert_eq!((code, &said["damage"]), (Some(5), &damage), "{said}");
-    let refused = place.command(&["run", "jobs.toml", "--db", &location]).output().unwrap();
-    assert_eq!(refused.status.code(), Some(4), "{}", text(&refused.stderr));
-    assert!(text(&refused.stderr).contains("punctual migrate repair"), "{}", text(&refused.stderr));
-
-    let (code, planned) = migrate(&["repair"]);
-    assert_eq!((code, &planned["done"], &planned["left"]), (Some(5), &json!(false), &json!([])), "{planned}");
-    assert_eq!(migrate(&["validate"]).1["damage"], damage, "a plan changes nothing");
-    let (code, mended) = migrate(&["repair", "--yes"]);
-    assert_eq!(
-        (code, &mended["done"], &mended["plan"]),
-        (Some(0), &json!(true), &planned["plan"]),
-        "{mended}"
-    );
-    assert_eq!(migrate(&["validate"]).0, Some(0));
-
-    let mut node = place.node(&["--db", &location]);
-    node.event("joined");
-    assert!(node.shut_down().success());
 }
 
 #[test]
