@@ -302,9 +302,9 @@ async fn journaled_step(
     }
     conn.record_step(&entry(MigrationState::Started)).await?;
     if let Err(error) = conn.run(&step.sql).await {
-        // A statement that the server refused has changed nothing. Of one whose answer is missing nobody knows: the
-        // probe will tell.
-        if error.kind() != ErrorKind::Unavailable {
+        // A statement that the server refused has changed nothing. Of one whose answer is missing nobody knows, nor of
+        // the one that an earlier run had begun, which may be the very reason of the refusal: the probe will tell.
+        if !begun && error.kind() != ErrorKind::Unavailable {
             conn.forget_step(migration.version, &step.name).await?;
         }
         return Err(named(error, migration, step));

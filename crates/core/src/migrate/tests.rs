@@ -433,6 +433,23 @@ fn a_table_of_somebody_elses_stops_the_run_and_stays() {
 }
 
 #[test]
+fn a_step_that_an_earlier_run_began_stays_begun_when_it_is_refused() {
+    let known = known(&["-- step: a\nCREATE a\n-- probe:\nHAS end\n"]);
+    let mut conn = Fake::new(false);
+    let row = MigrationRow::of(&known[0], MigrationState::Started, "0.1.0", Timestamp::EPOCH);
+    conn.shared.lock().unwrap().rows.push(row);
+    conn.shared.lock().unwrap().steps.insert((1, "a".into()), MigrationState::Started);
+    // The statement of a run that is gone stands in the way, and has not come to its end.
+    conn.shared.lock().unwrap().objects.insert("a".into());
+    assert_eq!(go(&mut conn, &known).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    conn.shared.lock().unwrap().objects.insert("end".into());
+    let outcome = with_runner(&known, |runner| {
+        run(migrate(&mut conn, &Runner { shapes: &[], ..runner.clone() }, &mut |_| {}))
+    });
+    assert_eq!(outcome.unwrap().ready().unwrap().applied, [1]);
+}
+
+#[test]
 fn an_index_that_was_built_beforehand_is_taken() {
     let known = known(&[FIRST, SECOND, ONLINE]);
     let mut conn = Fake::new(true);
