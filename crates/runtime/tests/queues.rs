@@ -49,3 +49,25 @@ async fn a_queue_goes_one_by_one_and_loses_nobody() {
     assert_eq!(world.runs("queued").len(), 50);
     world.assert_never_at_once("queued");
 }
+
+/// Half of the triggers are in the slice of a node that has no room. They wait for the grace, and not for the poll, also
+/// where others fall due at the same instant.
+#[tokio::test]
+async fn what_a_full_node_leaves_lying_is_taken_after_the_grace() {
+    let world = World::new();
+    let full = world.member_with(1, |builder| builder.capacity(1)).await;
+    full.scheduler.enqueue(long("hog", secs(600))).await.unwrap();
+    world.pass(secs(1)).await;
+    let other = world.member(2).await;
+    world.pass(secs(5)).await;
+    for n in 0..20 {
+        let key = format!("t{n}");
+        other.scheduler.schedule(task(&key)).every(secs(1)).key(&key).await.unwrap();
+    }
+    world.pass(secs(30)).await;
+    let late = (0..20).flat_map(|n| world.runs(&format!("t{n}"))).map(|run| run.begun.since(run.scheduled));
+    let late: Vec<_> = late.collect();
+    assert!(late.len() >= 20 * 28, "{}", late.len());
+    assert!(late.iter().max().unwrap() <= &millis(560), "{late:?}");
+    assert!(late.iter().any(|late| *late > millis(400)), "some were in the slice of the full node");
+}

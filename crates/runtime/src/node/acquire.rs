@@ -37,6 +37,8 @@ struct Beyond {
     /// Triggers whose slot is taken. Each round parks those that it sees, and as long as they are most of what it sees,
     /// the next one looks twice as far: ten thousand of them are out of the way after a few rounds.
     blocked: u32,
+    /// When to look at what the nodes of other slices have left lying, if anything fell due since the last such look.
+    leftovers: Option<Timestamp>,
 }
 
 /// What came of the due triggers of a round.
@@ -98,7 +100,8 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
                 }
                 Ok(Next::At(instant)) => {
                     (failures, expected) = (0, instant);
-                    let until = instant.map(|instant| instant.since(node.store_time()));
+                    let until = instant.into_iter().chain(beyond.leftovers).min();
+                    let until = until.map(|instant| instant.since(node.store_time()));
                     until.unwrap_or(Duration::MAX).min(node.jittered(node.settings.poll))
                 }
                 Err(error) => {
@@ -216,20 +219,19 @@ async fn claim_round(
         }
     }
 
-    // What was expected now and is not here is in the slice of another node; if that leaves it lying, it belongs to
-    // everybody after a grace.
-    let missed = slice.is_some() && due.triggers.is_empty() && expected.is_some_and(|at| at <= due.now);
-    let leftovers = missed.then(|| due.now.plus(SLICE_GRACE + Duration::from_millis(1)));
+    // Some of what was expected now may be in the slice of another node; if that leaves it lying, it belongs to everybody
+    // after a grace.
+    beyond.leftovers = beyond.leftovers.filter(|at| *at > due.now);
+    if slice.is_some() && expected.is_some_and(|at| at <= due.now) {
+        beyond.leftovers.get_or_insert(due.now.plus(SLICE_GRACE + Duration::from_millis(1)));
+    }
     let fired = fire_due(node, due, Room::of(room), within, &mut again, results).await?;
     beyond.blocked = if full && fired.blocked { beyond.blocked.max(limit).saturating_mul(2) } else { 0 };
     let next_wake = fired.next_wake;
     if again {
         return Ok(Next::Now);
     }
-    Ok(Next::At(match (next_wake, leftovers) {
-        (Some(next), Some(leftovers)) => Some(next.min(leftovers)),
-        (next, leftovers) => next.or(leftovers),
-    }))
+    Ok(Next::At(next_wake))
 }
 
 /// Finds the code of a custom schedule. Where it is not known here, the trigger is left to nodes that know it; what the

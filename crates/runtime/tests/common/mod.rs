@@ -353,7 +353,7 @@ macro_rules! wired {
             fn features(&self) -> StoreFeatures {
                 let features = self.inner.features();
                 let needs_lock = self.line.needs_lock.load(Ordering::SeqCst);
-                StoreFeatures { claims: if needs_lock { ClaimShape::WithinLock } else { features.claims }, ..features }
+                StoreFeatures { claims: if needs_lock { ClaimShape::WithinLock } else { features.claims }, shared: true, ..features }
             }
 
             fn inspect(&self) -> &dyn Inspect {
