@@ -48,7 +48,7 @@ pub(crate) enum Place {
 
 use Dialect::{Mysql, Postgres, Sqlite};
 use Place::{Firing, Lease, Migration};
-use Scene::{AtMostOnce, Commands, Effects, Exclusive, Late, Retry, Takeover};
+use Scene::{AtMostOnce, Commands, Effects, Exclusive, Late, Retry, Succession, Takeover};
 
 mutants! {
     M1, Firing(Retry, Postgres), Alarm::G4, "an end compares the owner but not the fence";
@@ -81,6 +81,6 @@ mutants! {
     M28, Firing(Commands, Postgres), Alarm::G12, "a claim compares the firing counter but not the revision";
     M29, Firing(Commands, Postgres), Alarm::G12, "a claim ignores the gate";
     M30, Lease, Alarm::FalseDeath, "a node is judged by the figures of its observer";
-    M31, Firing(Takeover, Postgres), Alarm::G3b, "a body begins under an id that its process has no more";
+    M31, Firing(Succession, Postgres), Alarm::G3b, "a body begins under an id that its process has no more";
     M32, Firing(Exclusive, Postgres), Alarm::G9, "nobody looks for work that waits beside a free slot";
 }

@@ -47,7 +47,8 @@ where
         Some(alarm) => HasDiscoveries::AnyOf([alarm.name()].into()),
         None => HasDiscoveries::AnyFailures,
     };
-    let checker = model.checker().finish_when(until).timeout(std::time::Duration::from_secs(40)).spawn_dfs().join();
+    let checker =
+        model.checker().finish_when(until).timeout(std::time::Duration::from_secs(40)).spawn_dfs().join();
     let mut broken: Vec<_> = checker
         .discoveries()
         .into_iter()
@@ -76,23 +77,37 @@ mod tests {
         for scene in Scene::ALL {
             for dialect in Dialect::ALL {
                 let found = firing(scene, dialect, Reach::Quick, None);
-                println!("{} {} {} {:.2} {:?}", found.name, found.states, found.depth, found.seconds, found.broken);
+                println!(
+                    "{} {} {} {:.2} {:?}",
+                    found.name, found.states, found.depth, found.seconds, found.broken
+                );
             }
         }
     }
 }
 
 pub fn try_one(args: &[String]) {
-    let reach = match args[0].as_str() { "quick" => Reach::Quick, "pr" => Reach::Pr, _ => Reach::Nightly };
+    let reach = match args[0].as_str() {
+        "quick" => Reach::Quick,
+        "pr" => Reach::Pr,
+        _ => Reach::Nightly,
+    };
     for scene in Scene::ALL {
-        if args.len() > 1 && !scene.name().contains(&args[1]) { continue; }
+        if args.len() > 1 && !scene.name().contains(&args[1]) {
+            continue;
+        }
         for dialect in Dialect::ALL {
-            if args.len() > 2 && !dialect.name().contains(&args[2]) { continue; }
+            if args.len() > 2 && !dialect.name().contains(&args[2]) {
+                continue;
+            }
             let mutant = args.get(3).and_then(|m| Mutant::ALL.iter().find(|x| x.name() == m)).copied();
             let found = firing(scene, dialect, reach, mutant);
             println!("{} {} {} {:.2}", found.name, found.states, found.depth, found.seconds);
-            for (name, path) in &found.broken { println!("   {name} {path:?}"); }
-            let unseen: Vec<_> = Sight::ALL.iter().map(|s| s.what()).filter(|s| !found.seen.contains(s)).collect();
+            for (name, path) in &found.broken {
+                println!("   {name} {path:?}");
+            }
+            let unseen: Vec<_> =
+                Sight::ALL.iter().map(|s| s.what()).filter(|s| !found.seen.contains(s)).collect();
             println!("   unseen: {}", unseen.join(", "));
         }
     }

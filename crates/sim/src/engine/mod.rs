@@ -149,9 +149,10 @@ impl Database {
     /// Whether another session stands in the way of a lock.
     pub(crate) fn is_locked(&self, id: u8, key: Key, mode: Mode) -> bool {
         self.sessions.iter().filter(|session| session.id != id).any(|session| {
-            session.locks.iter().any(|(of, held)| {
-                *of == key && (mode == Mode::Exclusive || *held == Mode::Exclusive)
-            })
+            session
+                .locks
+                .iter()
+                .any(|(of, held)| *of == key && (mode == Mode::Exclusive || *held == Mode::Exclusive))
         })
     }
 

@@ -83,7 +83,11 @@ impl Firing {
 
     fn own_decisions(&self, state: &State, at: usize, process: &Process, actions: &mut Vec<Action>) {
         let rows = state.database.committed();
-        if process.is_idle(Lane::Work) && process.looks > 0 && process.may_start() && process.running.len() < 2 {
+        if process.is_idle(Lane::Work)
+            && process.looks > 0
+            && process.may_start()
+            && process.running.len() < 2
+        {
             let is_ready = |live: &Live| live.state == WorkState::Ready && !live.is_parked;
             if rows.live().any(|(_, live)| is_ready(&live)) {
                 actions.push(Action::LookReady(at));
@@ -114,7 +118,7 @@ impl Firing {
         if !process.gone.is_empty() {
             actions.push(Action::Settle(at));
         }
-        if state.deaths > 0 && process.beat > 0 {
+        if state.deaths > 0 && process.beat > 0 && (at > 0 || state.heals) {
             for (other, beat) in &process.seen {
                 actions.push(Action::Declare(at, *other, *beat));
             }
@@ -352,6 +356,7 @@ impl Firing {
         let work = self.bounds.work;
         let answer = frame.answer?;
         let process = state.processes.get_mut(at)?;
+        let before = process.bodies();
         match (frame.step, answer) {
             (Step::Claim { node, .. } | Step::ClaimReady { node, .. }, answer) => {
                 process.answered = process.begun;
@@ -399,6 +404,10 @@ impl Firing {
                 }
             }
             _ => {}
+        }
+        let bodies = state.processes.get(at)?.bodies();
+        for claim in bodies.into_iter().filter(|claim| work.at_most_once && !before.contains(claim)) {
+            state.has_begun(claim.exec);
         }
         self.look_at_bodies(state, work);
         Some(())
@@ -477,14 +486,8 @@ impl Firing {
         let is_up = |id: u8| {
             rows.get(Key::Node(id)).and_then(Row::node).is_some_and(|node| node.standing == Standing::Up)
         };
-        let bodies: Vec<Claim> = state
-            .processes
-            .iter()
-            .filter(|process| process.is_alive)
-            .flat_map(|process| &process.running)
-            .filter(|run| run.phase == Phase::Body)
-            .map(|run| run.claim)
-            .collect();
+        let bodies: Vec<Claim> =
+            state.processes.iter().filter(|process| process.is_alive).flat_map(Process::bodies).collect();
         let overlap = bodies.iter().enumerate().any(|(at, one)| {
             bodies.iter().skip(at + 1).any(|other| {
                 let both_up = is_up(one.owner) && is_up(other.owner);

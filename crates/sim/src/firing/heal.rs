@@ -1,15 +1,15 @@
 //! What becomes of an end: the faults are over, the nodes that are left go on, and everything must come out right.
 
+use super::Firing;
 use super::actions::Action;
 use super::process::{Lane, Process};
 use super::state::State;
-use super::Firing;
 use crate::alarm::Alarm;
 use crate::engine::rows::{Key, Row, Standing, TriggerState};
 use crate::mutant::Mutant;
 
 /// How many rounds of everything there are before what is left counts as stuck.
-const ROUNDS: u8 = 24;
+const ROUNDS: u8 = 40;
 
 /// More than any two steps have.
 const MOST_STATEMENTS: u8 = 16;
@@ -20,7 +20,7 @@ pub(super) fn judge(model: &Firing, state: &mut State) {
     healed.heals = true;
     let mut rounds = 0;
     while rounds < ROUNDS && healed.alarms == 0 && !is_quiet(&healed) {
-        round(model, &mut healed);
+        round(model, &mut healed, rounds.is_multiple_of(2));
         rounds += 1;
     }
     state.alarms |= healed.alarms;
@@ -30,7 +30,7 @@ pub(super) fn judge(model: &Firing, state: &mut State) {
 }
 
 /// One round: each process does once whatever it can.
-fn round(model: &Firing, state: &mut State) {
+fn round(model: &Firing, state: &mut State, judges: bool) {
     let take = |state: &mut State, action: Action| {
         if let Some(next) = model.after(state, action) {
             *state = next;
@@ -74,7 +74,7 @@ fn round(model: &Firing, state: &mut State) {
             let dead = beats.iter().find(|(node, _)| crashed(*node)).copied();
             if !process.forgotten.is_empty() || !process.gone.is_empty() {
                 take(state, Action::Settle(at));
-            } else if let Some((node, beat)) = dead.filter(|(node, _)| is_up(state, *node)) {
+            } else if let Some((node, beat)) = dead.filter(|(node, _)| judges && is_up(state, *node)) {
                 state.deaths = 1;
                 take(state, Action::Declare(at, node, beat));
             } else {
@@ -83,9 +83,8 @@ fn round(model: &Firing, state: &mut State) {
         }
         if may_start {
             model.enabled(state, &mut actions);
-            let look = |action: &Action| {
-                matches!(action, Action::Look(of, _) | Action::LookReady(of) if *of == at)
-            };
+            let look =
+                |action: &Action| matches!(action, Action::Look(of, _) | Action::LookReady(of) if *of == at);
             if let Some(action) = actions.into_iter().find(look) {
                 take(state, action);
             }
@@ -101,9 +100,9 @@ fn is_up(state: &State, id: u8) -> bool {
 /// Whether nothing is left to do.
 fn is_quiet(state: &State) -> bool {
     let rows = state.database.committed();
-    let active = rows.iter().any(|(_, row)| {
-        row.trigger().is_some_and(|trigger| trigger.state == TriggerState::Active)
-    });
+    let active = rows
+        .iter()
+        .any(|(_, row)| row.trigger().is_some_and(|trigger| trigger.state == TriggerState::Active));
     !active && rows.live().next().is_none() && state.late.is_empty() && state.editor.is_none()
 }
 
@@ -112,9 +111,9 @@ fn is_accounted(model: &Firing, state: &State) -> bool {
     let rows = state.database.committed();
     let instants = 1..=model.bounds.work.instants;
     let records = |trigger: u8, instant: u8| {
-        let fired = rows.history().filter(|(_, record)| {
-            (record.of.trigger, record.of.scheduled) == (trigger, instant)
-        });
+        let fired = rows
+            .history()
+            .filter(|(_, record)| (record.of.trigger, record.of.scheduled) == (trigger, instant));
         let skipped = rows.iter().filter(|(key, row)| match (key, row) {
             (Key::Skip(of, _, first), Row::Skip { until }) => {
                 *of == trigger && (*first..=*until).contains(&instant)
@@ -125,5 +124,6 @@ fn is_accounted(model: &Firing, state: &State) -> bool {
     };
     let slot = rows.get(Key::Slot).and_then(Row::slot);
     slot.is_some_and(|slot| slot.holder.is_none())
-        && (0..model.bounds.triggers).all(|trigger| instants.clone().all(|instant| records(trigger, instant) == 1))
+        && (0..model.bounds.triggers)
+            .all(|trigger| instants.clone().all(|instant| records(trigger, instant) == 1))
 }

@@ -34,6 +34,8 @@ pub(crate) enum Scene {
     Takeover,
     /// Two triggers of one exclusive job.
     Exclusive,
+    /// An exclusive job whose node is declared dead.
+    Succession,
     /// Attempts fail and come again.
     Retry,
     /// Triggers are edited, and nodes are put in and out of standby.
@@ -47,10 +49,11 @@ pub(crate) enum Scene {
 }
 
 impl Scene {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Claims,
         Self::Takeover,
         Self::Exclusive,
+        Self::Succession,
         Self::Retry,
         Self::Commands,
         Self::AtMostOnce,
@@ -63,6 +66,7 @@ impl Scene {
             Self::Claims => "claims",
             Self::Takeover => "takeover",
             Self::Exclusive => "exclusive",
+            Self::Succession => "succession",
             Self::Retry => "retry",
             Self::Commands => "commands",
             Self::AtMostOnce => "at most once",
@@ -90,10 +94,10 @@ pub(crate) struct Bounds {
     pub(crate) processes: u8,
     pub(crate) triggers: u8,
     /// How often each process may look for work.
-    pub(crate) looks: u8,
-    /// How often each process may check in, beside the first time.
-    pub(crate) checks: u8,
-    /// How often a node may be declared dead.
+    pub(crate) looks: [u8; 3],
+    /// How often each process may check in after its first time.
+    pub(crate) checks: [u8; 3],
+    /// How often a node may be declared dead. Processes are alike, so it is always the first one that is observed.
     pub(crate) deaths: u8,
     /// How many crashes and broken connections there may be.
     pub(crate) faults: u8,
@@ -108,74 +112,77 @@ pub(crate) struct Bounds {
 impl Scene {
     pub(crate) fn bounds(self, reach: Reach) -> Bounds {
         let work = Work { is_exclusive: false, at_most_once: false, leaves_out: false, instants: 1 };
-        let (looks, checks, deaths, faults, edits, standbys) = (1, 0, 0, 1, 0, 0);
-        let (first_fails, writes) = (false, false);
-        let (processes, triggers) = (2, 1);
         let base = Bounds {
             work,
-            processes,
-            triggers,
-            looks,
-            checks,
-            deaths,
-            faults,
-            edits,
-            standbys,
-            first_fails,
-            writes,
+            processes: 2,
+            triggers: 1,
+            looks: [1, 1, 0],
+            checks: [0; 3],
+            deaths: 0,
+            faults: 0,
+            edits: 0,
+            standbys: 0,
+            first_fails: false,
+            writes: false,
         };
-        let (far, farther) = (reach >= Reach::Pr, reach == Reach::Nightly);
-        let more = u8::from(far);
-        let most = more + u8::from(farther);
+        // One more of everything for every change, and another one at night.
+        let more = u8::from(reach >= Reach::Pr);
+        let most = more + u8::from(reach == Reach::Nightly);
+        let two_instants = Work { instants: 2, ..work };
+        let exclusive = Work { is_exclusive: true, ..work };
         match self {
             Self::Claims => Bounds {
-                work: Work { instants: 2, ..work },
-                looks: 2,
-                processes: 2 + u8::from(farther),
-                faults: 1 + most,
+                work: two_instants,
+                looks: [1 + more, 1 + more, most - more],
+                faults: 1,
+                processes: 2 + most - more,
                 ..base
             },
-            Self::Takeover => Bounds {
-                looks: 1 + u8::from(farther),
-                checks: 2,
+            Self::Takeover => {
+                Bounds { looks: [2, more, 0], checks: [2, most - more, 0], deaths: 1, faults: more, ..base }
+            }
+            Self::Exclusive => {
+                Bounds { work: exclusive, triggers: 2, looks: [2, 2, 0], faults: more, ..base }
+            }
+            Self::Succession => Bounds {
+                work: exclusive,
+                looks: [1, 1, 0],
+                checks: [1 + more, most - more, 0],
                 deaths: 1,
-                faults: more,
+                faults: most - more,
                 ..base
             },
-            Self::Exclusive => Bounds {
-                work: Work { is_exclusive: true, ..work },
-                triggers: 2,
-                looks: 2,
-                deaths: u8::from(farther),
-                faults: most,
-                ..base
-            },
-            Self::Retry => Bounds { first_fails: true, looks: 2, faults: 1 + u8::from(farther), ..base },
+            Self::Retry => {
+                Bounds { first_fails: true, looks: [2, 1 + more, 0], faults: 1 + most - more, ..base }
+            }
             Self::Commands => Bounds {
-                work: Work { instants: 2, ..work },
-                looks: 1 + most,
+                work: two_instants,
+                looks: [1 + more, 1 + more, 0],
                 edits: 1,
                 standbys: 2,
-                faults: u8::from(farther),
+                faults: most - more,
                 ..base
             },
             Self::AtMostOnce => Bounds {
                 work: Work { at_most_once: true, ..work },
-                looks: 1 + more,
-                checks: 1,
+                looks: [1, 1 + more, 0],
+                checks: [most - more, 0, 0],
                 deaths: 1,
-                faults: 1 + u8::from(farther),
+                faults: more,
                 ..base
             },
-            Self::Effects => {
-                Bounds { writes: true, checks: 1, deaths: 1, looks: 1 + more, faults: 1 + u8::from(farther), ..base }
+            Self::Effects => Bounds {
+                writes: true,
+                looks: [1, more, 0],
+                checks: [more, most - more, 0],
+                deaths: more,
+                faults: 1,
+                ..base
+            },
+            Self::Late => {
+                let work = Work { leaves_out: true, ..two_instants };
+                Bounds { work, looks: [1 + more, 1 + more, 0], faults: 1 + most - more, ..base }
             }
-            Self::Late => Bounds {
-                work: Work { leaves_out: true, instants: 2, ..work },
-                looks: 1 + more,
-                faults: 1 + u8::from(farther),
-                ..base
-            },
         }
     }
 }
@@ -275,8 +282,12 @@ impl Firing {
             rows.push((Key::Trigger(id), Row::Trigger(trigger)));
         }
         rows.push((Key::Slot, Row::Slot(Slot { holder: None, fence: 0 })));
-        let others = |id: u8| (0..processes).filter(move |other| *other != id).map(|other| (other, 1)).collect();
-        let first = |id: u8| Process::new(id, others(id), self.bounds.looks, self.bounds.checks);
+        let others =
+            |id: u8| (0..processes).filter(move |other| *other != id).map(|other| (other, 1)).collect();
+        let first = |id: u8| {
+            let of = |figures: [u8; 3]| figures.get(usize::from(id)).copied().unwrap_or(0);
+            Process::new(id, others(id), of(self.bounds.looks), of(self.bounds.checks))
+        };
         State {
             database: Database::of(rows),
             processes: (0..processes).map(first).collect(),

@@ -132,6 +132,11 @@ impl Process {
         self.running.iter().any(|run| run.claim.exec == exec)
     }
 
+    /// The claims whose bodies run.
+    pub(crate) fn bodies(&self) -> Vec<Claim> {
+        self.running.iter().filter(|run| run.phase == Phase::Body).map(|run| run.claim).collect()
+    }
+
     /// Stops what a lost lease stops.
     pub(crate) fn stop(&mut self, which: impl Fn(&Run) -> bool) {
         for run in self.running.iter_mut().filter(|run| run.phase == Phase::Body && which(run)) {

@@ -39,6 +39,20 @@ impl State {
         }
     }
 
+    /// Counts a body that has begun.
+    pub(crate) fn has_begun(&mut self, exec: u8) {
+        let at = usize::from(exec);
+        if self.begun.len() <= at {
+            self.begun.resize(at + 1, 0);
+        }
+        let mut is_twice = false;
+        if let Some(count) = self.begun.get_mut(at) {
+            *count += 1;
+            is_twice = *count > 1;
+        }
+        self.alarm_if(is_twice, Alarm::G6);
+    }
+
     /// A session number that no step under way has.
     pub(crate) fn free_session(&self) -> u8 {
         let used = |session: u8| {

@@ -30,9 +30,9 @@ impl Firing {
                 (Key::Skip(trigger, generation, first), None, Some(_)) => {
                     let fired = before.live().map(|(_, live)| live.of);
                     let fired = fired.chain(before.history().map(|(_, record)| record.of));
-                    let is_twice = fired.into_iter().any(|of| {
-                        (of.trigger, of.generation, of.scheduled) == (trigger, generation, first)
-                    });
+                    let is_twice = fired
+                        .into_iter()
+                        .any(|of| (of.trigger, of.generation, of.scheduled) == (trigger, generation, first));
                     state.alarm_if(is_twice, Alarm::G1);
                 }
                 (Key::Node(id), Some(Row::Node(was)), Some(Row::Node(is)))
@@ -106,7 +106,8 @@ impl Firing {
             });
             // Whom it wakes, it does not own.
             state.alarm_if(claim.exec == exec && !its, Alarm::G4);
-            let handed_back = is.is_some() && owner_is.is_none() && of_process(claim.owner) == Some(frame.process);
+            let handed_back =
+                is.is_some() && owner_is.is_none() && of_process(claim.owner) == Some(frame.process);
             if handed_back && claim.exec == exec {
                 self.sights.saw(Sight::HandedBack);
             }
@@ -129,7 +130,8 @@ impl Firing {
             state.alarm(Alarm::G2);
             return;
         };
-        state.alarm_if(node.standing != Standing::Up && !self.manner.is(crate::mutant::Mutant::M5), Alarm::G2);
+        state
+            .alarm_if(node.standing != Standing::Up && !self.manner.is(crate::mutant::Mutant::M5), Alarm::G2);
         state.alarm_if(node.life != life, Alarm::G2);
         state.alarm_if(node.orders != orders || node.standby, Alarm::G12);
     }

@@ -56,7 +56,11 @@ impl Frame {
             })
         };
         if manner.is(Mutant::M5) {
-            return Ok(if open(database.read(id, key)) { Turn::At(next) } else { Turn::Done(Answer::Closed) });
+            return Ok(if open(database.read(id, key)) {
+                Turn::At(next)
+            } else {
+                Turn::Done(Answer::Closed)
+            });
         }
         if manner.is_postgres() && !open(database.read(id, key)) {
             return Ok(Turn::Done(Answer::Closed));

@@ -176,13 +176,7 @@ impl Frame {
         }
     }
 
-    pub(super) fn edit(
-        &self,
-        database: &mut Database,
-        manner: Manner,
-        trigger: u8,
-        rev: u8,
-    ) -> Result<Turn> {
+    pub(super) fn edit(&self, database: &mut Database, manner: Manner, trigger: u8, rev: u8) -> Result<Turn> {
         let (id, key) = (self.session, Key::Trigger(trigger));
         match self.place {
             0 if manner.is_postgres() => Ok(Turn::At(FIRST)),

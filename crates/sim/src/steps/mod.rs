@@ -81,19 +81,47 @@ pub(crate) enum Then {
 /// A step of a store, with what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
-    Claim { node: u8, gate: u8, life: u8, plan: Plan },
-    ClaimReady { node: u8, gate: u8, life: u8, orders: u8 },
+    Claim {
+        node: u8,
+        gate: u8,
+        life: u8,
+        plan: Plan,
+    },
+    ClaimReady {
+        node: u8,
+        gate: u8,
+        life: u8,
+        orders: u8,
+    },
     Begin(Claim),
     /// With `writes`, the user's own rows are written in the same transaction.
-    Settle { claim: Claim, then: Then, writes: bool },
-    CheckIn { node: u8 },
-    TakeOver { dead: u8, beat: u8 },
+    Settle {
+        claim: Claim,
+        then: Then,
+        writes: bool,
+    },
+    CheckIn {
+        node: u8,
+    },
+    TakeOver {
+        dead: u8,
+        beat: u8,
+    },
     /// Gives back whatever names a node that is not up, in one statement; only a mutant does that.
     Sweep,
-    Join { node: u8, process: u8 },
-    Standby { node: u8, on: bool },
+    Join {
+        node: u8,
+        process: u8,
+    },
+    Standby {
+        node: u8,
+        on: bool,
+    },
     /// Defines the instants of a trigger anew.
-    Edit { trigger: u8, rev: u8 },
+    Edit {
+        trigger: u8,
+        rev: u8,
+    },
     WakeWaiting,
 }
 
@@ -114,7 +142,12 @@ pub(crate) struct View {
 pub(crate) enum Answer {
     /// The node may not claim.
     Closed,
-    Fired { exec: u8, fence: u8, attempt: u8, losses: u8 },
+    Fired {
+        exec: u8,
+        fence: u8,
+        attempt: u8,
+        losses: u8,
+    },
     Busy,
     /// Nothing was written.
     Lost,
@@ -284,7 +317,10 @@ impl Frame {
 }
 
 /// The trigger rows that a session sees.
-fn triggers(database: &Database, session: u8) -> impl Iterator<Item = (u8, crate::engine::rows::Trigger)> + '_ {
+fn triggers(
+    database: &Database,
+    session: u8,
+) -> impl Iterator<Item = (u8, crate::engine::rows::Trigger)> + '_ {
     database.seen(session).iter().filter_map(|(key, row)| match key {
         Key::Trigger(id) => row.trigger().map(|trigger| (id, trigger)),
         _ => None,
