@@ -34,6 +34,7 @@ alarms! {
     G7 "G7" "an execution has one end";
     G8 "G8" "what is committed with an end is there once if the work has succeeded, and else not";
     G9 "G9" "once the faults are over, every instant is accounted for and nothing is left behind";
+    G10 "G10" "the work of a dead node is offered again within the bound";
     G12 "G12" "no claim commits under an old definition or a gate that was closed";
     G13 "G13" "each step of a migration is done once";
     FalseDeath "death" "who checks in as announced is not declared dead";
@@ -43,7 +44,7 @@ alarms! {
 /// One property for each promise: that no state has broken it.
 macro_rules! properties {
     ($state:ident => $alarms:expr) => {
-        $crate::alarm::properties!($state, $alarms, G1 G2 G3a G3b G4 G6 G7 G8 G9 G12 G13 FalseDeath Deadlock)
+        $crate::alarm::properties!($state, $alarms, G1 G2 G3a G3b G4 G6 G7 G8 G9 G10 G12 G13 FalseDeath Deadlock)
     };
     ($state:ident, $alarms:expr, $($name:ident)*) => {
         vec![$(stateright::Property::always($crate::alarm::Alarm::$name.name(), |_, $state: &Self::State| {

@@ -6,6 +6,8 @@ mod alarm;
 mod decide;
 mod engine;
 mod firing;
+mod lease;
+mod migration;
 mod mutant;
 mod steps;
 

@@ -48,14 +48,14 @@ pub(crate) enum Place {
 
 use Dialect::{Mysql, Postgres, Sqlite};
 use Place::{Firing, Lease, Migration};
-use Scene::{AtMostOnce, Commands, Effects, Exclusive, Late, Retry, Succession, Takeover};
+use Scene::{AtMostOnce, Commands, Crash, Effects, Exclusive, Late, Retry, Succession, Takeover};
 
 mutants! {
     M1, Firing(Retry, Postgres), Alarm::G4, "an end compares the owner but not the fence";
     M2, Firing(Takeover, Mysql), Alarm::G4, "an end compares the fence but not the owner";
     M3, Firing(Exclusive, Sqlite), Alarm::G2, "fences of an exclusive key begin anew with each execution";
     M4, Firing(Scene::Claims, Sqlite), Alarm::G1, "a claim asks whether the trigger is due, not whether it is as it was read";
-    M5, Firing(Takeover, Mysql), Alarm::G9, "a claim does not lock its node, and nobody looks for owners that are gone";
+    M5, Firing(Crash, Mysql), Alarm::G9, "a claim does not lock its node, and nobody looks for owners that are gone";
     M6, Firing(Takeover, Sqlite), Alarm::G2, "a node is declared dead without comparing its beat";
     M7, Firing(Takeover, Postgres), Alarm::G2, "work is taken back by the name of the process, not by the id of the node";
     M8, Firing(Takeover, Sqlite), Alarm::G2, "a node that was declared dead joins again under its old id";
@@ -67,7 +67,7 @@ mutants! {
     M14, Firing(Exclusive, Postgres), Alarm::G3a, "a claim looks whether the key is free, and takes no slot";
     M15, Firing(Takeover, Postgres), Alarm::G2, "handing back compares neither owner nor fence";
     M16, Firing(Scene::Claims, Mysql), Alarm::G9, "no node hands back rows that it does not run";
-    M17, Firing(Takeover, Sqlite), Alarm::G3b, "a node hands back rows that it runs";
+    M17, Firing(Crash, Sqlite), Alarm::G3b, "a node hands back rows that it runs";
     M18, Firing(Effects, Postgres), Alarm::G8, "a repeated end commits what it wrote, though the first one had committed";
     M19, Firing(AtMostOnce, Sqlite), Alarm::G6, "a body that runs at most once begins before its beginning is recorded";
     M20, Firing(Takeover, Postgres), Alarm::G2, "orphans are found and given back in one statement";

@@ -6,6 +6,8 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::alarm::Alarm;
 use crate::firing::{Firing, Reach, Scene, Sight};
+use crate::lease::{Case, Leases};
+use crate::migration::Migration;
 use crate::mutant::Mutant;
 use crate::steps::Dialect;
 
@@ -48,7 +50,7 @@ where
         None => HasDiscoveries::AnyFailures,
     };
     let checker =
-        model.checker().finish_when(until).timeout(std::time::Duration::from_secs(40)).spawn_dfs().join();
+        model.checker().finish_when(until).spawn_dfs().join();
     let mut broken: Vec<_> = checker
         .discoveries()
         .into_iter()
@@ -86,7 +88,50 @@ mod tests {
     }
 }
 
+pub fn try_two(args: &[String]) {
+    let reach = match args[0].as_str() {
+        "quick" => Reach::Quick,
+        "pr" => Reach::Pr,
+        _ => Reach::Nightly,
+    };
+    let mutants = [
+        None,
+        Some(Mutant::M9),
+        Some(Mutant::M10),
+        Some(Mutant::M11),
+        Some(Mutant::M12),
+        Some(Mutant::M26),
+        Some(Mutant::M27),
+        Some(Mutant::M30),
+        Some(Mutant::M24),
+        Some(Mutant::M25),
+    ];
+    for m in mutants {
+        for case in Case::ALL {
+            if let Some(m) = m
+                && Case::of(m) != case
+            {
+                continue;
+            }
+            let found = check(case.name().to_owned(), Leases::new(case, reach, m), m.map(Mutant::alarm));
+            println!(
+                "{m:?} {} {} {} {:.2} {:?}",
+                found.name, found.states, found.depth, found.seconds, found.broken
+            );
+        }
+        let found = check("migration".to_owned(), Migration::new(reach, m), m.map(Mutant::alarm));
+        println!(
+            "{m:?} {} {} {} {:.2} {:?}",
+            found.name, found.states, found.depth, found.seconds, found.broken
+        );
+    }
+}
+
 pub fn try_one(args: &[String]) {
+    if args.get(1).is_some_and(|a| a == "two") {
+        return try_two(args);
+    }
+
     let reach = match args[0].as_str() {
         "quick" => Reach::Quick,
         "pr" => Reach::Pr,

@@ -32,6 +32,8 @@ pub(crate) enum Scene {
     Claims,
     /// Nodes are declared dead, rightly and wrongly, and their work is taken over.
     Takeover,
+    /// A process crashes, and its work is taken over.
+    Crash,
     /// Two triggers of one exclusive job.
     Exclusive,
     /// An exclusive job whose node is declared dead.
@@ -49,9 +51,10 @@ pub(crate) enum Scene {
 }
 
 impl Scene {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Claims,
         Self::Takeover,
+        Self::Crash,
         Self::Exclusive,
         Self::Succession,
         Self::Retry,
@@ -65,6 +68,7 @@ impl Scene {
         match self {
             Self::Claims => "claims",
             Self::Takeover => "takeover",
+            Self::Crash => "crash",
             Self::Exclusive => "exclusive",
             Self::Succession => "succession",
             Self::Retry => "retry",
@@ -140,6 +144,9 @@ impl Scene {
             },
             Self::Takeover => {
                 Bounds { looks: [2, more, 0], checks: [2, most - more, 0], deaths: 1, faults: more, ..base }
+            }
+            Self::Crash => {
+                Bounds { looks: [1, 1, 0], checks: [2, 0, 0], deaths: 1, faults: 1 + most - more, ..base }
             }
             Self::Exclusive => {
                 Bounds { work: exclusive, triggers: 2, looks: [2, 2, 0], faults: more, ..base }

@@ -44,15 +44,19 @@ impl Frame {
         let id = self.session;
         let mut view = View { is_up, ..View::default() };
         let mut up = Vec::new();
-        for (key, _) in database.seen(id).iter() {
-            if let Key::Node(other) = key
-                && self::is_up(database.read(id, key))
-            {
+        let others = database.seen(id).iter().filter_map(|(key, _)| match key {
+            Key::Node(other) if other != node => Some(other),
+            _ => None,
+        });
+        // Its own row may be younger than what the statement sees of the others.
+        for other in others.chain([node]) {
+            if self::is_up(database.read(id, Key::Node(other))) {
                 up.push(other);
                 let beat = database.read(id, Key::Beat(other)).and_then(Row::beat);
                 view.beats.push((other, beat.unwrap_or(0)));
             }
         }
+        view.beats.sort_unstable();
         for (exec, live) in database.seen(id).live() {
             match live.owner {
                 Some(owner) if owner == node => view.owned.push((exec, live.fence)),
