@@ -10,6 +10,7 @@ mod conformance;
 mod contract;
 mod db;
 mod ends;
+mod model;
 mod oracle;
 mod shell;
 mod tally;
@@ -45,6 +46,8 @@ enum Command {
     Ci(ci::Options),
     /// Measure what things cost, in release, beside what others offer.
     Bench(bench::Options),
+    /// Check the models of the protocol, or that they find every mistake that is put into them.
+    Model(model::Options),
     /// Compare schedules, calendars and misfires with the answers of Quartz.
     Oracle(oracle::Args),
     /// Show which tools are used beyond the Rust toolchain, and which of them are here.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Tidy(options) => tidy::run(&options),
         Command::Ci(options) => ci::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Model(options) => model::run(&options),
         Command::Oracle(args) => return oracle::run(&args),
         Command::Tools => tools::run(),
     };

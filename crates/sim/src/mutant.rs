@@ -48,7 +48,7 @@ pub(crate) enum Place {
 
 use Dialect::{Mysql, Postgres, Sqlite};
 use Place::{Firing, Lease, Migration};
-use Scene::{AtMostOnce, Commands, Crash, Effects, Exclusive, Late, Retry, Succession, Takeover};
+use Scene::{AtMostOnce, Commands, Crash, Effects, Exclusive, Late, Own, Retry, Succession, Takeover};
 
 mutants! {
     M1, Firing(Retry, Postgres), Alarm::G4, "an end compares the owner but not the fence";
@@ -66,8 +66,8 @@ mutants! {
     M13, Firing(Scene::Claims, Postgres), Alarm::G1, "a trigger moves on in a second transaction";
     M14, Firing(Exclusive, Postgres), Alarm::G3a, "a claim looks whether the key is free, and takes no slot";
     M15, Firing(Takeover, Postgres), Alarm::G2, "handing back compares neither owner nor fence";
-    M16, Firing(Scene::Claims, Mysql), Alarm::G9, "no node hands back rows that it does not run";
-    M17, Firing(Crash, Sqlite), Alarm::G3b, "a node hands back rows that it runs";
+    M16, Firing(Own, Mysql), Alarm::G9, "no node hands back rows that it does not run";
+    M17, Firing(Own, Sqlite), Alarm::G3b, "a node hands back rows that it runs";
     M18, Firing(Effects, Postgres), Alarm::G8, "a repeated end commits what it wrote, though the first one had committed";
     M19, Firing(AtMostOnce, Sqlite), Alarm::G6, "a body that runs at most once begins before its beginning is recorded";
     M20, Firing(Takeover, Postgres), Alarm::G2, "orphans are found and given back in one statement";
@@ -81,6 +81,6 @@ mutants! {
     M28, Firing(Commands, Postgres), Alarm::G12, "a claim compares the firing counter but not the revision";
     M29, Firing(Commands, Postgres), Alarm::G12, "a claim ignores the gate";
     M30, Lease, Alarm::FalseDeath, "a node is judged by the figures of its observer";
-    M31, Firing(Succession, Postgres), Alarm::G3b, "a body begins under an id that its process has no more";
+    M31, Firing(Succession, Sqlite), Alarm::G3b, "a body begins under an id that its process has no more";
     M32, Firing(Exclusive, Postgres), Alarm::G9, "nobody looks for work that waits beside a free slot";
 }

@@ -1,39 +1,121 @@
 //! Checking models, and saying what was found.
 
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::time::Instant;
 
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 use crate::alarm::Alarm;
-use crate::firing::{Firing, Reach, Scene, Sight};
+use crate::firing::{Firing, Scene, Sight};
 use crate::lease::{Case, Leases};
 use crate::migration::Migration;
-use crate::mutant::Mutant;
+use crate::mutant::{Mutant, Place};
 use crate::steps::Dialect;
+
+pub use crate::firing::Reach;
 
 /// What came out of the check of one model.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The model.
     pub name: String,
-    /// How many different states there are.
+    /// How many different states were looked at.
     pub states: usize,
-    /// The length of the longest way that was looked at.
+    /// The length of the longest way.
     pub depth: usize,
     /// How long it took.
     pub seconds: f64,
     /// The promises that were broken, each with a way to the break.
     pub broken: Vec<(&'static str, Vec<String>)>,
-    /// What was seen on the way.
+    /// What happened somewhere in the model.
     pub seen: Vec<&'static str>,
+    /// What the model must show and did not.
+    pub unseen: Vec<&'static str>,
 }
 
-pub(crate) fn firing(scene: Scene, dialect: Dialect, reach: Reach, mutant: Option<Mutant>) -> Found {
+/// A mistake, and what came of looking for it.
+#[derive(Clone, Debug)]
+pub struct Hunt {
+    /// Its name: `M4`.
+    pub mutant: &'static str,
+    /// What is wrong.
+    pub what: &'static str,
+    /// The property that is meant to find it.
+    pub meant: &'static str,
+    /// What was found.
+    pub found: Found,
+}
+
+impl Hunt {
+    /// Whether the property that is meant for it has found it.
+    pub fn is_found(&self) -> bool {
+        self.found.broken.iter().any(|(name, _)| *name == self.meant)
+    }
+}
+
+/// The promises that the models check, with what each says.
+pub fn promises() -> Vec<(&'static str, &'static str)> {
+    Alarm::ALL.iter().map(|alarm| (alarm.name(), alarm.what())).collect()
+}
+
+/// What the models of firings must show between them.
+pub fn sights() -> Vec<&'static str> {
+    Sight::ALL.iter().map(|sight| sight.what()).collect()
+}
+
+/// The names of all mistakes.
+pub fn mutants() -> Vec<&'static str> {
+    Mutant::ALL.iter().map(|mutant| mutant.name()).collect()
+}
+
+/// Checks every model without a mistake, and tells of each when it is done.
+pub fn check_all(reach: Reach, mut tell: impl FnMut(&Found)) -> Vec<Found> {
+    let mut all = Vec::new();
+    let mut done = |found: Found| {
+        tell(&found);
+        all.push(found);
+    };
+    for scene in Scene::ALL {
+        for dialect in Dialect::ALL {
+            done(firing(scene, dialect, reach, None));
+        }
+    }
+    for case in Case::ALL {
+        done(check(case.name().to_owned(), Leases::new(case, reach, None), None));
+    }
+    done(check("migration".to_owned(), Migration::new(reach, None), None));
+    all
+}
+
+/// Looks for one mistake, or for all of them, each in the smallest model that has it.
+pub fn hunt(name: Option<&str>, mut tell: impl FnMut(&Hunt)) -> Vec<Hunt> {
+    let wanted = Mutant::ALL.iter().filter(|mutant| name.is_none_or(|name| mutant.name() == name));
+    let mut all = Vec::new();
+    for mutant in wanted.copied() {
+        let (reach, alarm) = (Reach::Quick, Some(mutant.alarm()));
+        let found = match mutant.place() {
+            Place::Firing(scene, dialect) => firing(scene, dialect, reach, Some(mutant)),
+            Place::Lease => {
+                let case = Case::of(mutant);
+                check(case.name().to_owned(), Leases::new(case, reach, Some(mutant)), alarm)
+            }
+            Place::Migration => check("migration".to_owned(), Migration::new(reach, Some(mutant)), alarm),
+        };
+        let (what, meant) = (mutant.what(), mutant.alarm().name());
+        let hunt = Hunt { mutant: mutant.name(), what, meant, found };
+        tell(&hunt);
+        all.push(hunt);
+    }
+    all
+}
+
+fn firing(scene: Scene, dialect: Dialect, reach: Reach, mutant: Option<Mutant>) -> Found {
     let model = Firing::new(scene, dialect, reach, mutant);
     let sights = model.sights.clone();
     let name = format!("{} on {}", scene.name(), dialect.name());
     let mut found = check(name, model, mutant.map(Mutant::alarm));
-    found.seen = Sight::ALL.iter().filter(|sight| sights.has(**sight)).map(|sight| sight.what()).collect();
+    found.seen.extend(Sight::ALL.iter().filter(|sight| sights.has(**sight)).map(|sight| sight.what()));
     found
 }
 
@@ -41,32 +123,40 @@ pub(crate) fn firing(scene: Scene, dialect: Dialect, reach: Reach, mutant: Optio
 fn check<M>(name: String, model: M, wanted: Option<Alarm>) -> Found
 where
     M: Model + Send + Sync + 'static,
-    M::State: Clone + PartialEq + std::hash::Hash + std::fmt::Debug + Send + Sync + 'static,
-    M::Action: Clone + PartialEq + std::fmt::Debug + Send + Sync,
+    M::State: Clone + PartialEq + Hash + Debug + Send + Sync + 'static,
+    M::Action: Clone + PartialEq + Debug + Send + Sync,
 {
     let begun = Instant::now();
     let until = match wanted {
         Some(alarm) => HasDiscoveries::AnyOf([alarm.name()].into()),
         None => HasDiscoveries::AnyFailures,
     };
-    let checker =
-        model.checker().finish_when(until).spawn_dfs().join();
-    let mut broken: Vec<_> = checker
-        .discoveries()
-        .into_iter()
-        .map(|(name, path)| {
-            let actions = path.into_actions();
-            (name, actions.into_iter().map(|action| format!("{action:?}")).collect())
-        })
+    let shows: Vec<&'static str> = model
+        .properties()
+        .iter()
+        .filter(|property| property.expectation == Expectation::Sometimes)
+        .map(|property| property.name)
         .collect();
+    let checker = model.checker().finish_when(until).spawn_dfs().join();
+    let (mut broken, mut seen) = (Vec::new(), Vec::new());
+    for (name, path) in checker.discoveries() {
+        if shows.contains(&name) {
+            seen.push(name);
+        } else {
+            let actions = path.into_actions();
+            broken.push((name, actions.into_iter().map(|action| format!("{action:?}")).collect()));
+        }
+    }
     broken.sort();
+    let unseen = shows.into_iter().filter(|name| !seen.contains(name)).collect();
     Found {
         name,
         states: checker.unique_state_count(),
         depth: checker.max_depth(),
         seconds: begun.elapsed().as_secs_f64(),
         broken,
-        seen: Vec::new(),
+        seen,
+        unseen,
     }
 }
 
@@ -75,85 +165,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scenes() {
-        for scene in Scene::ALL {
-            for dialect in Dialect::ALL {
-                let found = firing(scene, dialect, Reach::Quick, None);
-                println!(
-                    "{} {} {} {:.2} {:?}",
-                    found.name, found.states, found.depth, found.seconds, found.broken
-                );
-            }
+    fn the_real_protocol_breaks_no_promise_and_everything_happens_somewhere() {
+        let all = check_all(Reach::Quick, |_| {});
+        for found in &all {
+            assert_eq!(found.broken, [], "{}", found.name);
+            assert!(found.unseen.is_empty(), "{}: {:?}", found.name, found.unseen);
+        }
+        for sight in sights() {
+            assert!(all.iter().any(|found| found.seen.contains(&sight)), "never: {sight}");
         }
     }
-}
 
-pub fn try_two(args: &[String]) {
-    let reach = match args[0].as_str() {
-        "quick" => Reach::Quick,
-        "pr" => Reach::Pr,
-        _ => Reach::Nightly,
-    };
-    let mutants = [
-        None,
-        Some(Mutant::M9),
-        Some(Mutant::M10),
-        Some(Mutant::M11),
-        Some(Mutant::M12),
-        Some(Mutant::M26),
-        Some(Mutant::M27),
-        Some(Mutant::M30),
-        Some(Mutant::M24),
-        Some(Mutant::M25),
-    ];
-    for m in mutants {
-        for case in Case::ALL {
-            if let Some(m) = m
-                && Case::of(m) != case
-            {
-                continue;
-            }
-            let found = check(case.name().to_owned(), Leases::new(case, reach, m), m.map(Mutant::alarm));
-            println!(
-                "{m:?} {} {} {} {:.2} {:?}",
-                found.name, found.states, found.depth, found.seconds, found.broken
-            );
-        }
-        let found = check("migration".to_owned(), Migration::new(reach, m), m.map(Mutant::alarm));
-        println!(
-            "{m:?} {} {} {} {:.2} {:?}",
-            found.name, found.states, found.depth, found.seconds, found.broken
-        );
-    }
-}
-
-pub fn try_one(args: &[String]) {
-    if args.get(1).is_some_and(|a| a == "two") {
-        return try_two(args);
-    }
-
-    let reach = match args[0].as_str() {
-        "quick" => Reach::Quick,
-        "pr" => Reach::Pr,
-        _ => Reach::Nightly,
-    };
-    for scene in Scene::ALL {
-        if args.len() > 1 && !scene.name().contains(&args[1]) {
-            continue;
-        }
-        for dialect in Dialect::ALL {
-            if args.len() > 2 && !dialect.name().contains(&args[2]) {
-                continue;
-            }
-            let mutant = args.get(3).and_then(|m| Mutant::ALL.iter().find(|x| x.name() == m)).copied();
-            let found = firing(scene, dialect, reach, mutant);
-            println!("{} {} {} {:.2}", found.name, found.states, found.depth, found.seconds);
-            for (name, path) in &found.broken {
-                println!("   {name} {path:?}");
-            }
-            let unseen: Vec<_> =
-                Sight::ALL.iter().map(|s| s.what()).filter(|s| !found.seen.contains(s)).collect();
-            println!("   unseen: {}", unseen.join(", "));
-        }
+    #[test]
+    fn each_mistake_is_found_by_the_property_that_is_meant_for_it() {
+        let escaped: Vec<_> =
+            hunt(None, |_| {}).into_iter().filter(|hunt| !hunt.is_found()).map(|hunt| hunt.mutant).collect();
+        assert!(escaped.is_empty(), "{escaped:?}");
     }
 }

@@ -243,11 +243,6 @@ impl Database {
     pub(crate) fn rollback(&mut self, id: u8) {
         self.sessions.retain(|session| session.id != id);
     }
-
-    /// The number of sessions that have a transaction.
-    pub(crate) fn transactions(&self) -> usize {
-        self.sessions.len()
-    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use stateright::{Model, Property};
 pub(crate) use self::actions::Action;
 use self::process::Process;
 pub(crate) use self::state::State;
-use crate::alarm::{self, Alarm};
+use crate::alarm;
 use crate::decide::{self, Work};
 use crate::engine::Database;
 use crate::engine::rows::{Key, Node, Row, Slot, Standing, Trigger, TriggerState};
@@ -34,6 +34,8 @@ pub(crate) enum Scene {
     Takeover,
     /// A process crashes, and its work is taken over.
     Crash,
+    /// Nodes look after their own rows.
+    Own,
     /// Two triggers of one exclusive job.
     Exclusive,
     /// An exclusive job whose node is declared dead.
@@ -51,10 +53,11 @@ pub(crate) enum Scene {
 }
 
 impl Scene {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Claims,
         Self::Takeover,
         Self::Crash,
+        Self::Own,
         Self::Exclusive,
         Self::Succession,
         Self::Retry,
@@ -69,6 +72,7 @@ impl Scene {
             Self::Claims => "claims",
             Self::Takeover => "takeover",
             Self::Crash => "crash",
+            Self::Own => "own rows",
             Self::Exclusive => "exclusive",
             Self::Succession => "succession",
             Self::Retry => "retry",
@@ -82,7 +86,7 @@ impl Scene {
 
 /// How far a model goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reach {
+pub enum Reach {
     /// Seconds, for tests.
     Quick,
     /// Minutes, for every change.
@@ -142,12 +146,15 @@ impl Scene {
                 processes: 2 + most - more,
                 ..base
             },
-            Self::Takeover => {
-                Bounds { looks: [2, more, 0], checks: [2, most - more, 0], deaths: 1, faults: more, ..base }
-            }
-            Self::Crash => {
-                Bounds { looks: [1, 1, 0], checks: [2, 0, 0], deaths: 1, faults: 1 + most - more, ..base }
-            }
+            Self::Takeover => Bounds {
+                looks: [2, more, 0],
+                checks: [2, most - more, 0],
+                deaths: 1,
+                faults: most - more,
+                ..base
+            },
+            Self::Crash => Bounds { looks: [1, more, 0], deaths: 1, faults: 1 + most - more, ..base },
+            Self::Own => Bounds { looks: [1, 1, 0], checks: [2, 0, 0], faults: 1, ..base },
             Self::Exclusive => {
                 Bounds { work: exclusive, triggers: 2, looks: [2, 2, 0], faults: more, ..base }
             }
