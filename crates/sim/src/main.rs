@@ -170,7 +170,7 @@ fn hunt(name: Option<&str>, as_json: bool) -> bool {
         println!(
             "{}",
             json!({"states": states, "mutants_found": found, "mutants_total": all.len(),
-                "mutants_missed": missed, "seconds": time})
+                "mutants_missed": missed.len(), "missed": missed, "seconds": time})
         );
     }
     missed.is_empty()

@@ -133,27 +133,23 @@ impl Scene {
             first_fails: false,
             writes: false,
         };
-        // One more of everything for every change, and another one at night.
+        // What stays small gets one more of everything for every change, and the rest at night.
         let more = u8::from(reach >= Reach::Pr);
-        let most = more + u8::from(reach == Reach::Nightly);
+        let night = u8::from(reach == Reach::Nightly);
         let two_instants = Work { instants: 2, ..work };
         let exclusive = Work { is_exclusive: true, ..work };
         match self {
             Self::Claims => Bounds {
                 work: two_instants,
-                looks: [1 + more, 1 + more, most - more],
+                looks: [1 + more, 1 + more, night],
                 faults: 1,
-                processes: 2 + most - more,
+                processes: 2 + night,
                 ..base
             },
-            Self::Takeover => Bounds {
-                looks: [2, more, 0],
-                checks: [2, most - more, 0],
-                deaths: 1,
-                faults: most - more,
-                ..base
-            },
-            Self::Crash => Bounds { looks: [1, more, 0], deaths: 1, faults: 1 + most - more, ..base },
+            Self::Takeover => {
+                Bounds { looks: [2, night, 0], checks: [2, 0, 0], deaths: 1, faults: night, ..base }
+            }
+            Self::Crash => Bounds { looks: [1, night, 0], deaths: 1, faults: 1, ..base },
             Self::Own => Bounds { looks: [1, 1, 0], checks: [2, 0, 0], faults: 1, ..base },
             Self::Exclusive => {
                 Bounds { work: exclusive, triggers: 2, looks: [2, 2, 0], faults: more, ..base }
@@ -161,26 +157,24 @@ impl Scene {
             Self::Succession => Bounds {
                 work: exclusive,
                 looks: [1, 1, 0],
-                checks: [1 + more, most - more, 0],
+                checks: [1 + night, 0, 0],
                 deaths: 1,
-                faults: most - more,
+                faults: night,
                 ..base
             },
-            Self::Retry => {
-                Bounds { first_fails: true, looks: [2, 1 + more, 0], faults: 1 + most - more, ..base }
-            }
+            Self::Retry => Bounds { first_fails: true, looks: [2, 1 + more, 0], faults: 1 + night, ..base },
             Self::Commands => Bounds {
                 work: two_instants,
                 looks: [1 + more, 1 + more, 0],
                 edits: 1,
                 standbys: 2,
-                faults: most - more,
+                faults: night,
                 ..base
             },
             Self::AtMostOnce => Bounds {
                 work: Work { at_most_once: true, ..work },
                 looks: [1, 1 + more, 0],
-                checks: [most - more, 0, 0],
+                checks: [night, 0, 0],
                 deaths: 1,
                 faults: more,
                 ..base
@@ -188,14 +182,14 @@ impl Scene {
             Self::Effects => Bounds {
                 writes: true,
                 looks: [1, more, 0],
-                checks: [more, most - more, 0],
+                checks: [more, night, 0],
                 deaths: more,
                 faults: 1,
                 ..base
             },
             Self::Late => {
                 let work = Work { leaves_out: true, ..two_instants };
-                Bounds { work, looks: [1 + more, 1 + more, 0], faults: 1 + most - more, ..base }
+                Bounds { work, looks: [1 + more, 1 + more, 0], faults: 1 + night, ..base }
             }
         }
     }

@@ -119,7 +119,7 @@ impl Frame {
         Ok(Turn::At(WRITE))
     }
 
-    fn fire(&mut self, database: &mut Database, manner: Manner, node: u8, plan: Plan) -> Result<Turn> {
+    fn fire(&self, database: &mut Database, manner: Manner, node: u8, plan: Plan) -> Result<Turn> {
         if self.is_busy {
             self.patch(database, plan, plan.busy)?;
             return Ok(Turn::Done(Answer::Busy));

@@ -42,7 +42,7 @@ impl Frame {
     }
 
     pub(super) fn settle(
-        &mut self,
+        &self,
         database: &mut Database,
         manner: Manner,
         claim: Claim,
