@@ -78,6 +78,10 @@ pub fn check_all(reach: Reach, mut tell: impl FnMut(&Found)) -> Vec<Found> {
     };
     for scene in Scene::ALL {
         for dialect in Dialect::ALL {
+            if (reach, scene, dialect) == (Reach::Quick, Scene::Succession, Dialect::Postgres) {
+                // As many states as all other quick models of Postgres have together.
+                continue;
+            }
             done(firing(scene, dialect, reach, None));
         }
     }

@@ -165,7 +165,7 @@ impl Scene {
             Self::Retry => Bounds { first_fails: true, looks: [2, 1 + more, 0], faults: 1 + night, ..base },
             Self::Commands => Bounds {
                 work: two_instants,
-                looks: [1 + more, 1 + more, 0],
+                looks: [1 + more, 1 + night, 0],
                 edits: 1,
                 standbys: 2,
                 faults: night,
@@ -173,7 +173,7 @@ impl Scene {
             },
             Self::AtMostOnce => Bounds {
                 work: Work { at_most_once: true, ..work },
-                looks: [1, 1 + more, 0],
+                looks: [1, 1 + night, 0],
                 checks: [night, 0, 0],
                 deaths: 1,
                 faults: more,
