@@ -182,7 +182,7 @@ impl Scene {
             Self::Effects => Bounds {
                 writes: true,
                 looks: [1, more, 0],
-                checks: [more, night, 0],
+                checks: [night, 0, 0],
                 deaths: more,
                 faults: 1,
                 ..base
