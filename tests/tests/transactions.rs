@@ -49,7 +49,9 @@ async fn pay(job: Pay, bank: State<Bank>, ctx: Context) -> Result<(), Failure> {
     }
     match bank.store.complete_in(&transaction, ctx.completion(Some("paid"))).map_err(retry)? {
         SettleOutcome::Fenced => return Err(Failure::dead("another node has it")),
-        SettleOutcome::Done | SettleOutcome::AlreadyDone => transaction.commit().map_err(retry)?,
+        // An earlier commit of this attempt whose answer was lost: what this one wrote is dropped.
+        SettleOutcome::AlreadyDone => drop(transaction),
+        SettleOutcome::Done => transaction.commit().map_err(retry)?,
     }
     if job.fails_late { Err(Failure::retry("after the commit")) } else { Ok(()) }
 }

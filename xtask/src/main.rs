@@ -11,6 +11,7 @@ mod contract;
 mod db;
 mod ends;
 mod migrate_race;
+mod model;
 mod oracle;
 mod shell;
 mod tally;
@@ -48,6 +49,8 @@ enum Command {
     MigrateRace(migrate_race::Options),
     /// Measure what things cost, in release, beside what others offer.
     Bench(bench::Options),
+    /// Check the models of the protocol, or that they find every mistake that is put into them.
+    Model(model::Options),
     /// Compare schedules, calendars and misfires with the answers of Quartz.
     Oracle(oracle::Args),
     /// Show which tools are used beyond the Rust toolchain, and which of them are here.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Ci(options) => ci::run(&options),
         Command::MigrateRace(options) => migrate_race::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Model(options) => model::run(&options),
         Command::Oracle(args) => return oracle::run(&args),
         Command::Tools => tools::run(),
     };

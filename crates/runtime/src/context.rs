@@ -134,8 +134,9 @@ impl Context {
     /// What ends this execution with success, to be written in a transaction of the handler's own: `complete_in` of the
     /// store takes it. What the work has done and the fact that it is done are then committed together, or not at all.
     ///
-    /// Call it last, commit, and return `Ok`. If the store answers that the work belongs to another node by now
-    /// ([`SettleOutcome::Fenced`](punctual_core::store::SettleOutcome::Fenced)), roll back.
+    /// Call it last, commit if the store answers [`SettleOutcome::Done`](punctual_core::store::SettleOutcome::Done), and
+    /// return `Ok`. Whatever else it answers, roll back: the work belongs to another node by now, or an earlier
+    /// transaction of this attempt was committed though its answer was lost.
     pub fn completion(&self, output: Option<&str>) -> SettlePlan {
         let Inner { row, owner, started, node, .. } = &*self.inner;
         finish::succeed(row, *owner, *started, node.store_time(), output)

@@ -9,7 +9,7 @@ use punctual_core::event::Event;
 use punctual_core::execution::Outcome;
 use punctual_core::job::{OnNodeLoss, WhenBusy};
 use punctual_core::memory::ManualClock;
-use punctual_core::{Clock, ErrorKind, Profile};
+use punctual_core::{Clock, ErrorKind, Inspect, JobStore, Profile};
 
 #[tokio::test]
 async fn every_instant_fires_once_with_two_nodes() {
@@ -116,6 +116,30 @@ async fn a_node_that_was_taken_for_dead_is_fenced_and_comes_back_as_another() {
     holder.scheduler.enqueue(task("later")).await.unwrap();
     world.pass(secs(2)).await;
     assert_eq!(world.runs("later").len(), 1);
+}
+
+/// The claim's answer is on its way for so long that the node is taken for dead and lives on under another id. What it
+/// claimed is another's by then.
+#[tokio::test]
+async fn a_claim_that_is_answered_to_the_nodes_next_life_begins_nothing() {
+    let world = World::new();
+    let late = world.member(1).await;
+    late.line.set_for("claim_ready", Mode::Late);
+    late.scheduler.enqueue(long("work", secs(60))).await.unwrap();
+    world.pass(secs(1)).await;
+    let old = late.scheduler.node_id();
+    let beat = world.store.nodes().await.unwrap().into_iter().find(|node| node.info.id == old).unwrap().beat;
+    assert!(world.store.take_over(old, beat).await.unwrap());
+    let _heir = world.member(2).await;
+    world.pass(secs(10)).await;
+    assert_ne!(late.scheduler.node_id(), old);
+    assert_eq!(world.runs("work").len(), 1, "the heir has it");
+    late.line.set(Mode::Up);
+    world.pass(secs(90)).await;
+
+    assert_eq!(world.runs("work").len(), 1, "{:#?}", world.runs("work"));
+    let history = world.history().await;
+    assert_eq!((history.len(), history[0].outcome), (1, Outcome::Succeeded));
 }
 
 #[tokio::test]

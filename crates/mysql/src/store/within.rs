@@ -44,11 +44,11 @@ impl MysqlStore {
     /// Ends an execution within the caller's transaction, so that what the work has done and the fact that it is done are
     /// committed together: exactly once, as far as this database reaches.
     ///
-    /// The plan must be an [`Settlement::End`]. [`SettleOutcome::Done`] and [`SettleOutcome::AlreadyDone`] may be
-    /// committed. [`SettleOutcome::Fenced`] says that the work belongs to another node by now: roll the transaction
-    /// back, or what this attempt has written will be there twice. Make it the last statement before the commit: until
-    /// then the execution's row and the key of its slot are locked, and others that wait for the slot wait for this
-    /// transaction.
+    /// The plan must be an [`Settlement::End`]. Only [`SettleOutcome::Done`] may be committed. [`SettleOutcome::Fenced`]
+    /// says that the work belongs to another node by now, [`SettleOutcome::AlreadyDone`] that an earlier transaction of
+    /// this attempt was committed though its answer was lost: roll back after either, or what the attempt writes will be
+    /// there twice. Make it the last statement before the commit: until then the execution's row and the key of its slot
+    /// are locked, and others that wait for the slot wait for this transaction.
     ///
     /// # Errors
     /// `Invalid` if the plan puts the execution back or the connection uses another database; else as

@@ -41,9 +41,10 @@ impl PostgresStore {
     /// Ends an execution within the caller's transaction, so that what the work has done and the fact that it is done are
     /// committed together: exactly once, as far as this database reaches.
     ///
-    /// The plan must be an [`Settlement::End`]. [`SettleOutcome::Done`] and [`SettleOutcome::AlreadyDone`] may be
-    /// committed. [`SettleOutcome::Fenced`] says that the work belongs to another node by now: roll the transaction
-    /// back, or what this attempt has written will be there twice.
+    /// The plan must be an [`Settlement::End`]. Only [`SettleOutcome::Done`] may be committed. [`SettleOutcome::Fenced`]
+    /// says that the work belongs to another node by now, [`SettleOutcome::AlreadyDone`] that an earlier transaction of
+    /// this attempt was committed though its answer was lost: roll back after either, or what the attempt writes will be
+    /// there twice.
     ///
     /// Commit soon: until then the transaction holds the execution's row and its slot, and the row of whoever is woken by
     /// that. Call [`PostgresStore::announce`] after the commit.

@@ -89,6 +89,8 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
             // A settled result, a good check-in or the end of standby gives the hint.
             node.settings.poll
         } else {
+            let now = node.store_time();
+            beyond.leftovers = beyond.leftovers.filter(|at| *at > now);
             node.begin_claim();
             let round = round(&node, free, expected, &mut beyond, &results).await;
             node.end_claim();
@@ -221,7 +223,6 @@ async fn claim_round(
 
     // Some of what was expected now may be in the slice of another node; if that leaves it lying, it belongs to everybody
     // after a grace.
-    beyond.leftovers = beyond.leftovers.filter(|at| *at > due.now);
     if slice.is_some() && expected.is_some_and(|at| at <= due.now) {
         beyond.leftovers.get_or_insert(due.now.plus(SLICE_GRACE + Duration::from_millis(1)));
     }

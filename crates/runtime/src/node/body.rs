@@ -73,7 +73,10 @@ async fn run(
         let end = BodyEnd::HandedBack(why.to_owned());
         Some(Ended { end, started: None, ended: node.store_time(), output: None })
     };
-    if !node.may_start() {
+    // The answer of the claim may have come so late that the node was taken for dead meanwhile, and is another one now: the
+    // row is its predecessor's, whose work others do. Whoever rejoins after this check stops the body, which is in the list.
+    let may_start = || node.may_start() && claim_of(row, node).owner == node.id();
+    if !may_start() {
         return handed_back("the node's lease had run out before it began");
     }
     if spec.on_node_loss == OnNodeLoss::Lose {
@@ -87,7 +90,7 @@ async fn run(
             }
         }
         // The mark took its time; the lease may be over now.
-        if !node.may_start() {
+        if !may_start() {
             return handed_back("the node's lease had run out before it began");
         }
     }

@@ -19,7 +19,7 @@ use punctual_core::{
 };
 use punctual_runtime::{Builder, Context, Failure, Job, Scheduler};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 /// Noon, so that a daily trigger is far.
@@ -279,12 +279,15 @@ pub enum Mode {
     Deaf = 2,
     /// Nothing returns any more.
     Cut = 3,
+    /// Steps are done, and their answers come when the line is set to something else.
+    Late = 4,
 }
 
 /// A connection that can be broken.
 #[derive(Debug, Default)]
 pub struct Line {
     mode: AtomicU8,
+    changed: Notify,
     /// Only steps of this name are affected, if one is named.
     only: Mutex<Option<&'static str>>,
     /// How many of the node's commits the store has lost, as a restored backup has.
@@ -299,6 +302,7 @@ impl Line {
     pub fn set(&self, mode: Mode) {
         *self.only.lock().unwrap() = None;
         self.mode.store(mode as u8, Ordering::SeqCst);
+        self.changed.notify_waiters();
     }
 
     pub fn needs_lock(&self) {
@@ -318,6 +322,7 @@ impl Line {
             1 => Mode::Down,
             2 => Mode::Deaf,
             3 => Mode::Cut,
+            4 => Mode::Late,
             _ => Mode::Up,
         }
     }
@@ -334,6 +339,13 @@ impl Line {
                 Err(Error::unavailable(step, "the answer was lost"))
             }
             Mode::Cut => std::future::pending().await,
+            Mode::Late => {
+                let answer = work.await;
+                while self.mode(step) == Mode::Late {
+                    self.changed.notified().await;
+                }
+                answer
+            }
         }
     }
 }
