@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
+use punctual_core::store::hook::{HINT, HookAnswer, Side, StatementHook, StatementPoint};
 use tokio::sync::oneshot;
 
 /// A moment within a step: before or after its statement of this number, from 0. Counted over everything that a store
@@ -108,6 +108,10 @@ impl Probe {
 
 impl StatementHook for Probe {
     fn at(&self, point: &StatementPoint<'_>) -> HookAnswer {
+        if point.step == HINT {
+            // It may come within any step, or between two: counting it would be counting on chance.
+            return HookAnswer::Continue;
+        }
         let mut inner = self.inner();
         let here = Point { statement: inner.statements, side: point.side };
         match point.side {

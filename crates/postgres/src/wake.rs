@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use punctual_core::BoxFuture;
 use punctual_core::store::Wake;
+use punctual_core::store::hook::HINT;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -106,9 +107,9 @@ impl Herald {
                 let Some(shared) = shared.upgrade() else { return };
                 let sent = shared
                     .engine
-                    .run("notify", Shape::One, &channel, |step, channel| Box::pin(raise(step, channel)));
+                    .run(HINT, Shape::One, &channel, |step, channel| Box::pin(raise(step, channel)));
                 if let Err(failure) = sent.await {
-                    let error = shared.failed("notify", failure);
+                    let error = shared.failed(HINT, failure);
                     tracing::debug!(%error, "other processes were not told of news; they will find them by polling");
                 }
                 drop(shared);

@@ -11,10 +11,13 @@ pub trait StatementHook: fmt::Debug + Send + Sync {
     fn at(&self, point: &StatementPoint<'_>) -> HookAnswer;
 }
 
+/// The name under which a store runs what belongs to no step: hints that it sends in the background, now or later.
+pub const HINT: &str = "hint";
+
 /// A moment within a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatementPoint<'a> {
-    /// The step, by the name of its method: `claim`, `settle`, ….
+    /// The step, by the name of its method: `claim`, `settle`, …; or [`HINT`].
     pub step: &'static str,
     /// The text of the statement.
     pub statement: &'a str,

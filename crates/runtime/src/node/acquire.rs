@@ -224,7 +224,7 @@ async fn claim_round(
     // Some of what was expected now may be in the slice of another node; if that leaves it lying, it belongs to everybody
     // after a grace.
     if slice.is_some() && expected.is_some_and(|at| at <= due.now) {
-        beyond.leftovers.get_or_insert(due.now.plus(SLICE_GRACE + Duration::from_millis(1)));
+        beyond.leftovers.get_or_insert_with(|| due.now.plus(SLICE_GRACE + Duration::from_millis(1)));
     }
     let fired = fire_due(node, due, Room::of(room), within, &mut again, results).await?;
     beyond.blocked = if full && fired.blocked { beyond.blocked.max(limit).saturating_mul(2) } else { 0 };
