@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use punctual::core::Result;
 use punctual::core::migrate::{
-    Fingerprint, Holder, Migration, MigrationConn, MigrationState, Runner, Standing, judge,
+    Fingerprint, Holder, LIMIT, Migration, MigrationConn, MigrationState, Runner, Standing, judge,
 };
 use punctual::{SqliteMigrations, SqliteStore};
 use punctual_mysql::{MysqlMigrations, MysqlStore};
@@ -58,7 +58,7 @@ impl Schema {
         let who = format!("process {}", std::process::id());
         let who = Holder { who: who.into(), since: None, step: None };
         let (known, shapes) = (&*self.known, &*self.shapes);
-        let runner = Runner { known, shapes, binary: env!("CARGO_PKG_VERSION"), who, patience };
+        let runner = Runner { known, shapes, binary: env!("CARGO_PKG_VERSION"), who, patience, limit: LIMIT };
         (&mut *self.conn, runner)
     }
 

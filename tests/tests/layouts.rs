@@ -12,7 +12,7 @@ use punctual::core::event::{Event, Listener, Stamped};
 use punctual::core::execution::Outcome;
 use punctual::core::inspect::{ExecutionFilter, HistoryFilter, Page};
 use punctual::core::migrate::{
-    Fingerprint, Holder, MigrateMode, Migration, MigrationConn, Runner, Standing, migrate, validate,
+    Fingerprint, Holder, LIMIT, MigrateMode, Migration, MigrationConn, Runner, Standing, migrate, validate,
 };
 use punctual::core::store::Readable;
 use punctual::core::{Clock, ErrorKind, Result};
@@ -45,7 +45,7 @@ struct Schema {
 /// What a run of these migrations is made with.
 fn runner<'k>(known: &'k [Migration], shapes: &'k [Fingerprint]) -> Runner<'k> {
     let who = Holder { who: "a test".into(), since: None, step: None };
-    Runner { known, shapes, binary: "0.1.0", who, patience: punctual_tests::PATIENCE }
+    Runner { known, shapes, binary: "0.1.0", who, patience: punctual_tests::PATIENCE, limit: LIMIT }
 }
 
 impl Old {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use punctual::core::event::{Event, Listener, Stamped};
 use punctual::core::inspect::HistoryFilter;
-use punctual::core::migrate::{Damage, Drift, Standing, repair, repairs, validate};
+use punctual::core::migrate::{Damage, Drift, MigrationOutcome, Standing, repair, repairs, validate};
 use punctual::core::{BootInstant, Clock, ErrorKind, Timestamp};
 use punctual::runtime::SystemClock;
 use punctual::{Builder, Context, Failure, Job, JobStore, Profile, Scheduler, State, WhenBusy};
@@ -323,7 +323,7 @@ async fn a_history_with_doubled_rows_is_named_and_mended(kind: Kind) {
     let history = conn.history().await.expect("a read");
     let (plan, left) = repairs(&runner, &history, resumes, drift.as_ref().is_some_and(Drift::is_harmless));
     assert_eq!((plan.len(), left), (2, vec![]));
-    repair(conn, &runner, &plan).await.expect("it is mended");
+    repair(conn, &runner, &plan).await.and_then(MigrationOutcome::ready).expect("it is mended");
     drop(schema);
     nodes.place.run(&twice).expect_err("the history has its key again");
     a_node_starts_and_works(&mut nodes).await;

@@ -80,6 +80,48 @@ fn a_file_is_migrated_by_hand() {
 }
 
 #[test]
+fn a_lock_that_is_kept_has_an_exit_code_of_its_own() {
+    let place = Place::new("");
+    let file = place.path("jobs.db");
+    let operator = Operator { place, location: file.display().to_string() };
+    operator.says(0, &["apply"]);
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute("INSERT INTO migration VALUES (-1, 'stray', 0, 2, 0, 0, '0.1.0', 1, 1)", []).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for command in [&["repair", "--yes"][..], &["baseline"]] {
+        let (code, out, err) = operator.run(&[command, &["--lock-timeout", "100ms"]].concat());
+        assert!(code == 6 && out.contains("locked by"), "{command:?}: {code}: {out}{err}");
+    }
+    other.execute_batch("ROLLBACK; DELETE FROM migration WHERE version <> 1; BEGIN IMMEDIATE").unwrap();
+    assert!(
+        operator.json(6, &["apply", "--lock-timeout", "100ms"])["error"]
+            .as_str()
+            .unwrap()
+            .contains("locked by")
+    );
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(operator.json(2, &["status"])["pending"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_migration_that_was_begun_is_told_from_one_that_is_done() {
+    let ground = Ground::on(Server::Mysql);
+    let operator = Operator { place: Place::new(""), location: ground.location() };
+    operator.says(0, &["apply"]);
+    Server::Mysql.ask(&format!(
+        "UPDATE {}.punctual_migration SET state = 1, finished_us = NULL WHERE version = 2",
+        ground.name()
+    ));
+    let out = operator.says(2, &["status"]);
+    assert!(
+        out.contains("Migration 2 (queues) was begun and has not ended")
+            && out.contains("1 of 2 migrations are to be done"),
+        "{out}"
+    );
+    assert_eq!(operator.json(2, &["status"])["version"], 1, "what was begun is not done");
+}
+
+#[test]
 fn a_postgres_schema_is_migrated_and_mended_by_hand() {
     on(Server::Postgres);
 }

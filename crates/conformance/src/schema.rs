@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use punctual_core::migrate::{
-    Dialect, Fingerprint, Holder, LockOutcome, LockedEnd, Migrated, Migration, MigrationConn,
+    Dialect, Fingerprint, Holder, LIMIT, LockOutcome, LockedEnd, Migrated, Migration, MigrationConn,
     MigrationOutcome, MigrationRow, MigrationState, Runner, StepRow, migrate,
 };
 use punctual_core::{Error, Result, Timestamp};
@@ -88,7 +88,7 @@ impl Schema {
     pub(crate) fn runner<'k>(&'k self, known: &'k [Migration]) -> Runner<'k> {
         let is_ours = known.first() == self.known.first();
         let shapes = if is_ours { self.shapes.as_slice() } else { &[] };
-        Runner { known, shapes, binary: BINARY, who: who("the kit"), patience: PATIENCE }
+        Runner { known, shapes, binary: BINARY, who: who("the kit"), patience: PATIENCE, limit: LIMIT }
     }
 
     /// A run.
@@ -112,7 +112,8 @@ impl Schema {
         let (known, shapes) = (known.to_vec(), self.shapes.clone());
         on_a_thread(async move {
             let who = who("the kit");
-            let runner = Runner { known: &known, shapes: &shapes, binary: BINARY, who, patience };
+            let runner =
+                Runner { known: &known, shapes: &shapes, binary: BINARY, who, patience, limit: LIMIT };
             migrate(&mut *conn, &runner, &mut |_| {}).await
         })
     }
@@ -354,6 +355,10 @@ impl MigrationConn for Watched {
 
     async fn owns_lock(&mut self) -> Result<bool> {
         self.call("owns_lock", false).await?.owns_lock().await
+    }
+
+    async fn pause(&mut self, span: Duration) -> Result<()> {
+        self.call("pause", false).await?.pause(span).await
     }
 
     async fn now(&mut self) -> Result<Timestamp> {

@@ -12,9 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use punctual_core::entropy::SeededEntropy;
-use punctual_core::migrate::{
-    Fingerprint, Holder, MigrateMode, Migration, MigrationOutcome, Progress, Runner, migrate, parse, validate,
-};
+use punctual_core::migrate::{self, Fingerprint, MigrateMode, Migration, Progress, Runner, parse};
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{Error, ErrorKind, Result};
 use sqlx::PgConnection;
@@ -24,15 +22,8 @@ use crate::error::classify;
 use crate::open::{Listen, Options, Sessions, check_session};
 use crate::pool::{Held, Pool};
 use crate::sql::{self, Statements};
-use crate::wait::pause;
 
 pub(crate) const OPERATION: &str = "migrate";
-
-/// How long a process waits for another one that migrates.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often it looks whether the other one is done, where it must not migrate itself.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// How long the statement of a step may take, unless its migration is online.
 const STEP: Duration = Duration::from_secs(30);
@@ -44,45 +35,16 @@ pub(crate) async fn prepare(pool: &Arc<Pool>, options: &Options, place: &Arc<str
     }
     let known = PostgresMigrations::known()?;
     let shapes = PostgresMigrations::shapes();
-    let who = Holder { who: format!("process {}", std::process::id()).into(), since: None, step: None };
-    let runner =
-        Runner { known: &known, shapes: &shapes, binary: env!("CARGO_PKG_VERSION"), who, patience: PATIENCE };
+    let runner = Runner::of_this_process(&known, &shapes, env!("CARGO_PKG_VERSION"));
     let mut conn = PostgresMigrations::on(pool, options, place).await?;
-    let done = match options.migrate {
-        MigrateMode::Auto => {
-            let migrated = migrate(&mut conn, &runner, &mut |progress| told(place, progress)).await;
-            migrated.and_then(MigrationOutcome::ready).map(drop)
-        }
-        MigrateMode::Wait => wait(&mut conn, &runner).await,
-        MigrateMode::Validate | MigrateMode::Off => check(&mut conn, &runner).await,
-    };
+    let mut hear = |progress: Progress<'_>| told(place, progress);
+    let done = migrate::prepare(&mut conn, &runner, options.migrate, &mut hear).await;
     conn.end(done)
 }
 
 fn told(place: &str, progress: Progress<'_>) {
     if let Progress::Applied { migration } = progress {
         tracing::info!(place, version = migration.version, name = %migration.name, "migrated");
-    }
-}
-
-/// Refuses a schema that this binary cannot work with.
-async fn check(conn: &mut PostgresMigrations, runner: &Runner<'_>) -> Result<()> {
-    let (version, standing, _) = validate(conn, runner, false).await?;
-    standing.usable(version)
-}
-
-/// Waits until somebody else has brought the schema up to date.
-async fn wait(conn: &mut PostgresMigrations, runner: &Runner<'_>) -> Result<()> {
-    let mut waited = Duration::ZERO;
-    loop {
-        let (version, standing, _) = validate(conn, runner, false).await?;
-        // Only what is missing can come; a schema that is too new or damaged stays what it is.
-        let comes = matches!(standing, punctual_core::migrate::Standing::Pending([_, ..]));
-        if !comes || waited >= runner.patience {
-            return standing.usable(version);
-        }
-        pause(LOOK).await;
-        waited += LOOK;
     }
 }
 

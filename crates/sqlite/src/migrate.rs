@@ -15,9 +15,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use punctual_core::migrate::{
-    Dialect, Fingerprint, Holder, LockOutcome, LockedEnd, MigrateMode, Migration, MigrationConn,
-    MigrationOutcome, MigrationRow, MigrationState, Progress, Runner, Standing, StepRow, migrate, parse,
-    validate,
+    self, Dialect, Fingerprint, Holder, LockOutcome, LockedEnd, MigrateMode, Migration, MigrationConn,
+    MigrationRow, MigrationState, Progress, Runner, StepRow, parse,
 };
 use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 use punctual_core::{Error, ErrorKind, Result, Timestamp};
@@ -28,12 +27,6 @@ use crate::sql;
 use crate::worker::{pause, wait_for_locks};
 
 const OPERATION: &str = "migrate";
-
-/// How long a process waits for another one that migrates.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often it looks whether the other one is done, where it must not migrate itself.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Does what the mode says. `steps` is how long the connection waits for locks otherwise.
 pub(crate) fn prepare(
@@ -47,15 +40,9 @@ pub(crate) fn prepare(
     }
     let known = parse(punctual_migrations::SQLITE)?;
     let shapes = shapes();
-    let runner = runner(&known, &shapes);
+    let runner = Runner::of_this_process(&known, &shapes, env!("CARGO_PKG_VERSION"));
     let mut conn = SqliteMigrations::on(&mut *connection, path.to_owned(), None);
-    let done = match mode {
-        MigrateMode::Auto => at_once(migrate(&mut conn, &runner, &mut |progress| told(path, progress)))
-            .and_then(MigrationOutcome::ready)
-            .map(drop),
-        MigrateMode::Wait => wait(&mut conn, &runner),
-        MigrateMode::Validate | MigrateMode::Off => check(&mut conn, &runner),
-    };
+    let done = at_once(migrate::prepare(&mut conn, &runner, mode, &mut |progress| told(path, progress)));
     wait_for_locks(connection, steps).map_err(|error| classify(OPERATION, path, error.into()))?;
     done.map_err(|error| {
         let file = path.display().to_string();
@@ -71,34 +58,9 @@ pub(crate) fn shapes() -> Vec<Fingerprint> {
     punctual_migrations::SQLITE_SHAPES.iter().map(|text| Fingerprint::of(text.lines())).collect()
 }
 
-fn runner<'k>(known: &'k [Migration], shapes: &'k [Fingerprint]) -> Runner<'k> {
-    let who = Holder { who: format!("process {}", std::process::id()).into(), since: None, step: None };
-    Runner { known, shapes, binary: env!("CARGO_PKG_VERSION"), who, patience: PATIENCE }
-}
-
 fn told(path: &Path, progress: Progress<'_>) {
     if let Progress::Applied { migration } = progress {
         tracing::info!(file = %path.display(), version = migration.version, name = %migration.name, "migrated");
-    }
-}
-
-/// Refuses a schema that this binary cannot work with.
-fn check<C: BorrowMut<Connection> + Send>(conn: &mut SqliteMigrations<C>, runner: &Runner<'_>) -> Result<()> {
-    let (version, standing, _) = at_once(validate(conn, runner, false))?;
-    standing.usable(version)
-}
-
-/// Waits until somebody else has brought the schema up to date.
-fn wait<C: BorrowMut<Connection> + Send>(conn: &mut SqliteMigrations<C>, runner: &Runner<'_>) -> Result<()> {
-    let mut waited = Duration::ZERO;
-    loop {
-        let (version, standing, _) = at_once(validate(conn, runner, false))?;
-        // Only what is missing can come; a schema that is too new or damaged stays what it is.
-        if !matches!(standing, Standing::Pending([_, ..])) || waited >= PATIENCE {
-            return standing.usable(version);
-        }
-        pause(LOOK);
-        waited += LOOK;
     }
 }
 
@@ -239,6 +201,11 @@ impl<C: BorrowMut<Connection> + Send> MigrationConn for SqliteMigrations<C> {
     async fn owns_lock(&mut self) -> Result<bool> {
         let connection: &Connection = self.connection.borrow();
         Ok(!connection.is_autocommit())
+    }
+
+    async fn pause(&mut self, span: Duration) -> Result<()> {
+        pause(span);
+        Ok(())
     }
 
     async fn now(&mut self) -> Result<Timestamp> {
@@ -408,8 +375,9 @@ mod tests {
             let path = folder.path().join(format!("{count}.db"));
             let connection = Connection::open(&path).unwrap();
             let mut conn = SqliteMigrations::on(connection, path, None);
-            let runner = Runner { shapes: &[], ..runner(&known[..count], &[]) };
-            let migrated = at_once(migrate(&mut conn, &runner, &mut |_| {})).unwrap().ready().unwrap();
+            let runner = Runner::of_this_process(&known[..count], &[], "0.1.0");
+            let migrated =
+                at_once(migrate::migrate(&mut conn, &runner, &mut |_| {})).unwrap().ready().unwrap();
             assert_eq!(usize::try_from(migrated.version).unwrap(), count);
             let found = at_once(conn.fingerprint()).unwrap();
             let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations/sqlite");

@@ -33,6 +33,9 @@ pub(crate) struct MigrateArgs {
     /// How long to wait for another process that migrates.
     #[arg(long, global = true, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub(crate) lock_timeout: Duration,
+    /// How long a run may take once it has the lock; looked at before each step.
+    #[arg(long, global = true, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub(crate) limit: Duration,
 }
 
 #[derive(Clone, Debug, Subcommand)]

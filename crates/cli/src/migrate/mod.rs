@@ -6,8 +6,8 @@ mod show;
 use std::process::ExitCode;
 
 use punctual_core::migrate::{
-    Holder, Migration, MigrationOutcome, Progress, Repair, Runner, Standing, baseline, export, migrate,
-    rehearse, repair, repairs, validate,
+    Holder, Migration, MigrationConn, MigrationOutcome, Progress, Repair, Runner, Standing, baseline, export,
+    migrate, rehearse, repair, repairs, validate,
 };
 
 pub(crate) use self::args::MigrateArgs;
@@ -51,6 +51,7 @@ async fn tried(args: MigrateArgs) -> Result<Told, Trouble> {
         binary: env!("CARGO_PKG_VERSION"),
         who: Holder { who: who.into(), since: None, step: None },
         patience: args.lock_timeout,
+        limit: args.limit,
     };
     let newest = i64::try_from(known.len()).unwrap_or(i64::MAX);
     let conn = &mut *target.conn;
@@ -82,18 +83,16 @@ async fn tried(args: MigrateArgs) -> Result<Told, Trouble> {
         }
         What::Baseline { at } => {
             let version = at.unwrap_or(newest);
-            baseline(conn, &runner, version).await?;
-            show::based(version)
+            match baseline(conn, &runner, version).await? {
+                MigrationOutcome::Ready(_) => show::based(version),
+                other => show::ended(other),
+            }
         }
     })
 }
 
 /// Shows the plan of a repair, and does it if that was asked for.
-async fn mend(
-    conn: &mut dyn punctual_core::migrate::MigrationConn,
-    runner: &Runner<'_>,
-    yes: bool,
-) -> Result<Told, Trouble> {
+async fn mend(conn: &mut dyn MigrationConn, runner: &Runner<'_>, yes: bool) -> Result<Told, Trouble> {
     let (version, standing, drift) = validate(conn, runner, true).await?;
     let Standing::Damaged(damage) = standing else {
         return Ok(show::sound(version));
@@ -103,7 +102,10 @@ async fn mend(
     let resumes = !conn.dialect().transactional;
     let (plan, left): (Vec<Repair>, _) = repairs(runner, &history, resumes, sound);
     if yes && left.is_empty() {
-        repair(conn, runner, &plan).await?;
+        match repair(conn, runner, &plan).await? {
+            MigrationOutcome::Ready(_) => {}
+            other => return Ok(show::ended(other)),
+        }
     }
     Ok(show::repaired(&damage, &plan, &left, drift.as_ref(), yes && left.is_empty()))
 }

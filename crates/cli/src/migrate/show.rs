@@ -51,6 +51,13 @@ fn sentence(version: i64, newest: i64, standing: &Standing<'_>) -> String {
         Standing::Current => {
             format!("The schema is at version {version}, the newest that this binary knows.")
         }
+        Standing::Pending([first, ..]) if first.version <= version => format!(
+            "Migration {} ({}) was begun and has not ended: it is at work, or its process died. `punctual migrate \
+             apply` waits for the one and goes on from the other; {} of {newest} migrations are to be done.",
+            first.version,
+            first.name,
+            newest - first.version + 1
+        ),
         Standing::Pending(pending) => format!(
             "The schema is at version {version}; {} of {newest} migrations are pending. Run `punctual migrate apply`.",
             pending.len()
@@ -76,6 +83,11 @@ fn damages(damage: &[Damage]) -> Vec<String> {
 }
 
 fn object(version: i64, newest: i64, standing: &Standing<'_>) -> Value {
+    // What was begun is not done.
+    let version = match standing {
+        Standing::Pending([first, ..]) => version.min(first.version - 1),
+        _ => version,
+    };
     let pending: Vec<Value> = match standing {
         Standing::Pending(pending) => pending
             .iter()
@@ -171,15 +183,19 @@ pub(super) fn applied(outcome: MigrationOutcome, rehearsed: bool) -> Told {
                               "held_back": migrated.held_back});
             Told { code, text: what + &held, json }
         }
-        other => {
-            let damage = match &other {
-                MigrationOutcome::Damaged(damage) => damages(damage),
-                _ => Vec::new(),
-            };
-            let why = other.ready().map_or_else(|error| error.message().to_owned(), |_| String::new());
-            Told { code, json: json!({"applied": [], "error": why, "damage": damage}), text: why }
-        }
+        other => ended(other),
     }
+}
+
+/// A run that ended without doing what it was for.
+pub(super) fn ended(outcome: MigrationOutcome) -> Told {
+    let code = outcome_code(&outcome);
+    let damage = match &outcome {
+        MigrationOutcome::Damaged(damage) => damages(damage),
+        _ => Vec::new(),
+    };
+    let why = outcome.ready().map_or_else(|error| error.message().to_owned(), |_| String::new());
+    Told { code, json: json!({"applied": [], "error": why, "damage": damage}), text: why }
 }
 
 pub(super) fn validated(version: i64, newest: i64, standing: &Standing<'_>, drift: Option<&Drift>) -> Told {

@@ -103,6 +103,10 @@ impl MigrationConn for Broken {
         self.inner.owns_lock().await
     }
 
+    async fn pause(&mut self, span: Duration) -> Result<()> {
+        self.inner.pause(span).await
+    }
+
     async fn now(&mut self) -> Result<Timestamp> {
         self.inner.now().await
     }

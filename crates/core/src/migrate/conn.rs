@@ -82,6 +82,9 @@ pub trait MigrationConn: Send {
     async fn lock(&mut self, who: &Holder, patience: Duration, online: bool) -> Result<LockOutcome>;
     /// Whether the lock is still this connection's. Asked before each step, because a reconnect may have lost it.
     async fn owns_lock(&mut self) -> Result<bool>;
+    /// Waits, in whatever way this connection can: by a timer of the executor, of the thread or of the server. Asked for
+    /// outside of the lock only.
+    async fn pause(&mut self, span: Duration) -> Result<()>;
     /// Reads the database's clock.
     async fn now(&mut self) -> Result<Timestamp>;
     /// Runs the statement of a step.

@@ -19,6 +19,7 @@ mod file;
 mod fingerprint;
 mod history;
 mod mode;
+mod prepare;
 mod repair;
 mod run;
 #[cfg(test)]
@@ -30,7 +31,10 @@ pub use self::file::{Migration, MigrationStep, parse};
 pub use self::fingerprint::{Drift, Fingerprint};
 pub use self::history::{Damage, MigrationRow, MigrationState, Standing, judge, version_of};
 pub use self::mode::MigrateMode;
+pub use self::prepare::prepare;
 pub use self::repair::{Repair, baseline, repair, repairs};
-pub use self::run::{Migrated, MigrationOutcome, Progress, Runner, migrate, rehearse, validate};
+pub use self::run::{
+    LIMIT, Migrated, MigrationOutcome, PATIENCE, Progress, Runner, migrate, rehearse, validate,
+};
 
 pub(crate) const OPERATION: &str = "migrate";

@@ -6,7 +6,7 @@ use std::fmt;
 use super::OPERATION;
 use super::conn::{LockOutcome, LockedEnd, MigrationConn};
 use super::history::{Damage, MigrationRow, MigrationState, Standing, judge, version_of};
-use super::run::{Runner, drift, list};
+use super::run::{Migrated, MigrationOutcome, Runner, drift, list};
 use crate::error::{Error, ErrorKind, Result};
 
 /// One thing that a repair does.
@@ -114,12 +114,19 @@ fn best(history: &[MigrationRow], version: i64, checksum: Option<i64>) -> Option
     })
 }
 
-/// Repairs a history: exactly `plan`, which is made again under the lock and must be the same.
+/// Repairs a history: exactly `plan`, which is made again under the lock and must be the same. It ends ready, or by
+/// [`MigrationOutcome::LockTimeout`].
 ///
 /// # Errors
 /// `Invalid` if the plan is not that of what is there now: look at the new one first. Those of the connection.
-pub async fn repair(conn: &mut dyn MigrationConn, runner: &Runner<'_>, plan: &[Repair]) -> Result<()> {
-    take_lock(conn, runner).await?;
+pub async fn repair(
+    conn: &mut dyn MigrationConn,
+    runner: &Runner<'_>,
+    plan: &[Repair],
+) -> Result<MigrationOutcome> {
+    if let LockOutcome::TimedOut(holder) = conn.lock(&runner.who, runner.patience, false).await? {
+        return Ok(MigrationOutcome::LockTimeout(holder));
+    }
     let done = repair_locked(conn, runner, plan).await;
     end(conn, done).await
 }
@@ -161,12 +168,17 @@ async fn repair_locked(conn: &mut dyn MigrationConn, runner: &Runner<'_>, plan: 
     Ok(())
 }
 
-/// Takes a schema that was made by hand, or by an export, for one of version `version`.
+/// Takes a schema that was made by hand, or by an export, for one of version `version`. It ends ready, or by
+/// [`MigrationOutcome::LockTimeout`].
 ///
 /// # Errors
 /// `Invalid` if there is a history already, or `version` is not known; `Corrupt`, with the differences, if the schema has
 /// not the shape of that version. Those of the connection.
-pub async fn baseline(conn: &mut dyn MigrationConn, runner: &Runner<'_>, version: i64) -> Result<()> {
+pub async fn baseline(
+    conn: &mut dyn MigrationConn,
+    runner: &Runner<'_>,
+    version: i64,
+) -> Result<MigrationOutcome> {
     let count = usize::try_from(version).ok().filter(|count| (1..=runner.known.len()).contains(count));
     let Some(count) = count else {
         let newest = runner.known.len();
@@ -175,7 +187,9 @@ pub async fn baseline(conn: &mut dyn MigrationConn, runner: &Runner<'_>, version
             format!("there is no version {version}; this binary knows 1 to {newest}"),
         ));
     };
-    take_lock(conn, runner).await?;
+    if let LockOutcome::TimedOut(holder) = conn.lock(&runner.who, runner.patience, false).await? {
+        return Ok(MigrationOutcome::LockTimeout(holder));
+    }
     let done = baseline_locked(conn, runner, count).await;
     end(conn, done).await
 }
@@ -204,16 +218,12 @@ async fn baseline_locked(conn: &mut dyn MigrationConn, runner: &Runner<'_>, coun
     conn.note(&format!("took the schema as it was for version {version}")).await
 }
 
-async fn take_lock(conn: &mut dyn MigrationConn, runner: &Runner<'_>) -> Result<()> {
-    match conn.lock(&runner.who, runner.patience, false).await? {
-        LockOutcome::Taken => Ok(()),
-        LockOutcome::TimedOut(holder) => super::run::MigrationOutcome::LockTimeout(holder).ready().map(drop),
-    }
-}
-
-async fn end(conn: &mut dyn MigrationConn, done: Result<()>) -> Result<()> {
+/// Keeps what was done, unless it failed; answers with the version that the history has then.
+async fn end(conn: &mut dyn MigrationConn, done: Result<()>) -> Result<MigrationOutcome> {
     let kept = if done.is_ok() { LockedEnd::Commit } else { LockedEnd::Rollback };
     let unlocked = conn.unlock(kept).await;
     done?;
-    unlocked
+    unlocked?;
+    let version = version_of(&conn.history().await?);
+    Ok(MigrationOutcome::Ready(Migrated { version, ..Migrated::default() }))
 }

@@ -8,6 +8,7 @@ use super::file::{Migration, MigrationStep};
 use super::fingerprint::{Drift, Fingerprint};
 use super::history::{Damage, MigrationRow, MigrationState, Standing, judge, version_of};
 use crate::error::{Error, ErrorKind, Result};
+use crate::time::Timestamp;
 
 /// What a run is made with.
 #[derive(Clone, Debug)]
@@ -20,9 +21,18 @@ pub struct Runner<'k> {
     pub binary: &'k str,
     /// Who runs it, for people who wait.
     pub who: Holder,
-    /// How long it waits for the lock; 60 s by default.
+    /// How long it waits for the lock; [`PATIENCE`] unless there is a reason.
     pub patience: Duration,
+    /// How long it may hold the lock, on the database's clock; [`LIMIT`] unless there is a reason. A step that runs is
+    /// not interrupted by it: each statement has a limit of its own, which the connection sets.
+    pub limit: Duration,
 }
+
+/// How long a run waits for the lock, unless told otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a run may hold the lock, unless told otherwise.
+pub const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,8 +146,9 @@ pub(super) fn list(damage: &[Damage]) -> String {
 /// processes that start together apply each migration once.
 ///
 /// # Errors
-/// Those of the connection; `Corrupt` if the schema has not the shape that it should have after the run, which is then
-/// rolled back where the database can.
+/// Those of the connection; `Corrupt` if the schema has not the shape that it should have after the run; `Unavailable` if
+/// the run took longer than its limit. It is then rolled back where the database can; elsewhere the next run goes on from
+/// the step that it came to.
 pub async fn migrate(
     conn: &mut dyn MigrationConn,
     runner: &Runner<'_>,
@@ -208,6 +219,7 @@ async fn locked(
         // Somebody else did it meanwhile, or something else is the matter: the next look says so.
         return Ok(None);
     };
+    let end = Deadline { at: conn.now().await?.plus(runner.limit), limit: runner.limit };
     for migration in pending.iter().take_while(|migration| migration.online == online) {
         if is_held_back(conn, migration).await? {
             hear(Progress::HeldBack { migration });
@@ -215,12 +227,46 @@ async fn locked(
             break;
         }
         let begun = history.iter().find(|row| row.version == migration.version);
-        apply(conn, runner, migration, begun, hear).await?;
+        apply(conn, runner, migration, begun, &end, hear).await?;
         migrated.applied.push(migration.version);
         hear(Progress::Applied { migration });
     }
     verify(conn, runner, migrated).await?;
     Ok(None)
+}
+
+/// When a run must give the lock back.
+struct Deadline {
+    at: Timestamp,
+    limit: Duration,
+}
+
+impl Deadline {
+    async fn check(
+        &self,
+        conn: &mut dyn MigrationConn,
+        migration: &Migration,
+        step: &MigrationStep,
+    ) -> Result<()> {
+        if conn.now().await? < self.at {
+            return Ok(());
+        }
+        let kept = if conn.dialect().transactional && !migration.online {
+            "nothing of it is kept; give it more time"
+        } else {
+            "what is done stays done; start it again, or give it more time"
+        };
+        Err(Error::unavailable(
+            OPERATION,
+            format!(
+                "the run has come to step {} of migration {} ({}) and has taken longer than its limit of {} s: {kept}",
+                step.name,
+                migration.version,
+                migration.name,
+                self.limit.as_secs()
+            ),
+        ))
+    }
 }
 
 /// Whether nodes are up that need what the migration takes away.
@@ -242,6 +288,7 @@ async fn apply(
     runner: &Runner<'_>,
     migration: &Migration,
     begun: Option<&MigrationRow>,
+    end: &Deadline,
     hear: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<()> {
     let now = conn.now().await?;
@@ -265,6 +312,7 @@ async fn apply(
                 ),
             ));
         }
+        end.check(conn, migration, step).await?;
         hear(Progress::Step { migration, step, at });
         if journaled {
             journaled_step(conn, migration, step, state.is_some(), hear).await?;

@@ -12,14 +12,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use punctual_core::migrate::{
     Dialect, Fingerprint, Holder, LockOutcome, LockedEnd, Migration, MigrationConn, MigrationRow,
-    MigrationState, StepRow, parse,
+    MigrationState, PATIENCE, StepRow, parse,
 };
 use punctual_core::protocol::define::stable_hash;
 use punctual_core::store::ClaimShape;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{Error, ErrorKind, Result, Timestamp};
 
-use super::{OPERATION, PATIENCE, shape};
+use super::{OPERATION, shape};
 use crate::error::{Failure, Remedy, classify};
 use crate::open::{Connections, Flavor, Held};
 use crate::query::{Sql, Value, values};
@@ -161,12 +161,6 @@ impl MysqlMigrations {
 
     async fn has_table(&mut self, name: &str) -> Result<bool> {
         Ok(self.number(sql::HAS_TABLE, values![name]).await?.unwrap_or(0) != 0)
-    }
-
-    /// Waits in the server, which has a timer.
-    pub(super) async fn pause(&mut self, span: Duration) -> Result<()> {
-        let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-        self.execute(sql::PAUSE, values![span]).await.map(drop)
     }
 
     /// A write that compares the generation. A row that was as it is to be counts as none on some connections.
@@ -320,6 +314,12 @@ impl MigrationConn for MysqlMigrations {
     async fn owns_lock(&mut self) -> Result<bool> {
         let owns = self.number(sql::HAS_LOCK, values![self.name.clone()]).await?;
         Ok(owns == Some(1))
+    }
+
+    /// In the server, which has a timer.
+    async fn pause(&mut self, span: Duration) -> Result<()> {
+        let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        self.execute(sql::PAUSE, values![span]).await.map(drop)
     }
 
     async fn now(&mut self) -> Result<Timestamp> {

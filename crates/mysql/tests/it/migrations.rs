@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use diesel_async::SimpleAsyncConnection;
 use punctual_core::migrate::{
-    Fingerprint, Holder, LockOutcome, MigrateMode, Migrated, Migration, MigrationConn, MigrationOutcome,
-    MigrationRow, MigrationState, Runner, StepRow, export, migrate, rehearse,
+    Fingerprint, Holder, LIMIT, LockOutcome, MigrateMode, Migrated, Migration, MigrationConn,
+    MigrationOutcome, MigrationRow, MigrationState, PATIENCE, Runner, StepRow, export, migrate, rehearse,
 };
 use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 use punctual_core::{BootInstant, BoxFuture, Clock, ErrorKind, JobStore, Result, Timestamp};
@@ -19,11 +19,9 @@ use punctual_mysql::{MysqlMigrations, MysqlStore};
 
 use crate::support::*;
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
 pub(super) fn runner<'k>(known: &'k [Migration], shapes: &'k [Fingerprint]) -> Runner<'k> {
     let who = Holder { who: "process 1".into(), since: None, step: None };
-    Runner { known, shapes, binary: "0.1.0", who, patience: PATIENCE }
+    Runner { known, shapes, binary: "0.1.0", who, patience: PATIENCE, limit: LIMIT }
 }
 
 pub(super) async fn conn(database: &Database) -> MysqlMigrations {

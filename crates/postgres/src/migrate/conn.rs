@@ -92,6 +92,11 @@ impl MigrationConn for PostgresMigrations {
         self.holds(sql::OWNS_LOCK, None).await.map_err(|failure| self.failed(failure))
     }
 
+    async fn pause(&mut self, span: Duration) -> Result<()> {
+        pause(span).await;
+        Ok(())
+    }
+
     async fn now(&mut self) -> Result<Timestamp> {
         self.clock().await.map(Timestamp::from_micros).map_err(|failure| self.failed(failure))
     }

@@ -32,7 +32,7 @@ async fn mend(conn: &mut PostgresMigrations, known: &[Migration]) -> usize {
     let sound = drift.is_some_and(|drift| drift.is_harmless());
     let (plan, left) = repairs(&runner, &conn.history().await.unwrap(), false, sound);
     assert_eq!(left, []);
-    repair(conn, &runner, &plan).await.unwrap();
+    repair(conn, &runner, &plan).await.unwrap().ready().unwrap();
     let migrated = outcome(conn, known).await.unwrap().ready().unwrap();
     assert_eq!((migrated.version, migrated.applied), (newest(known), vec![]));
     plan.len()
@@ -142,6 +142,6 @@ async fn tables_without_a_history_are_not_taken_for_ours_until_that_is_said() {
     let refused = run(&mut conn, &known).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{refused}");
     let shapes = PostgresMigrations::shapes();
-    baseline(&mut conn, &runner(&known, &shapes), newest(&known)).await.unwrap();
+    baseline(&mut conn, &runner(&known, &shapes), newest(&known)).await.unwrap().ready().unwrap();
     assert_eq!(run(&mut conn, &known).await.unwrap().applied, [0_i64; 0]);
 }

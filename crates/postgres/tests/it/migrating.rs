@@ -1,12 +1,11 @@
 //! Short ways to migrate, with migrations of this project or of a test.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use punctual_core::Result;
 use punctual_core::migrate::{
-    Fingerprint, Holder, Migrated, Migration, MigrationConn, MigrationOutcome, MigrationState, Runner,
-    migrate, parse,
+    Fingerprint, Holder, LIMIT, Migrated, Migration, MigrationConn, MigrationOutcome, MigrationState,
+    PATIENCE, Runner, migrate, parse,
 };
 use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 use punctual_postgres::{PostgresBuilder, PostgresMigrations, PostgresStore};
@@ -39,7 +38,7 @@ pub(crate) fn newest(known: &[Migration]) -> i64 {
 
 pub(crate) fn runner<'k>(known: &'k [Migration], shapes: &'k [Fingerprint]) -> Runner<'k> {
     let who = Holder { who: "a test".into(), since: None, step: None };
-    Runner { known, shapes, binary: "0.1.0", who, patience: Duration::from_secs(60) }
+    Runner { known, shapes, binary: "0.1.0", who, patience: PATIENCE, limit: LIMIT }
 }
 
 pub(crate) fn builder(database: &Database) -> PostgresBuilder {

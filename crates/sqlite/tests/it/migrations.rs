@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use punctual_core::migrate::{
-    Damage, Fingerprint, Holder, MigrateMode, Migrated, Migration, MigrationConn, MigrationOutcome,
+    Damage, Fingerprint, Holder, LIMIT, MigrateMode, Migrated, Migration, MigrationConn, MigrationOutcome,
     MigrationState, Repair, Runner, export, migrate, parse, repair, repairs,
 };
 use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
@@ -84,7 +84,7 @@ impl StatementHook for Hook {
 
 fn runner<'k>(known: &'k [Migration], shapes: &'k [Fingerprint], patience: Duration) -> Runner<'k> {
     let who = Holder { who: "a test".into(), since: None, step: None };
-    Runner { known, shapes, binary: "0.1.0", who, patience }
+    Runner { known, shapes, binary: "0.1.0", who, patience, limit: LIMIT }
 }
 
 /// Runs migrations; nothing here waits for an executor.
@@ -295,7 +295,7 @@ fn a_history_without_its_key_is_made_anew() {
     let (plan, left) = repairs(&runner, &wait(conn.history()).unwrap(), false, true);
     assert_eq!((plan.len(), left), (2, vec![]));
     assert!(matches!(plan[0], Repair::DropDuplicates { version: 1, dropped: 1, .. }), "{plan:?}");
-    wait(repair(&mut conn, &runner, &plan)).unwrap();
+    wait(repair(&mut conn, &runner, &plan)).unwrap().ready().unwrap();
     assert_eq!((definition(), wait(conn.history()).unwrap()), before);
     assert_eq!(file.number("SELECT count(*) FROM migration_run WHERE note LIKE '%; %'"), 1);
     wait(SqliteStore::open(&file.path)).unwrap();

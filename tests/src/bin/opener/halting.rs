@@ -93,6 +93,10 @@ impl MigrationConn for Halting<'_> {
         halting!(self.owns_lock())
     }
 
+    async fn pause(&mut self, span: Duration) -> Result<()> {
+        self.conn.pause(span).await
+    }
+
     async fn now(&mut self) -> Result<Timestamp> {
         halting!(self.now())
     }

@@ -25,7 +25,7 @@ async fn mend(database: &Database) -> (Vec<Damage>, Vec<Repair>) {
     let history = conn.history().await.unwrap();
     let (plan, left) = repairs(&runner, &history, true, drift.unwrap().is_harmless());
     assert_eq!(left, []);
-    repair(&mut conn, &runner, &plan).await.unwrap();
+    repair(&mut conn, &runner, &plan).await.unwrap().ready().unwrap();
     assert_eq!(ready(database).await, Migrated { version: 2, applied: vec![], held_back: None });
     let versions: Vec<i64> = conn.history().await.unwrap().iter().map(|row| row.version).collect();
     assert_eq!(versions, [1, 2]);
@@ -133,7 +133,7 @@ async fn a_schema_made_by_hand_is_taken_over_if_it_has_the_shape() {
     let error = baseline(&mut conn, &runner, 2).await.unwrap_err();
     assert!(error.message().contains("- index job_set on punctual_job (set_name)"), "{error}");
     admin.batch_execute("CREATE INDEX job_set ON punctual_job (set_name)").await.unwrap();
-    baseline(&mut conn, &runner, 2).await.unwrap();
+    baseline(&mut conn, &runner, 2).await.unwrap().ready().unwrap();
     assert_eq!(ready(&database).await, Migrated { version: 2, applied: vec![], held_back: None });
     database.drop().await;
 }
