@@ -96,7 +96,8 @@ pub(crate) const ORPHANS: &str = concat!(
 /// Due triggers with their jobs and the documents of their calendars, behind the time, the node's gate, the next wake
 /// and whether rows are ready. For each kind at most `limit` entries of trigger_due in its order; then the best of all
 /// kinds. So triggers of other kinds and parked ones cost nothing, however many there are. For each kind and priority of
-/// ready rows one probe of execution_ready for what is due, and one for what comes next.
+/// ready rows one probe of execution_ready for what is due, and one for what comes next. (An inner EXISTS would be joined,
+/// and the planner then reads the whole index for `wake_us`, parked rows included.)
 pub(crate) const READ_DUE: &str = concat!(
     "
 WITH RECURSIVE clock AS MATERIALIZED (
@@ -128,8 +129,8 @@ WITH RECURSIVE clock AS MATERIALIZED (
     (SELECT min((SELECT e.wake_us FROM {s}.execution e WHERE e.state = 1 AND e.kind = l.kind
       AND e.priority = l.priority AND e.wake_us > (SELECT us FROM clock) ORDER BY e.wake_us LIMIT 1))
       FROM level l WHERE l.priority IS NOT NULL) AS of_ready,
-    EXISTS (SELECT 1 FROM level l WHERE l.priority IS NOT NULL AND EXISTS (SELECT 1 FROM {s}.execution e
-      WHERE e.state = 1 AND e.kind = l.kind AND e.priority = l.priority AND e.wake_us <= (SELECT us FROM clock))) AS ready
+    EXISTS (SELECT 1 FROM level l WHERE l.priority IS NOT NULL AND (SELECT e.wake_us FROM {s}.execution e WHERE e.state = 1
+      AND e.kind = l.kind AND e.priority = l.priority ORDER BY e.wake_us LIMIT 1) <= (SELECT us FROM clock)) AS ready
 )
 SELECT h.now_us, h.gate, h.of_triggers, h.of_ready, h.ready, ",
     trigger_columns!(),

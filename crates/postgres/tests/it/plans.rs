@@ -45,4 +45,18 @@ async fn the_hot_statements_use_the_indexes_made_for_them() {
             "{name} does not use {index}:\n{plan}"
         );
     }
+    // An index that is entered without its first column is gone through from end to end, parked rows included.
+    for (name, plan) in plans.iter().filter(|(name, _)| ["READ_DUE", "CLAIM_READY"].contains(name)) {
+        let lines: Vec<&str> = plan.lines().map(str::trim).collect();
+        for (at, line) in lines.iter().enumerate() {
+            let of_kinds = ["execution_ready", "trigger_due"]
+                .iter()
+                .any(|index| line.starts_with(&format!("\"Index Name\": \"{index}\"")));
+            let entered = lines[at..].iter().find(|line| line.starts_with("\"Index Cond\""));
+            assert!(
+                !of_kinds || entered.is_some_and(|condition| condition.contains("kind = ")),
+                "{name} goes through all of an index:\n{plan}"
+            );
+        }
+    }
 }
