@@ -29,8 +29,7 @@
 //! # TLS
 //! `sslmode` in the URL decides, as the driver has it; certificates are checked with `verify-full`. The driver brings
 //! rustls with ring and asks for no default provider of the process, with one exception: `verify-ca` takes that of the
-//! process. A program that has two providers compiled in must install one before it opens a store with `verify-ca`, or
-//! rustls panics.
+//! process, and if it has named none by then, a URL with that mode names ring.
 //!
 //! # Limits
 //! PostgreSQL 14 or newer, UTF-8, a primary. Texts cannot hold U+0000; where a job's error or output has one, it is

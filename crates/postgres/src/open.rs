@@ -7,7 +7,7 @@ use punctual_core::migrate::MigrateMode;
 use punctual_core::store::ClaimShape;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{Clock, Error, ErrorKind, Result};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection, Row};
 
 use crate::error::{Failure, classify};
@@ -254,7 +254,21 @@ pub(crate) async fn check_session(
 /// The address of a URL.
 pub(crate) fn parse(url: &str) -> Result<PgConnectOptions> {
     // The error of the driver names no part of the URL, which may hold a password.
-    url.parse().map_err(|error| classify(OPERATION, "the given URL", Failure::Sqlx(error)))
+    let address: PgConnectOptions =
+        url.parse().map_err(|error| classify(OPERATION, "the given URL", Failure::Sqlx(error)))?;
+    if matches!(address.get_ssl_mode(), PgSslMode::VerifyCa) {
+        name_a_provider();
+    }
+    Ok(address)
+}
+
+/// In this one mode the driver asks for the process's provider, and rustls panics if there are two and none is named. An
+/// application that wants another one names it first.
+fn name_a_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Somebody else may name one at the same moment; any will do.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    }
 }
 
 /// How messages call the database of an address: without user and password.
@@ -266,6 +280,17 @@ pub(crate) fn place_of(address: &PgConnectOptions, schema: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mode_that_asks_the_process_for_a_provider_finds_one() {
+        let named = || rustls::crypto::CryptoProvider::get_default().is_some();
+        for others in ["disable", "prefer", "require", "verify-full"] {
+            parse(&format!("postgres://user@host/db?sslmode={others}")).unwrap();
+            assert!(!named(), "{others} leaves the process alone");
+        }
+        parse("postgres://user@host/db?sslmode=verify-ca").unwrap();
+        assert!(named());
+    }
 
     fn about() -> About {
         About {
