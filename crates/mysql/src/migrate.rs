@@ -3,7 +3,7 @@
 mod conn;
 mod shape;
 
-use punctual_core::migrate::{self, MigrateMode, Progress, Runner};
+use punctual_core::migrate::{self, Holder, MigrateMode, Progress, Runner};
 use punctual_core::{Error, Result};
 
 pub use self::conn::MysqlMigrations;
@@ -33,7 +33,14 @@ pub(crate) async fn prepare(connections: &Connections, mode: MigrateMode) -> Res
 }
 
 fn told(database: &str, progress: Progress<'_>) {
-    if let Progress::Applied { migration } = progress {
-        tracing::info!(database, version = migration.version, name = %migration.name, "migrated");
+    match progress {
+        Progress::Waiting { holder } => {
+            let holder = Holder::or_unknown(holder);
+            tracing::info!(database, holder, "waits for another process that migrates");
+        }
+        Progress::Applied { migration } => {
+            tracing::info!(database, version = migration.version, name = %migration.name, "migrated");
+        }
+        Progress::Locked | Progress::Step { .. } | Progress::Found { .. } | Progress::HeldBack { .. } => {}
     }
 }

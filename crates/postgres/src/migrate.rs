@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use punctual_core::entropy::SeededEntropy;
-use punctual_core::migrate::{self, Fingerprint, MigrateMode, Migration, Progress, Runner, parse};
+use punctual_core::migrate::{self, Fingerprint, Holder, MigrateMode, Migration, Progress, Runner, parse};
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{Error, ErrorKind, Result};
 use sqlx::PgConnection;
@@ -43,8 +43,15 @@ pub(crate) async fn prepare(pool: &Arc<Pool>, options: &Options, place: &Arc<str
 }
 
 fn told(place: &str, progress: Progress<'_>) {
-    if let Progress::Applied { migration } = progress {
-        tracing::info!(place, version = migration.version, name = %migration.name, "migrated");
+    match progress {
+        Progress::Waiting { holder } => {
+            let holder = Holder::or_unknown(holder);
+            tracing::info!(place, holder, "waits for another process that migrates");
+        }
+        Progress::Applied { migration } => {
+            tracing::info!(place, version = migration.version, name = %migration.name, "migrated");
+        }
+        Progress::Locked | Progress::Step { .. } | Progress::Found { .. } | Progress::HeldBack { .. } => {}
     }
 }
 

@@ -59,8 +59,15 @@ pub(crate) fn shapes() -> Vec<Fingerprint> {
 }
 
 fn told(path: &Path, progress: Progress<'_>) {
-    if let Progress::Applied { migration } = progress {
-        tracing::info!(file = %path.display(), version = migration.version, name = %migration.name, "migrated");
+    match progress {
+        Progress::Waiting { holder } => {
+            let holder = Holder::or_unknown(holder);
+            tracing::info!(file = %path.display(), holder, "waits for another process that migrates");
+        }
+        Progress::Applied { migration } => {
+            tracing::info!(file = %path.display(), version = migration.version, name = %migration.name, "migrated");
+        }
+        Progress::Locked | Progress::Step { .. } | Progress::Found { .. } | Progress::HeldBack { .. } => {}
     }
 }
 

@@ -120,6 +120,9 @@ fn tell(quiet: bool, progress: Progress<'_>) {
     };
     match progress {
         Progress::Locked => {}
+        Progress::Waiting { holder } => {
+            eprintln!("the migrations are locked by {}; waiting for it to end", Holder::or_unknown(holder));
+        }
         Progress::Step { migration, step, at } => {
             line(migration, format!("step {at} of {}: {}", migration.steps.len(), step.name));
         }

@@ -1,5 +1,6 @@
 //! What the algorithm needs of a database.
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,6 +28,26 @@ pub struct Holder {
     pub since: Option<Timestamp>,
     /// The step that it is at.
     pub step: Option<Box<str>>,
+}
+
+impl Holder {
+    /// A holder in words, also where the database does not say who it is.
+    pub fn or_unknown(holder: Option<&Self>) -> String {
+        holder.map_or_else(|| "another process".to_owned(), ToString::to_string)
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.who)?;
+        if let Some(since) = self.since {
+            write!(f, " since {since}")?;
+        }
+        if let Some(step) = &self.step {
+            write!(f, ", at step {step}")?;
+        }
+        Ok(())
+    }
 }
 
 /// What came of waiting for the lock.

@@ -37,6 +37,11 @@ pub const LIMIT: Duration = Duration::from_secs(10 * 60);
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress<'a> {
+    /// Somebody else has the lock, and has had it for longer than a moment.
+    Waiting {
+        /// Who, if the database says so.
+        holder: Option<&'a Holder>,
+    },
     /// It has the lock.
     Locked,
     /// It runs a step.
@@ -107,14 +112,7 @@ impl MigrationOutcome {
         match self {
             Self::Ready(migrated) => Ok(migrated),
             Self::LockTimeout(holder) => {
-                let who = holder.map_or_else(
-                    || "another process".to_owned(),
-                    |holder| {
-                        let step = holder.step.map_or_else(String::new, |step| format!(", at step {step}"));
-                        let since = holder.since.map_or_else(String::new, |since| format!(" since {since}"));
-                        format!("{}{since}{step}", holder.who)
-                    },
-                );
+                let who = Holder::or_unknown(holder.as_ref());
                 Err(Error::unavailable(
                     OPERATION,
                     format!("the migrations are locked by {who}; wait for it to end and start again"),
@@ -163,9 +161,8 @@ pub async fn migrate(
         if migrated.held_back.is_some() {
             return Ok(MigrationOutcome::Ready(migrated));
         }
-        match conn.lock(&runner.who, runner.patience, online).await? {
-            LockOutcome::TimedOut(holder) => return Ok(MigrationOutcome::LockTimeout(holder)),
-            LockOutcome::Taken => hear(Progress::Locked),
+        if let LockOutcome::TimedOut(holder) = take_lock(conn, runner, online, hear).await? {
+            return Ok(MigrationOutcome::LockTimeout(holder));
         }
         let outcome = locked(conn, runner, online, &mut migrated, hear).await;
         let end = if matches!(outcome, Ok(None)) { LockedEnd::Commit } else { LockedEnd::Rollback };
@@ -176,6 +173,29 @@ pub async fn migrate(
         unlocked?;
         // Once more round: what was written is read back, and what could not be in this transaction comes next.
     }
+}
+
+/// How long a run waits for the lock before it says so: migrations that others make are over sooner as a rule.
+const MOMENT: Duration = Duration::from_secs(1);
+
+async fn take_lock(
+    conn: &mut dyn MigrationConn,
+    runner: &Runner<'_>,
+    online: bool,
+    hear: &mut (dyn FnMut(Progress<'_>) + Send),
+) -> Result<LockOutcome> {
+    let moment = runner.patience.min(MOMENT);
+    let mut outcome = conn.lock(&runner.who, moment, online).await?;
+    if let LockOutcome::TimedOut(holder) = &outcome
+        && runner.patience > moment
+    {
+        hear(Progress::Waiting { holder: holder.as_ref() });
+        outcome = conn.lock(&runner.who, runner.patience.saturating_sub(moment), online).await?;
+    }
+    if outcome == LockOutcome::Taken {
+        hear(Progress::Locked);
+    }
+    Ok(outcome)
 }
 
 /// What a look at the history says about going on.
@@ -436,9 +456,8 @@ pub async fn rehearse(
         }
         return Ok(MigrationOutcome::Ready(migrated));
     }
-    match conn.lock(&runner.who, runner.patience, false).await? {
-        LockOutcome::TimedOut(holder) => return Ok(MigrationOutcome::LockTimeout(holder)),
-        LockOutcome::Taken => hear(Progress::Locked),
+    if let LockOutcome::TimedOut(holder) = take_lock(conn, runner, false, hear).await? {
+        return Ok(MigrationOutcome::LockTimeout(holder));
     }
     let outcome = locked(conn, runner, false, &mut migrated, hear).await;
     conn.unlock(LockedEnd::Rollback).await?;

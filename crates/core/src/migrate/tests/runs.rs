@@ -81,7 +81,13 @@ fn a_lock_that_is_kept_names_its_holder() {
     let known = known(&[FIRST]);
     let mut conn = Fake::new(true);
     conn.shared.lock().unwrap().locked = true;
-    let error = go(&mut conn, &known).unwrap().ready().unwrap_err();
+    let mut heard = Vec::new();
+    let outcome = with_runner(&known, |runner| {
+        let runner = Runner { patience: Duration::from_secs(9), ..runner.clone() };
+        run(migrate(&mut conn, &runner, &mut |progress| heard.push(format!("{progress:?}"))))
+    });
+    assert!(heard.len() == 1 && heard[0].contains("host/7"), "who waits is told for whom: {heard:?}");
+    let error = outcome.unwrap().ready().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("host/7") && error.message().contains("step b"), "{error}");
 }
