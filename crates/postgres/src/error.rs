@@ -47,6 +47,12 @@ const MEANINGS: &[Meaning] = &[
         "a prepared statement no longer fits its tables; the step may be repeated on a new connection",
     ),
     meaning(
+        "08P01",
+        ErrorKind::Unavailable,
+        "the other end refused the connection as it is made; if that is a pooler in transaction mode, say so, by \
+         `transaction_pooler(true)` or `pooler=transaction` in the URL of the command",
+    ),
+    meaning(
         "08",
         ErrorKind::Unavailable,
         "the connection failed; check the network and that the server runs",

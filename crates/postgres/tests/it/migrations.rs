@@ -14,6 +14,7 @@ use punctual_core::migrate::{
 use punctual_core::store::hook::{HookAnswer, Side};
 use punctual_core::{Error, ErrorKind, JobStore, Timestamp};
 use punctual_postgres::{PostgresMigrations, PostgresStore};
+use sqlx::ConnectOptions;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
@@ -272,6 +273,14 @@ fn pooled(database: &Database) -> PgConnectOptions {
     });
     let name = database.url().parse::<PgConnectOptions>().unwrap();
     pooler.parse::<PgConnectOptions>().unwrap().database(name.get_database().unwrap())
+}
+
+#[tokio::test]
+async fn a_transaction_pooler_that_was_not_named_is_suspected() {
+    let url = pooled(&Database::fresh()).to_url_lossy().to_string();
+    let error = PostgresStore::builder(&url).unwrap().open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("pooler=transaction"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
