@@ -32,6 +32,7 @@ mod child;
 pub mod faulty;
 mod harness;
 mod meeting;
+mod mutants;
 mod probe;
 pub mod report;
 mod runner;

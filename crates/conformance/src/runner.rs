@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,11 +17,15 @@ use crate::bench::Bench;
 use crate::case::{Case, Need, Section, all_cases};
 use crate::child;
 use crate::harness::{Harness, Space, Spoil, StoreClock};
+use crate::mutants;
 use crate::probe::Probe;
 use crate::report::{Outcome, Report, Tested};
 
 /// 2030-01-01T00:00:00Z: where settable clocks begin.
 const BEGIN: Timestamp = Timestamp::from_secs(1_893_456_000);
+
+/// Names the file of a report: then the cases are not only run, but tested themselves, by mistakes in the store's SQL.
+const MUTANTS: &str = "PUNCTUAL_CONFORMANCE_MUTANTS";
 
 /// What precedes the sentence of a case that rejects a store.
 pub(crate) const SENTENCE: &str = "the contract says: ";
@@ -46,6 +51,11 @@ fn run_with(harness: Arc<dyn Harness>, arguments: &Arguments) -> Result<ExitCode
         return child::play(&runtime, harness, &told);
     }
     let able = runtime.block_on(Abilities::probe(&*harness))?;
+    if let Some(path) = std::env::var_os(MUTANTS) {
+        let cases = all_cases().filter(|case| case.needs.iter().all(|need| able.can(*need))).collect();
+        let ground = mutants::Ground { runtime, harness, cases, filter: arguments.filter.clone() };
+        return Ok(ExitCode::from(u8::from(!mutants::run(&ground, Path::new(&path))?)));
+    }
     let tested = Arc::new(Mutex::new(Vec::new()));
     let trials = all_cases().map(|case| {
         let missing = case.needs.iter().find(|need| !able.can(**need)).map(|need| need.reason());
@@ -93,7 +103,7 @@ fn runtime() -> Result<Runtime> {
         .map_err(|error| Error::internal("runtime", "the executor cannot start").with_source(error))
 }
 
-fn judge(runtime: &Runtime, harness: Arc<dyn Harness>, case: Case) -> Result<(), String> {
+pub(crate) fn judge(runtime: &Runtime, harness: Arc<dyn Harness>, case: Case) -> Result<(), String> {
     let place = Place::new();
     let run = || {
         runtime.block_on(async {

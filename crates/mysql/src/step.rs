@@ -152,6 +152,12 @@ impl<'c> Step<'c> {
         }
     }
 
+    /// The statement that is to be run for this one.
+    fn meant(&self, sql: Sql) -> Sql {
+        let other = self.watch.as_ref().and_then(|watch| watch.hook.instead_of(sql.text()));
+        other.map_or(sql, Sql::once)
+    }
+
     /// Runs a text that has no values and is not worth preparing.
     pub(crate) async fn control(&mut self, text: &str) -> Outcome<()> {
         self.watched(text, Side::Before).await?;
@@ -163,7 +169,7 @@ impl<'c> Step<'c> {
     pub(crate) async fn run(&mut self, sql: impl Into<Sql> + Send, values: Vec<Value>) -> Outcome<usize> {
         let sql = sql.into();
         self.watched(sql.text(), Side::Before).await?;
-        let written = Statement { sql: sql.clone(), values }.execute(self.connection).await?;
+        let written = Statement { sql: self.meant(sql.clone()), values }.execute(self.connection).await?;
         self.watched(sql.text(), Side::After).await?;
         Ok(written)
     }
@@ -171,7 +177,7 @@ impl<'c> Step<'c> {
     async fn raw(&mut self, sql: impl Into<Sql> + Send, values: Vec<Value>) -> Outcome<Vec<Raw>> {
         let sql = sql.into();
         self.watched(sql.text(), Side::Before).await?;
-        let rows = Statement { sql: sql.clone(), values }.load::<Raw>(self.connection).await?;
+        let rows = Statement { sql: self.meant(sql.clone()), values }.load::<Raw>(self.connection).await?;
         self.watched(sql.text(), Side::After).await?;
         Ok(rows)
     }

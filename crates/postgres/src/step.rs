@@ -125,6 +125,12 @@ impl<'c> Step<'c> {
         watch(self.engine.hook.as_ref(), self.operation, self.index, text, side).await
     }
 
+    /// The statement that is to be run for this one.
+    fn meant(&self, text: &Arc<str>) -> Arc<str> {
+        let other = self.engine.hook.as_ref().and_then(|hook| hook.instead_of(text));
+        other.map_or_else(|| Arc::clone(text), Arc::from)
+    }
+
     /// Runs statements without parameters, and drops their answers.
     pub(crate) async fn say(&mut self, text: Arc<str>) -> Outcome<()> {
         self.watch(&text, Side::Before).await?;
@@ -200,7 +206,7 @@ impl<'c> Step<'c> {
     pub(crate) async fn run(&mut self, sql: &'static str, args: Args) -> Outcome<u64> {
         let text = self.engine.statements.text(sql);
         self.watch(&text, Side::Before).await?;
-        let query = sqlx::query_with(AssertSqlSafe(Arc::clone(&text)), args.into_inner());
+        let query = sqlx::query_with(AssertSqlSafe(self.meant(&text)), args.into_inner());
         let done = query.persistent(self.keeps_statements).execute(&mut *self.connection).await?;
         self.watch(&text, Side::After).await?;
         self.index += 1;
@@ -211,7 +217,7 @@ impl<'c> Step<'c> {
     pub(crate) async fn all(&mut self, sql: &'static str, args: Args) -> Outcome<Vec<PgRow>> {
         let text = self.engine.statements.text(sql);
         self.watch(&text, Side::Before).await?;
-        let query = sqlx::query_with(AssertSqlSafe(Arc::clone(&text)), args.into_inner());
+        let query = sqlx::query_with(AssertSqlSafe(self.meant(&text)), args.into_inner());
         let rows = query.persistent(self.keeps_statements).fetch_all(&mut *self.connection).await?;
         self.watch(&text, Side::After).await?;
         self.index += 1;

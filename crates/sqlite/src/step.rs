@@ -93,17 +93,17 @@ impl<'c> Step<'c> {
     }
 
     /// Tells whoever watches of a statement, before and after.
-    fn watched<T>(&self, sql: &str, statement: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-        let Some(watch) = &self.watch else { return statement() };
+    fn watched<T>(&self, sql: &str, statement: impl FnOnce(&str) -> Outcome<T>) -> Outcome<T> {
+        let Some(watch) = &self.watch else { return statement(sql) };
         watch.at(sql, Side::Before)?;
-        let answer = statement()?;
+        let answer = statement(watch.hook.instead_of(sql).as_deref().unwrap_or(sql))?;
         watch.at(sql, Side::After)?;
         Ok(answer)
     }
 
     /// Runs a statement that returns no rows, and answers how many it wrote.
     pub(crate) fn run(&self, sql: &'static str, params: impl Params) -> Outcome<usize> {
-        self.watched(sql, || Ok(self.connection.prepare_cached(sql)?.execute(params)?))
+        self.watched(sql, |sql| Ok(self.connection.prepare_cached(sql)?.execute(params)?))
     }
 
     /// The first row of a statement.
@@ -113,7 +113,9 @@ impl<'c> Step<'c> {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Outcome<Option<T>> {
-        self.watched(sql, || Ok(self.connection.prepare_cached(sql)?.query_row(params, read).optional()?))
+        self.watched(sql, |sql| {
+            Ok(self.connection.prepare_cached(sql)?.query_row(params, read).optional()?)
+        })
     }
 
     /// The first column of the first row, if there is one and it is not null.
@@ -133,7 +135,7 @@ impl<'c> Step<'c> {
         params: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Outcome<Vec<T>> {
-        self.watched(sql, || {
+        self.watched(sql, |sql| {
             let mut statement = self.connection.prepare_cached(sql)?;
             let rows = statement.query_map(params, read)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)

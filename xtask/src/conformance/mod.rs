@@ -3,6 +3,7 @@
 //! The kit's programs write reports; this command reads them and knows no case by name. Servers that a store needs are
 //! started for it.
 
+mod mutants;
 mod stores;
 
 use std::fs;
@@ -36,6 +37,10 @@ pub(crate) struct Options {
     report: Option<PathBuf>,
     #[command(flatten)]
     programs: db::Programs,
+    /// Put mistakes into the SQL of the store, one at a time, and expect the kit to notice each. Then the filter chooses
+    /// statements by a part of their text.
+    #[arg(long)]
+    mutants: bool,
     /// Only cases whose name contains this; the broken stores are then left out.
     filter: Option<String>,
 }
@@ -53,6 +58,9 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         Some(path) => stores::of_package(path, options.url.as_deref(), &options.programs)?,
         None => stores::of_choice(options.store, options.url.as_deref(), &options.programs)?,
     };
+    if options.mutants {
+        return mutants::run(&targets, &servers, &folder, options.filter.as_deref(), options.json);
+    }
     let mut reports = Vec::new();
     for target in &targets {
         let path = folder.join(format!("{}.json", target.name));

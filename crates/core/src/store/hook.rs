@@ -9,6 +9,15 @@ pub trait StatementHook: fmt::Debug + Send + Sync {
     /// Called before and after each statement, the ones that begin and end a transaction included. It may block, which
     /// holds the step where it is: asynchronous stores call it where blocking is allowed.
     fn at(&self, point: &StatementPoint<'_>) -> HookAnswer;
+
+    /// Another text to be run in the place of this statement, which `at` is still told of as it was. Only asked for what
+    /// is neither the beginning nor the end of a transaction. Must not block.
+    ///
+    /// For tests of tests: a statement with a mistake in it must be noticed.
+    fn instead_of(&self, statement: &str) -> Option<String> {
+        let _ = statement;
+        None
+    }
 }
 
 /// The name under which a store runs what belongs to no step: hints that it sends in the background, now or later.
