@@ -10,6 +10,7 @@ mod conformance;
 mod contract;
 mod db;
 mod ends;
+mod evidence;
 mod migrate_race;
 mod model;
 mod oracle;
@@ -45,6 +46,8 @@ enum Command {
     Tidy(tidy::Options),
     /// Run everything that a change must pass.
     Ci(ci::Options),
+    /// Run a command, keep its figures, and write the chapter of the book that shows them.
+    Evidence(evidence::Options),
     /// Have many processes open one empty database at once, and look at what they make of it.
     MigrateRace(migrate_race::Options),
     /// Measure what things cost, in release, beside what others offer.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Db(options) => db::run(&options),
         Command::Tidy(options) => tidy::run(&options),
         Command::Ci(options) => ci::run(&options),
+        Command::Evidence(options) => evidence::run(&options),
         Command::MigrateRace(options) => migrate_race::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Model(options) => model::run(&options),

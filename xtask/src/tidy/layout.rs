@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{File, Tree};
-use crate::{contract, shell};
+use crate::{contract, evidence, shell};
 
 /// The command that README.md gives and .ci/run runs.
 const TEST_COMMAND: &str = "cargo xtask test";
@@ -85,6 +85,34 @@ pub(super) fn contract(tree: &Tree) -> Vec<String> {
     let written = tree.file(contract::CHAPTER).map_or("", |file| file.text.as_str());
     let is_stale = written != contract::chapter(files);
     if is_stale { vec![format!("{} is not what the cases say", contract::CHAPTER)] } else { Vec::new() }
+}
+
+pub(super) fn evidence(tree: &Tree) -> Vec<String> {
+    let records = tree.files.iter().filter(|file| {
+        file.path
+            .strip_prefix(evidence::RECORDS)
+            .is_some_and(|name| !name.contains('/') && name.ends_with(".json"))
+    });
+    let mut records: Vec<_> = records.map(|file| (file.path.as_str(), file.text.as_str())).collect();
+    records.sort_unstable();
+    let written = tree.file(evidence::CHAPTER).map_or("", |file| file.text.as_str());
+    if records.is_empty() && written.is_empty() {
+        return Vec::new();
+    }
+    let mut wrong = Vec::new();
+    match evidence::chapter(records.iter().copied()) {
+        Ok(text) if text == written => {}
+        Ok(_) => wrong.push(format!("{} is not what the figures say", evidence::CHAPTER)),
+        Err(error) => wrong.push(error.to_string()),
+    }
+    let found =
+        records.iter().find(|(path, _)| path.ends_with(evidence::FOUND)).map_or("[]", |(_, text)| text);
+    let sources = tree.files.iter().filter(|file| file.path.ends_with(".rs")).map(|file| file.text.as_str());
+    let missing = evidence::missing_tests(found, sources);
+    wrong.extend(
+        missing.iter().map(|test| format!("{} names a test {test:?} that is nowhere", evidence::FOUND)),
+    );
+    wrong
 }
 
 pub(super) fn links(tree: &Tree) -> Vec<String> {
@@ -169,6 +197,16 @@ mod tests {
         let cases = ("crates/conformance/src/cases/g.rs", cases);
         assert!(contract(&Tree::of(&[(contract::CHAPTER, &written), order])).is_empty());
         assert_eq!(contract(&Tree::of(&[(contract::CHAPTER, &written), order, cases])).len(), 1);
+    }
+
+    #[test]
+    fn evidence_that_was_edited_or_names_no_test_is_found() {
+        let found = ("docs/evidence/found.json", r#"[{"by":"sim","what":"x","test":"a_test"}]"#);
+        let written = evidence::chapter([found].into_iter()).unwrap();
+        let test = ("crates/core/src/x.rs", "fn a_test() {}");
+        assert!(evidence(&Tree::of(&[])).is_empty());
+        assert!(evidence(&Tree::of(&[found, test, (evidence::CHAPTER, &written)])).is_empty());
+        assert_eq!(evidence(&Tree::of(&[found, (evidence::CHAPTER, "by hand")])).len(), 2);
     }
 
     #[test]

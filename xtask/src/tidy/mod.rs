@@ -112,6 +112,11 @@ const RULES: &[Rule] = &[
         advice: "run `cargo xtask contract`, so that the book has the sentences that the kit asserts",
         check: layout::contract,
     },
+    Rule {
+        name: "evidence",
+        advice: "run `cargo xtask evidence page`, so that the book has the figures that were measured",
+        check: layout::evidence,
+    },
     Rule { name: "links", advice: "correct the link, or write what it points at", check: layout::links },
 ];
 

@@ -1,0 +1,310 @@
+//! `cargo xtask evidence`: what was run, how long, and what it found, as a chapter of the book.
+//!
+//! `evidence run` runs another command of this program with `--json` and keeps its figures under `docs/evidence/`;
+//! `evidence page` writes the chapter from what is kept. Nobody types a figure.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::SystemTime;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::shell::{self, Result, Verdict};
+
+/// Where the chapter is.
+pub(crate) const CHAPTER: &str = "docs/evidence.md";
+/// Where the figures are, one file a command.
+pub(crate) const RECORDS: &str = "docs/evidence/";
+/// What the runs have found, written by hand.
+pub(crate) const FOUND: &str = "found.json";
+
+/// The commands whose figures are kept, in the order of the chapter, and what each shows.
+const COMMANDS: &[(&str, &str, &str)] = &[
+    (
+        "model",
+        "The model",
+        "every state of a small cluster, and the mistakes that it must find; [more](model.md)",
+    ),
+    ("sim", "Simulation", "real nodes, virtual time and faults, all from a seed; [more](simulation.md)"),
+    ("chaos", "Chaos", "real processes on real databases, killed, frozen and cut off; [more](chaos.md)"),
+    (
+        "migrate-race",
+        "Migration races",
+        "many processes open one empty database at once; [more](migrations.md)",
+    ),
+    (
+        "conformance",
+        "Conformance",
+        "the contract on every store, and mistakes in their SQL; [more](stores.md)",
+    ),
+    (
+        "oracle",
+        "Quartz as the oracle",
+        "schedules compared with what Quartz answered; [more](quartz-deviations.md)",
+    ),
+    ("bench", "Benchmarks", "what things cost"),
+];
+
+const INTRODUCTION: &str = "# Evidence
+
+<!-- Written by `cargo xtask evidence` from the figures in docs/evidence; run the commands again instead of editing. -->
+
+What was run, on which commit, and what came of it.
+Each line can be repeated by its command; those that draw anything at random take their seed from it.
+";
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Run a command of `cargo xtask` with --json, keep its figures and write the chapter.
+    Run {
+        /// The command: `sim --seeds 2000 --hours 2`.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Write the chapter from the figures that are kept.
+    Page,
+}
+
+pub(crate) fn run(options: &Options) -> Result<Verdict> {
+    let verdict = match &options.what {
+        What::Page => Verdict::Good,
+        What::Run { command } => keep(command)?,
+    };
+    let root = shell::root();
+    let mut files = Vec::new();
+    for entry in fs::read_dir(root.join(RECORDS))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        files.push((format!("{RECORDS}{name}"), fs::read_to_string(path)?));
+    }
+    files.sort();
+    let text = chapter(files.iter().map(|(path, text)| (path.as_str(), text.as_str())))?;
+    fs::write(root.join(CHAPTER), text)?;
+    println!("{CHAPTER} is written");
+    Ok(verdict)
+}
+
+/// Runs a command, and keeps its figures whether or not it was content with them.
+#[expect(clippy::disallowed_methods, reason = "the day of a run is for people")]
+fn keep(command: &[String]) -> Result<Verdict> {
+    let words: Vec<&str> = command.iter().map(String::as_str).filter(|word| *word != "--json").collect();
+    let first = words.first().copied().unwrap_or_default();
+    if !COMMANDS.iter().any(|(name, ..)| *name == first) {
+        let known: Vec<&str> = COMMANDS.iter().map(|(name, ..)| *name).collect();
+        return Err(format!("no figures are kept of {first:?}; only of {}", known.join(", ")).into());
+    }
+    let mut git = Command::new("git");
+    let commit = shell::capture(
+        git.args(["describe", "--always", "--dirty", "--abbrev=10"]).current_dir(shell::root()),
+    )?;
+    let begun = DateTime::<Utc>::from(SystemTime::now());
+    let mut this = Command::new(std::env::current_exe()?);
+    this.args(&words).arg("--json").current_dir(shell::root());
+    let mut last = String::new();
+    let status = shell::stream(&mut this, |line| {
+        println!("{line}");
+        if line.starts_with('{') {
+            line.clone_into(&mut last);
+        }
+    })?;
+    let figures: Value = serde_json::from_str(&last).map_err(|_| format!("{first} printed no figures"))?;
+    let record = json!({
+        "command": words,
+        "begun": begun.to_rfc3339_opts(SecondsFormat::Secs, true),
+        "commit": commit.trim(),
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "passed": status.success(),
+        "figures": figures,
+    });
+    let folder = shell::root().join(RECORDS);
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(file_name(&words)), format!("{record:#}\n"))?;
+    Ok(Verdict::of(status.success()))
+}
+
+/// One file for each thing that is run: another length or seed of the same takes its place.
+fn file_name(words: &[&str]) -> String {
+    let mut parts = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.strip_prefix("--") {
+            Some(
+                "seeds" | "seed" | "from" | "hours" | "minutes" | "rounds" | "processes" | "runs" | "seconds",
+            ) => {
+                words.next();
+            }
+            Some(name) => parts.push(name),
+            None => parts.push(word),
+        }
+    }
+    let text: String =
+        parts.join("-").chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    format!("{}.json", text.trim_matches('-'))
+}
+
+/// The chapter from the contents of the records.
+///
+/// # Errors
+/// If a record is no JSON.
+pub(crate) fn chapter<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> Result<String> {
+    let mut of_command: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (path, text) in files {
+        let value: Value = serde_json::from_str(text).map_err(|error| format!("{path}: {error}"))?;
+        if Path::new(path).ends_with(FOUND) {
+            found = value.as_array().cloned().unwrap_or_default();
+        } else {
+            let command = value["command"][0].as_str().unwrap_or_default().to_owned();
+            of_command.entry(command).or_default().push(value);
+        }
+    }
+    let mut text = INTRODUCTION.to_owned();
+    for (command, title, about) in COMMANDS {
+        let Some(records) = of_command.get(*command) else { continue };
+        let _ = write!(text, "\n## {title}\n\n`cargo xtask {command}`: {about}.\n");
+        for record in records {
+            section(&mut text, record);
+        }
+    }
+    if !found.is_empty() {
+        text.push_str("\n## What was found\n\nEach of these was mended at its cause, and has the test that is named.\n\n");
+        text.push_str("| found by | what | test |\n|---|---|---|\n");
+        for one in &found {
+            let word = |name: &str| one[name].as_str().unwrap_or_default();
+            let _ = writeln!(text, "| {} | {} | `{}` |", word("by"), word("what"), word("test"));
+        }
+    }
+    Ok(text)
+}
+
+/// The tests that the list of findings names, and that are nowhere in these sources.
+pub(crate) fn missing_tests<'a>(found: &str, sources: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+    let list: Value = serde_json::from_str(found).unwrap_or_default();
+    let named = list.as_array().into_iter().flatten().map(|one| one["test"].as_str().unwrap_or_default());
+    named
+        .filter(|test| {
+            let definition = format!("fn {test}(");
+            test.is_empty() || !sources.clone().any(|source| source.contains(&definition))
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+fn section(text: &mut String, record: &Value) {
+    let words: Vec<&str> =
+        record["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let word = |name: &str| record[name].as_str().unwrap_or_default();
+    let end = if record["passed"] == true { "passed" } else { "**failed**" };
+    let _ = write!(
+        text,
+        "\n`cargo xtask {}`: {end}; begun {}, commit {}, {} cores.\n\n| | |\n|---|---:|\n",
+        words.join(" "),
+        word("begun"),
+        word("commit"),
+        record["cores"]
+    );
+    for (name, value) in record["figures"].as_object().into_iter().flatten() {
+        if let Some(value) = figure(value) {
+            let _ = writeln!(text, "| {} | {value} |", name.replace('_', " "));
+        }
+    }
+}
+
+/// A figure for people; none for what is only for programs.
+fn figure(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Bool(yes) => Some(if *yes { "yes" } else { "no" }.to_owned()),
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(match number.as_i64() {
+            Some(whole) => grouped(whole),
+            None => format!("{:.2}", number.as_f64().unwrap_or_default()),
+        }),
+        Value::Array(list) => {
+            let words: Option<Vec<String>> = list
+                .iter()
+                .map(|one| if one.is_object() || one.is_array() { None } else { figure(one) })
+                .collect();
+            words.filter(|words| !words.is_empty()).map(|words| words.join(", "))
+        }
+        Value::Object(map) => {
+            let words: Option<Vec<String>> = map
+                .iter()
+                .map(|(name, one)| {
+                    let value = if one.is_object() || one.is_array() { None } else { figure(one) }?;
+                    Some(format!("{} {value}", name.replace('_', " ")))
+                })
+                .collect();
+            words.filter(|words| !words.is_empty()).map(|words| words.join(", "))
+        }
+    }
+}
+
+fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("-{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_longer_run_takes_the_place_of_a_shorter_one() {
+        assert_eq!(file_name(&["sim", "--seeds", "10", "--store", "sqlite"]), "sim-store-sqlite.json");
+        assert_eq!(file_name(&["sim", "--store", "sqlite", "--hours", "2"]), "sim-store-sqlite.json");
+        assert_eq!(file_name(&["model", "--mutants"]), "model-mutants.json");
+    }
+
+    #[test]
+    fn figures_are_for_people() {
+        let text = chapter(
+            [
+                (
+                    "docs/evidence/sim.json",
+                    r#"{"command":["sim","--seeds","2"],"begun":"2026-01-01T00:00:00Z","commit":"abc","cores":2,
+                        "passed":true,"figures":{"seeds":2000,"faults":{"crash":12345},"rate":1.5,"slices":[{}]}}"#,
+                ),
+                ("docs/evidence/found.json", r#"[{"by":"sim","what":"a fault","test":"a_test"}]"#),
+            ]
+            .into_iter(),
+        )
+        .unwrap();
+        for line in [
+            "| seeds | 2,000 |",
+            "| faults | crash 12,345 |",
+            "| rate | 1.50 |",
+            "| sim | a fault | `a_test` |",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+        assert!(text.contains(
+            "`cargo xtask sim --seeds 2`: passed; begun 2026-01-01T00:00:00Z, commit abc, 2 cores."
+        ));
+        assert!(!text.contains("slices"));
+        assert!(chapter([("docs/evidence/x.json", "{")].into_iter()).is_err());
+    }
+
+    #[test]
+    fn only_known_commands_are_kept() {
+        assert!(keep(&["tidy".to_owned()]).unwrap_err().to_string().contains("migrate-race"));
+    }
+}
