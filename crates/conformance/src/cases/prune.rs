@@ -218,6 +218,98 @@ cases! {
         assert_eq!(bench.store.inspect().job(&job.key).await.expect("a read"), Some(job));
     }
 
+    /// A pruned trigger takes its own job along, and no other.
+    [Clock]
+    async fn jobs_of_others_stay(bench) {
+        let node = bench.node("a").await;
+        let (job, other) = (bench.job("j").await, bench.job("k").await);
+        one_shot(&bench, node, "t", &job, None).await;
+        bench.advance(DAY);
+        prune(&bench, secs(1), 100).await;
+        assert_eq!(bench.store.inspect().job(&job.key).await.expect("a read"), None);
+        assert_eq!(bench.store.inspect().job(&other.key).await.expect("a read"), Some(other));
+    }
+
+    /// A job goes with its last trigger, whatever other jobs still have.
+    [Clock]
+    async fn jobs_go_whatever_others_have(bench) {
+        let node = bench.node("a").await;
+        let (job, other) = (bench.job("j").await, bench.job("k").await);
+        one_shot(&bench, node, "t", &job, None).await;
+        bench.trigger_at("u", &other, bench.t0.plus(DAY * 9)).await;
+        bench.enqueue(&other).await;
+        bench.advance(DAY);
+        prune(&bench, secs(1), 100).await;
+        assert_eq!(bench.store.inspect().job(&job.key).await.expect("a read"), None);
+    }
+
+    /// A job with live work stays when its last trigger goes.
+    [Clock]
+    async fn jobs_with_live_work_stay(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        one_shot(&bench, node, "t", &job, None).await;
+        bench.enqueue(&job).await;
+        bench.advance(DAY);
+        prune(&bench, secs(1), 100).await;
+        assert!(found(&bench, "t").await.trigger.is_none());
+        assert_eq!(bench.store.inspect().job(&job.key).await.expect("a read"), Some(job));
+    }
+
+    /// A job of a set stays when a trigger that belongs to no set goes.
+    [Clock]
+    async fn jobs_of_a_set_stay(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job_with("j", |job| job.set = Some("s".into())).await;
+        one_shot(&bench, node, "t", &job, None).await;
+        bench.advance(DAY);
+        prune(&bench, secs(1), 100).await;
+        assert!(found(&bench, "t").await.trigger.is_none());
+        assert_eq!(bench.store.inspect().job(&job.key).await.expect("a read"), Some(job));
+    }
+
+    /// A dead node goes, whatever other nodes still own.
+    [Clock]
+    async fn gone_nodes_go_whatever_others_own(bench) {
+        let (dead, up) = (bench.node("a").await, bench.node("b").await);
+        let job = bench.job("j").await;
+        bench.enqueue(&job).await;
+        bench.take_one(up).await;
+        bench.bury(dead).await;
+        bench.advance(DAY);
+        assert_eq!(prune(&bench, secs(1), 100).await.other, 1);
+        let nodes = bench.store.inspect().nodes().await.expect("a read");
+        assert_eq!(nodes.iter().map(|node| node.info.id).collect::<Vec<_>>(), [up.id]);
+    }
+
+    /// A free slot goes although other work has no key, and triggers of its own key wait for their time.
+    [Clock]
+    async fn free_slots_go_whatever_else_there_is(bench) {
+        let node = bench.node("a").await;
+        let (plain, job) = (bench.job("j").await, bench.limited("k", "key", 1).await);
+        fence_of_next(&bench, node, &job).await;
+        bench.enqueue(&plain).await;
+        bench.trigger_at("t", &plain, bench.t0.plus(DAY)).await;
+        bench.trigger_at("u", &job, bench.t0.plus(DAY)).await;
+        assert_eq!(prune(&bench, DAY, 100).await.other, 1);
+        assert_eq!(prune(&bench, DAY, 100).await.other, 0);
+    }
+
+    /// A free slot stays while work or a parked trigger of its key waits.
+    [Clock]
+    async fn slots_that_somebody_waits_for_stay(bench) {
+        let node = bench.node("a").await;
+        let job = bench.limited("j", "key", 1).await;
+        fence_of_next(&bench, node, &job).await;
+        bench.enqueue_with(&job, |work| work.scheduled = bench.t0.plus(DAY)).await;
+        assert_eq!(prune(&bench, DAY, 100).await.other, 0);
+        let other = bench.limited("k", "other", 1).await;
+        fence_of_next(&bench, node, &other).await;
+        let parked = |trigger: &mut TriggerRecord| trigger.wake = Some(bench.t0.plus(DAY));
+        bench.trigger_with("t", &other, parked).await;
+        assert_eq!(prune(&bench, DAY, 100).await.other, 0);
+    }
+
     /// Active triggers stay, however late they are.
     [Clock]
     async fn active_triggers_stay(bench) {
