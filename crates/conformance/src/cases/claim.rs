@@ -232,6 +232,23 @@ cases! {
         assert!(live.contains(&plans[0].trigger) && !live.contains(&plans[1].trigger));
     }
 
+    /// A new generation of a trigger may fire an instant that an older one has fired, whether that still runs or has ended.
+    async fn a_new_generation_fires_the_same_instant(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        let trigger = bench.trigger("t", &job).await;
+        let mut rows = vec![bench.fire_one(node).await];
+        for generation in [2, 3] {
+            let stored = bench.reread(&trigger).await;
+            let (next_fire, wake) = (trigger.next_fire, trigger.wake);
+            bench.write([replace_trigger(TriggerRecord { generation, next_fire, wake, ..stored })]).await;
+            let row = bench.fire_one(node).await;
+            bench.finish(&row).await;
+            rows.push(row);
+        }
+        assert!(rows.iter().all(|row| row.scheduled == rows[0].scheduled));
+    }
+
     /// A plan may fire several executions, each with its fence.
     async fn fires_several_executions(bench) {
         let node = bench.node("a").await;

@@ -77,6 +77,31 @@ cases! {
         assert_eq!((row.spec, row.payload), (Some(own), Some(data("own"))));
     }
 
+    /// A row that has rules or data of its own inherits the other when its job goes.
+    async fn rows_inherit_what_they_lack(bench) {
+        let job = bench.job_with("j", |job| job.spec.timeout = Some(secs(5))).await;
+        let own = ExecutionSpec { timeout: Some(secs(9)), ..ExecutionSpec::default() };
+        let with_rules = bench.enqueue_with(&job, |work| work.spec = Some(own.clone())).await;
+        let with_data = bench.enqueue_with(&job, |work| work.payload = Some(data("own"))).await;
+        bench.write([delete_job(&job, LiveWork::Detach)]).await;
+        let row = bench.row(with_rules).await;
+        assert_eq!((row.spec, row.payload), (Some(own), Some(job.payload.clone())));
+        let row = bench.row(with_data).await;
+        assert_eq!((row.spec, row.payload), (Some(job.spec), Some(data("own"))));
+    }
+
+    /// Rows of other triggers of the same job are not touched when a trigger goes.
+    async fn rows_of_other_triggers_are_left_alone(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        bench.trigger("stays", &job).await;
+        let before = bench.fire_one(node).await;
+        let gone = bench.trigger("gone", &job).await;
+        bench.fire_one(node).await;
+        bench.write([delete_trigger(&bench.reread(&gone).await, &job)]).await;
+        assert_eq!(bench.row(before.id).await, before);
+    }
+
     /// Work of other triggers and jobs is not touched.
     async fn other_rows_are_left_alone(bench) {
         let (gone, stays) = (bench.job("gone").await, bench.job("stays").await);
