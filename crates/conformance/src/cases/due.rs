@@ -1,10 +1,13 @@
 //! `read_due`: what is due, in which order, and what is not in the way.
 
+use punctual_core::job::JobRecord;
 use punctual_core::store::{ReadDue, Readable, SLICE_GRACE, Slice};
 use punctual_core::trigger::{TriggerRecord, TriggerState};
 use punctual_core::{Timestamp, TriggerKey};
 
-use crate::bench::{Bench, MINUTE, Node, WORK, kind, ms, readable, replace_trigger, secs, trigger_key};
+use crate::bench::{
+    Bench, MINUTE, Node, WORK, kind, ms, readable, replace_job, replace_trigger, secs, trigger_key,
+};
 use crate::case::cases;
 
 async fn keys(bench: &Bench, node: Node, limit: u32) -> Vec<TriggerKey> {
@@ -46,6 +49,33 @@ cases! {
         bench.trigger("first", &high).await;
         let [x, y] = same.map(|trigger| trigger.key);
         assert_eq!(keys(&bench, node, 10).await, [trigger_key("first"), trigger_key("second"), x, y]);
+    }
+
+    /// A job's new priority counts for its triggers at once, and for no others.
+    async fn follows_the_priority_of_the_job(bench) {
+        let node = bench.node("a").await;
+        let (one, other) = (bench.job("one").await, bench.job("other").await);
+        let first = bench.trigger("x", &one).await;
+        let second = bench.trigger("y", &other).await;
+        for (job, expected) in [(one, [&first, &second]), (other, [&second, &first])] {
+            let rev = job.rev;
+            bench.write([replace_job(JobRecord { priority: 5, ..job.clone() })]).await;
+            assert_eq!(keys(&bench, node, 10).await, expected.map(|trigger| trigger.key.clone()));
+            bench.write([replace_job(JobRecord { rev: rev + 1, ..job })]).await;
+        }
+    }
+
+    /// A job's new kind counts for its triggers at once, and for no others.
+    async fn follows_the_kind_of_the_job(bench) {
+        let node = bench.node("a").await;
+        let (one, other) = (bench.job("one").await, bench.job("other").await);
+        let moved = bench.trigger("x", &one).await;
+        let stays = bench.trigger("y", &other).await;
+        bench.write([replace_job(JobRecord { kind: kind("else"), ..one })]).await;
+        assert_eq!(keys(&bench, node, 10).await, [stays.key]);
+        let due = bench.due_of(node, &["else"], 10).await;
+        let keys: Vec<TriggerKey> = due.triggers.into_iter().map(|row| readable(row).trigger.key).collect();
+        assert_eq!(keys, [moved.key]);
     }
 
     /// At most as many come as were asked for, and these are the first.
