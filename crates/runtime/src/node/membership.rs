@@ -39,7 +39,7 @@ pub(crate) async fn join(node: &Node) -> Result<Observer> {
         member.nodes_up = nodes_up(&reply);
         member.standby = reply.standby;
     }
-    node.lease_until.send_replace(lease.fence_at());
+    node.lease_until.set(lease.fence_at());
     if node.standby_wanted.load(Ordering::SeqCst) {
         node.store.set_standby(info.id, Standby::On).await?;
         node.member().standby = Standby::On;
@@ -123,7 +123,7 @@ fn renew(node: &Node, sent: BootInstant, reply: &CheckedIn) -> Result<()> {
     let regained = member.fenced && lease.may_start(node.clock.boot());
     member.fenced &= !regained;
     drop(member);
-    node.lease_until.send_replace(lease.fence_at());
+    node.lease_until.set(lease.fence_at());
     if regained {
         node.tell(Event::LeaseRegained);
         node.hint.notify_one();
