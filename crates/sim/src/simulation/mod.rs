@@ -1,0 +1,1 @@
+//! Runs real nodes under virtual time.
