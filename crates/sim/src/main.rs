@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::model;
+use crate::command::{model, simulation};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
@@ -23,10 +23,13 @@ struct Arguments {
 enum Command {
     /// Check the models of the protocol: every state within their bounds.
     Model(model::Options),
+    /// Run simulated clusters through faults, seed after seed, and judge what came of it.
+    Sim(simulation::Options),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Model(options) => model::run(&options),
+        Command::Sim(options) => simulation::run(&options),
     }
 }

@@ -1,6 +1,7 @@
 //! The subcommands of the program.
 
 pub(crate) mod model;
+pub(crate) mod simulation;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
