@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use common::*;
 use punctual_core::event::Event;
 use punctual_core::execution::Outcome;
-use punctual_core::job::{OnNodeLoss, WhenBusy};
+use punctual_core::job::{OnNodeLoss, RetryPolicy, WhenBusy};
 use punctual_core::memory::ManualClock;
 use punctual_core::{Clock, ErrorKind, Inspect, JobStore, Profile};
 
@@ -140,6 +140,24 @@ async fn a_claim_that_is_answered_to_the_nodes_next_life_begins_nothing() {
     assert_eq!(world.runs("work").len(), 1, "{:#?}", world.runs("work"));
     let history = world.history().await;
     assert_eq!((history.len(), history[0].outcome), (1, Outcome::Succeeded));
+}
+
+#[tokio::test]
+async fn a_late_answer_about_an_attempt_does_not_make_the_node_forget_the_next_one() {
+    let world = World::new();
+    let node = world.member(1).await;
+    node.line.set_for("settle", Mode::Late);
+    let twice = Task { fails: 1, ..long("work", secs(20)) };
+    node.scheduler.enqueue(twice).retry(RetryPolicy::fixed(3, secs(0))).await.unwrap();
+    world.pass(secs(2)).await;
+    assert_eq!(world.runs("work").len(), 2, "the failed attempt is settled, and the next one runs");
+    node.line.set(Mode::Up);
+    world.pass(secs(60)).await;
+
+    world.assert_never_at_once("work");
+    assert_eq!(world.runs("work").len(), 2, "{:#?}", world.runs("work"));
+    let history = world.history().await;
+    assert_eq!((history.len(), history[0].outcome, history[0].attempt), (1, Outcome::Succeeded, 2));
 }
 
 #[tokio::test]

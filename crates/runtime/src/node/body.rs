@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::acquire::claim_of;
 use super::settle::Results;
-use super::{Node, Phase, Running, Stop, stop, work_of};
+use super::{Node, Phase, Running, Stop, ask_to_stop, work_of};
 use crate::context::{Context, Inner, StopReason};
 use crate::handler::End;
 
@@ -37,7 +37,7 @@ pub(crate) fn start(
     };
     node.running().insert(row.id, running);
     if let Some(why) = &row.cancel {
-        stop_one(node, &row, &StopReason::Cancelled(why.clone()));
+        ask_to_stop(&stop, &StopReason::Cancelled(why.clone()));
     }
     let (node, row, results) = (Arc::clone(node), Arc::new(row), results.clone());
     tokio::spawn(async move {
@@ -49,16 +49,9 @@ pub(crate) fn start(
             let _ = results.send(Results { plan, work: work_of(&row) }).await;
         } else {
             node.tell(Event::Fenced { work: work_of(&row) });
-            node.running().remove(&row.id);
-            node.hint.notify_one();
+            node.forget(claim_of(&row, &node));
         }
     });
-}
-
-fn stop_one(node: &Node, row: &Execution, reason: &StopReason) {
-    if let Some(running) = node.running().get(&row.id) {
-        stop(&running.stop, reason);
-    }
 }
 
 /// Runs the attempt; `None` if the store says that it belongs to somebody else.
@@ -142,7 +135,7 @@ async fn run(
             (end, _) => end,
         },
         Err(reason) => {
-            stop_one(node, row, &reason);
+            ask_to_stop(&asked, &reason);
             let wind_down = time_to_wind_down(node, &reason);
             let result = tokio::select! {
                 biased;

@@ -90,7 +90,7 @@ async fn check_in(node: &Arc<Node>, observer: &mut Observer, strangers: &mut Str
     }
     for owned in &reply.owned {
         if let (Some(why), Some(running)) = (&owned.cancel, node.running().get(&owned.id)) {
-            super::stop(&running.stop, &StopReason::Cancelled(why.clone()));
+            super::ask_to_stop(&running.stop, &StopReason::Cancelled(why.clone()));
         }
     }
     reconcile(node, &reply, strangers).await?;

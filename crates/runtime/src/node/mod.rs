@@ -214,8 +214,19 @@ impl Node {
     /// Asks bodies to stop. The first reason that a body is given stands.
     pub(crate) fn stop_bodies(&self, reason: &StopReason, which: impl Fn(&Running) -> bool) {
         for running in self.running().values().filter(|running| which(running)) {
-            stop(&running.stop, reason);
+            ask_to_stop(&running.stop, reason);
         }
+    }
+
+    /// Takes an attempt off the list of those that run, and says that there may be room. The execution may be on the list
+    /// again by now: what has gone back can be claimed by this very node before it hears that it has gone back.
+    pub(crate) fn forget(&self, claim: ClaimRef) {
+        let mut running = self.running();
+        if running.get(&claim.id).is_some_and(|running| running.claim == claim) {
+            running.remove(&claim.id);
+        }
+        drop(running);
+        self.hint.notify_one();
     }
 
     pub(crate) fn begin_claim(&self) {
@@ -239,7 +250,7 @@ impl Node {
 }
 
 /// Asks one body to stop, unless it was asked before.
-pub(crate) fn stop(stop: &Stop, reason: &StopReason) {
+pub(crate) fn ask_to_stop(stop: &Stop, reason: &StopReason) {
     stop.change(|asked| {
         let first = asked.is_none();
         if first {

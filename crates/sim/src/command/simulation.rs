@@ -1,10 +1,12 @@
 //! `cargo xtask sim`: runs simulated clusters, seed after seed.
 
 use std::io::{IsTerminal, stderr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use punctual_core::Error;
 use punctual_sim::simulation::{Fault, Hunt, Mutant, Order, Report, Store, Sum, hunt, sweep};
 use serde_json::json;
 
@@ -30,6 +32,9 @@ pub(crate) struct Options {
     /// The same for every mistake.
     #[arg(long)]
     mutants: bool,
+    /// Write the events of the last seed to this file, a JSON object a line, in the order of time.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     /// Print the result as one JSON object in the last line.
     #[arg(long)]
     json: bool,
@@ -145,8 +150,10 @@ fn show(report: &Report, replay: &str) {
 fn check(options: &Options) -> punctual_core::Result<bool> {
     let progress = Progress::begin();
     let single = options.seeds == 1;
+    let mut lines = Vec::new();
     let every = (options.seeds / 20).max(1);
-    let sum = sweep(options.order(single), options.seeds, |report, sum| {
+    let sum = sweep(options.order(options.log.is_some()), options.seeds, |report, sum| {
+        lines.clone_from(&report.lines);
         let (seconds, violations) = (progress.seconds(), sum.violations);
         let text =
             format!("{} of {} seeds, {seconds:.0} s, {violations} violations", sum.seeds, options.seeds);
@@ -156,15 +163,17 @@ fn check(options: &Options) -> punctual_core::Result<bool> {
         }
         if report.violations > 0 {
             progress.clear();
-            for line in &report.lines {
-                println!("{line}");
-            }
             show(report, &options.replay(report.seed, None));
         } else if single {
             println!("seed {}: hash {:016x}", report.seed, report.hash);
         }
     })?;
     progress.clear();
+    if let Some(path) = &options.log {
+        let written = std::fs::write(path, lines.join("\n") + "\n");
+        let why = || format!("{} could not be written", path.display());
+        written.map_err(|error| Error::unavailable("log", why()).with_source(error))?;
+    }
     let seconds = progress.seconds();
     print_sum(&sum, seconds);
     for seed in &sum.unlike {

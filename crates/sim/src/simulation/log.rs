@@ -1,15 +1,12 @@
 //! What is written down of a run: handed to the checker, hashed, and counted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use punctual_checker::{BodyEvent, Checker, FaultEvent, InputError};
 use punctual_core::event::Stamped;
 use serde::Serialize;
 
 use super::fault::Fault;
-
-/// How many of the last lines are kept for people.
-const KEPT: usize = 400;
 
 /// What is written down.
 #[derive(Debug)]
@@ -20,7 +17,7 @@ pub(crate) struct Log {
     faults: BTreeMap<Fault, u64>,
     /// The first line that the checker could not read, which is a mistake of the simulation.
     unread: Option<InputError>,
-    recent: Option<VecDeque<String>>,
+    kept: Option<Vec<String>>,
 }
 
 /// FNV-1a, which needs no key and stays the same.
@@ -29,12 +26,12 @@ const PRIME: u64 = 0x0100_0000_01b3;
 
 impl Log {
     pub(crate) fn new(checker: Checker) -> Self {
-        Self { checker, hash: OFFSET, line: Vec::new(), faults: BTreeMap::new(), unread: None, recent: None }
+        Self { checker, hash: OFFSET, line: Vec::new(), faults: BTreeMap::new(), unread: None, kept: None }
     }
 
-    /// Keeps the last lines, too.
+    /// Keeps the lines, too.
     pub(crate) fn keep_lines(&mut self) {
-        self.recent = Some(VecDeque::new());
+        self.kept = Some(Vec::new());
     }
 
     pub(crate) fn node(&mut self, stamped: &Stamped) {
@@ -63,11 +60,8 @@ impl Log {
         for byte in &self.line {
             self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(PRIME);
         }
-        if let Some(recent) = &mut self.recent {
-            if recent.len() == KEPT {
-                recent.pop_front();
-            }
-            recent.push_back(String::from_utf8_lossy(&self.line).into_owned());
+        if let Some(kept) = &mut self.kept {
+            kept.push(String::from_utf8_lossy(&self.line).into_owned());
         }
         if let Err(error) = read(&mut self.checker, &self.line) {
             self.unread.get_or_insert(error);
@@ -76,9 +70,9 @@ impl Log {
 
     /// Ends the log.
     pub(crate) fn close(self) -> Closed {
-        let Self { checker, hash, faults, unread, recent, .. } = self;
+        let Self { checker, hash, faults, unread, kept, .. } = self;
         let unread = unread.map(|error| error.to_string());
-        Closed { checker, hash, faults, unread, lines: recent.unwrap_or_default().into() }
+        Closed { checker, hash, faults, unread, lines: kept.unwrap_or_default() }
     }
 }
 

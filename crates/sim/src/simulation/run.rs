@@ -49,7 +49,7 @@ pub struct Order {
     pub store: Store,
     /// A mistake to put in.
     pub mutant: Option<Mutant>,
-    /// Whether to keep the last lines of the log.
+    /// Whether to keep the lines of the log.
     pub keep_lines: bool,
 }
 
@@ -74,7 +74,7 @@ pub struct Report {
     pub violations: u64,
     /// Some of them.
     pub breaches: Vec<Breach>,
-    /// The last lines of the log, if they were kept.
+    /// The lines of the log, if they were kept: events of nodes, bodies and faults as JSON.
     pub lines: Vec<String>,
 }
 
