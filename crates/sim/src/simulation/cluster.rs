@@ -156,7 +156,8 @@ impl Cluster {
         let boot = between(dice, SECOND, 1_000_000 * SECOND);
         let clock = Arc::new(ProcessClock::new(Arc::clone(&world), host, drift, boot));
         let (store, scissors) = self.ground.open(&world, host)?;
-        let court = Arc::new(Court::new(Arc::clone(&world), host, pid, store, self.mutant));
+        let court =
+            Arc::new(Court::new(Arc::clone(&world), host, pid, store, Arc::clone(&self.clock), self.mutant));
         let line = Line::new(Arc::clone(&world), host, court, scissors);
         let dead = Arc::new(AtomicBool::new(false));
         let machine = &mut self.hosts[host];

@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use punctual_checker::FaultEvent;
+use punctual_core::event::{Event, Stamped};
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::node::NodeInfo;
 use punctual_core::protocol::finish;
@@ -15,8 +17,9 @@ use punctual_core::store::{
     StoreFeatures, Wake,
 };
 use punctual_core::trigger::TriggerState;
-use punctual_core::{ExecutionId, Fence, Inspect, JobStore, NodeId, Result, Timestamp};
+use punctual_core::{BootInstant, ExecutionId, Fence, Inspect, JobStore, NodeId, Result, Timestamp};
 
+use super::clock::StoreClock;
 use super::mutant::Mutant;
 use super::world::{Host, World};
 
@@ -27,6 +30,7 @@ pub(crate) struct Court {
     /// The number of the process, which the store is to show as its id.
     pid: u32,
     store: Arc<dyn JobStore>,
+    clock: Arc<StoreClock>,
     mutant: Option<Mutant>,
     /// What the last check-in showed as owned.
     owned: Mutex<BTreeSet<(ExecutionId, Fence)>>,
@@ -38,9 +42,10 @@ impl Court {
         host: Host,
         pid: u32,
         store: Arc<dyn JobStore>,
+        clock: Arc<StoreClock>,
         mutant: Option<Mutant>,
     ) -> Self {
-        Self { world, host, pid, store, mutant, owned: Mutex::new(BTreeSet::new()) }
+        Self { world, host, pid, store, clock, mutant, owned: Mutex::new(BTreeSet::new()) }
     }
 
     fn has(&self, mutant: Mutant) -> bool {
@@ -170,16 +175,23 @@ impl JobStore for Court {
                     if let (true, Expect::Rev(rev)) = (self.has(Mutant::M22), *expect) {
                         trigger.rev = rev;
                     }
-                    edited.push(trigger.id);
+                    edited.push((trigger.id, Some((trigger.key.clone(), trigger.generation))));
                 }
-                Change::DeleteTrigger { id, .. } => edited.push(*id),
+                Change::DeleteTrigger { id, .. } => edited.push((*id, None)),
                 _ => {}
             }
         }
         let applied = self.store.apply(changes).await?;
         if applied == Applied::All {
-            let mut witness = self.world.witness();
-            edited.into_iter().for_each(|trigger| witness.edited(trigger));
+            let (at, boot_us) = (self.clock.latest(), BootInstant::from_micros(self.world.now()));
+            for (id, written) in edited {
+                let is_new =
+                    self.world.witness().edited(id, written.as_ref().map(|(_, generation)| *generation));
+                if let (true, Some((trigger, generation))) = (is_new, written) {
+                    let event = FaultEvent::Rescheduled { trigger, generation, at, boot_us };
+                    self.world.write(|log| log.fault(&event));
+                }
+            }
         }
         Ok(applied)
     }
@@ -213,8 +225,13 @@ impl JobStore for Court {
             beat = nodes.iter().find(|node| node.info.id == dead).map_or(beat, |node| node.beat);
         }
         let taken = self.store.take_over(dead, beat).await?;
-        if taken {
-            self.world.witness().taken_over(dead, self.world.now());
+        let now = self.world.now();
+        let by = if taken { self.world.witness().taken_over(self.host, dead, now) } else { None };
+        if let Some(node) = by {
+            // Whoever took over may die before it can tell, or may never hear that it has.
+            let event = Event::TookOver { dead, name: String::new() };
+            let stamped = Stamped { node, boot_us: BootInstant::from_micros(now), event };
+            self.world.write(|log| log.node(&stamped));
         }
         Ok(taken)
     }
@@ -222,6 +239,9 @@ impl JobStore for Court {
     async fn leave(&self, node: NodeId) -> Result<()> {
         self.store.leave(node).await?;
         self.world.witness().left(node);
+        // It may die before it can tell: then nobody has to take it over.
+        let boot_us = BootInstant::from_micros(self.world.now());
+        self.world.write(|log| log.fault(&FaultEvent::Exit { pid: self.pid, boot_us }));
         Ok(())
     }
 
@@ -253,7 +273,8 @@ impl JobStore for Court {
         let mut sent = request.clone();
         self.spoil_claim(&mut sent).await?;
         let claimed = self.store.claim(sent).await?;
-        let now = (claimed.now, self.world.now());
+        // The clock may have been set back since the claim was planned: what it has shown, it has shown.
+        let now = (self.clock.latest(), self.world.now());
         let mut witness = self.world.witness();
         for (plan, outcome) in request.plans.iter().zip(&claimed.outcomes) {
             if let ClaimOutcome::Fired(fences) = outcome {

@@ -233,7 +233,7 @@ impl<T: Send + 'static> Request<T> {
             });
             world.rouse(host);
         };
-        world.add_after(after, Entry::Answer(host, Box::new(deliver)));
+        world.add_after(after, Entry::Answer(Box::new(deliver)));
     }
 
     fn give_up(
@@ -248,7 +248,7 @@ impl<T: Send + 'static> Request<T> {
             let _ = sender.map(|sender| sender.send(Err(error)));
             world.rouse(host);
         };
-        world.add_after(after, Entry::Answer(host, Box::new(deliver)));
+        world.add_after(after, Entry::Answer(Box::new(deliver)));
     }
 }
 

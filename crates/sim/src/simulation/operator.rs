@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use punctual_checker::FaultEvent;
 use punctual_core::execution::ExecutionState;
 use punctual_core::inspect::ExecutionFilter;
 use punctual_core::schedule::Every;
 use punctual_core::store::Readable;
 use punctual_core::trigger::TriggerSpec;
-use punctual_core::{BootInstant, Entropy, ExecutionId, Result, Schedule};
+use punctual_core::{Entropy, ExecutionId, Result, Schedule};
 use punctual_runtime::Scheduler;
 
-use super::clock::StoreClock;
 use super::fault::between;
 use super::work::{self, Plan, When};
 use super::world::World;
@@ -26,12 +24,7 @@ pub(crate) async fn define(scheduler: Scheduler, plans: Arc<Vec<Plan>>) -> Resul
 }
 
 /// Changes a trigger, or deletes it and makes it again. Whatever fails is left as it is: the next edit comes soon.
-pub(crate) async fn edit(
-    world: Arc<World>,
-    scheduler: Scheduler,
-    plans: Arc<Vec<Plan>>,
-    clock: Arc<StoreClock>,
-) -> Result<()> {
+pub(crate) async fn edit(world: Arc<World>, scheduler: Scheduler, plans: Arc<Vec<Plan>>) -> Result<()> {
     let dice = &world.dice;
     let plan = &plans[usize::try_from(dice.draw()).unwrap_or(0) % plans.len()];
     let key = plan.key.parse()?;
@@ -50,14 +43,7 @@ pub(crate) async fn edit(
     let seconds = between(dice, usual.max(2) - 1, usual + 1);
     let schedule = Schedule::Every(Every::new(Duration::from_secs(seconds))?);
     let spec = TriggerSpec { schedule, ..found.spec.clone() };
-    let record = scheduler.reschedule(&key, spec).await?;
-    if record.generation != found.generation {
-        let boot_us = BootInstant::from_micros(world.now());
-        let at = clock.latest();
-        let event = FaultEvent::Rescheduled { trigger: key, generation: record.generation, at, boot_us };
-        world.write(|log| log.fault(&event));
-    }
-    Ok(())
+    scheduler.reschedule(&key, spec).await.map(drop)
 }
 
 /// Cancels one of the executions that run.

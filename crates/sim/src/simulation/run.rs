@@ -159,7 +159,7 @@ fn advance(cluster: &mut Cluster, until: Micros, done: impl Fn(&Cluster) -> bool
                 waker.wake();
                 world.rouse(host);
             }
-            Some(Entry::Step(_, deed) | Entry::Answer(_, deed)) => deed(&world),
+            Some(Entry::Step(_, deed) | Entry::Answer(deed)) => deed(&world),
             Some(Entry::Event(event)) => cluster.happens(event)?,
         }
     }

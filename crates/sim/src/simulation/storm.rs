@@ -161,9 +161,8 @@ impl Cluster {
                 return Ok(self.ask(host, |scheduler| async move { scheduler.standby().await }));
             }
             Fault::Edit => {
-                let (plans, clock) = (Arc::clone(&self.plans), Arc::clone(&self.clock));
-                let world = Arc::clone(&world);
-                return Ok(self.ask(OPERATOR, |scheduler| operator::edit(world, scheduler, plans, clock)));
+                let (plans, world) = (Arc::clone(&self.plans), Arc::clone(&world));
+                return Ok(self.ask(OPERATOR, |scheduler| operator::edit(world, scheduler, plans)));
             }
             Fault::Cancel => {
                 let world = Arc::clone(&world);

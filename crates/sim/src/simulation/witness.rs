@@ -72,8 +72,6 @@ struct Live {
     owner: Option<NodeId>,
     fence: Fence,
     attempt: u32,
-    /// The key of the slot that it needs, if one execution at a time may have it.
-    key: Option<Box<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +99,7 @@ pub(crate) struct Witness {
     instants: BTreeSet<(TriggerId, i64, Timestamp)>,
     keys: BTreeMap<Box<str>, Key>,
     edited: BTreeMap<TriggerId, u64>,
+    generations: BTreeMap<TriggerId, i64>,
     read: BTreeMap<(Host, TriggerId), u64>,
     bodies: BTreeMap<Box<str>, Vec<Body>>,
     begun: BTreeSet<ExecutionId>,
@@ -161,8 +160,10 @@ impl Witness {
         }
     }
 
-    pub(crate) fn taken_over(&mut self, id: NodeId, now: Micros) {
-        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.up) else { return };
+    /// A node was declared dead by a process on `host`. Answers which node that process is, if the dead one was up until
+    /// now.
+    pub(crate) fn taken_over(&mut self, host: Host, id: NodeId, now: Micros) -> Option<NodeId> {
+        let node = self.nodes.get_mut(&id).filter(|node| node.up)?;
         node.up = false;
         let silent = Duration::from_micros(now - node.beat);
         // The observer's clock may be a hundredth too fast.
@@ -173,6 +174,8 @@ impl Witness {
             );
             self.checked(Guarantee::G2, now, text);
         }
+        let by = self.nodes.iter().filter(|(_, node)| node.up && node.host == host);
+        by.max_by_key(|(_, node)| node.beat).map(|(by, _)| *by)
     }
 
     pub(crate) fn commanded(&mut self, id: NodeId, standby: Standby) {
@@ -185,9 +188,11 @@ impl Witness {
 
     // ---- definitions and reading ----
 
-    pub(crate) fn edited(&mut self, trigger: TriggerId) {
+    /// A trigger was written, in this generation if it is still there. Answers whether the generation is a new one.
+    pub(crate) fn edited(&mut self, trigger: TriggerId, generation: Option<i64>) -> bool {
         let position = self.turn();
         self.edited.insert(trigger, position);
+        generation.is_some_and(|generation| self.generations.insert(trigger, generation) != Some(generation))
     }
 
     pub(crate) fn read(
@@ -290,7 +295,7 @@ impl Witness {
                 self.checked(Guarantee::G2, now, format!("{key} was taken under fence {fence} after {old}"));
             }
         }
-        self.live.insert(id, Live { owner: Some(owner), fence, attempt, key });
+        self.live.insert(id, Live { owner: Some(owner), fence, attempt });
     }
 
     // ---- ends ----

@@ -34,8 +34,8 @@ pub(crate) enum Entry {
     Alarm(Host, Waker),
     /// A step of a host reaches the store.
     Step(Host, Deed),
-    /// An answer reaches a host.
-    Answer(Host, Deed),
+    /// An answer reaches whoever has asked.
+    Answer(Deed),
     /// Something happens to the cluster.
     Event(Event),
 }
@@ -199,10 +199,7 @@ impl World {
 
     /// Whether a step or an answer is under way.
     pub(crate) fn is_under_way(&self) -> bool {
-        locked(&self.agenda)
-            .entries
-            .values()
-            .any(|entry| matches!(entry, Entry::Step(..) | Entry::Answer(..)))
+        locked(&self.agenda).entries.values().any(|entry| matches!(entry, Entry::Step(..) | Entry::Answer(_)))
     }
 
     /// Says that a host has something to do.
