@@ -77,7 +77,7 @@ impl Scheduler {
                 "this scheduler is running, or has run; build another",
             ));
         }
-        let observer = membership::join(node).await?;
+        let observer = membership::join(node, node.id()).await?;
         let (results, receiver) = mpsc::channel(4_096);
         let (end_membership, ended) = oneshot::channel();
         let mut tasks = Tasks::default();

@@ -161,6 +161,44 @@ async fn a_late_answer_about_an_attempt_does_not_make_the_node_forget_the_next_o
 }
 
 #[tokio::test]
+async fn a_node_that_joins_again_and_loses_the_answer_goes_on() {
+    let world = World::new();
+    let node = world.member(1).await;
+    world.pass(secs(5)).await;
+    let old = node.scheduler.node_id();
+    let beat = world.store.nodes().await.unwrap()[0].beat;
+    node.line.set_for("join", Mode::Deaf);
+    assert!(world.store.take_over(old, beat).await.unwrap());
+    world.pass(secs(2)).await;
+    node.line.set(Mode::Up);
+    world.pass(secs(2)).await;
+
+    assert!(!node.has_ended(), "it was told no lie: the store has lost nothing");
+    assert_ne!(node.scheduler.node_id(), old);
+    node.scheduler.enqueue(task("work")).await.unwrap();
+    world.pass(secs(1)).await;
+    assert_eq!(world.runs("work").len(), 1);
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_tell_of_its_standby_stands_by_and_tells_later() {
+    let world = World::new();
+    let node = world.member(1).await;
+    node.line.set_for("set_standby", Mode::Down);
+    node.scheduler.standby().await.unwrap_err();
+    world.pass(secs(5)).await;
+    node.scheduler.enqueue(task("work")).await.unwrap();
+    world.pass(secs(5)).await;
+    assert!(world.runs("work").is_empty(), "{:#?}", world.runs("work"));
+    node.line.set(Mode::Up);
+    world.pass(secs(2)).await;
+    assert!(world.store.nodes().await.unwrap()[0].standby);
+    node.scheduler.resume().await.unwrap();
+    world.pass(secs(2)).await;
+    assert_eq!(world.runs("work").len(), 1);
+}
+
+#[tokio::test]
 async fn when_the_store_is_away_for_everybody_nobody_is_declared_dead() {
     let world = World::new();
     let members = [world.member(1).await, world.member(2).await, world.member(3).await];

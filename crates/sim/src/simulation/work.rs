@@ -91,17 +91,17 @@ pub(crate) fn plans() -> Vec<Plan> {
     let some = MisfirePolicy::CatchUp { limit: 5, max_age: None };
     let spread = MisfirePolicy::Spread { limit: 5, max_age: None, over: Duration::from_secs(20) };
     vec![
-        Plan { misfire: all, ..plain("plain/second", When::Every(2)) },
-        Plan { misfire: all, ..plain("plain/other", When::Every(2)) },
-        Plan { misfire: some, ..plain("plain/third", When::Every(3)) },
-        plain("plain/fifth", When::Every(5)),
-        Plan { misfire: MisfirePolicy::Skip, ..plain("plain/skip", When::Every(7)) },
+        Plan { misfire: all, ..plain("plain/third", When::Every(3)) },
+        Plan { misfire: all, ..plain("plain/fourth", When::Every(4)) },
+        Plan { misfire: some, ..plain("plain/some", When::Every(6)) },
+        plain("plain/once", When::Every(8)),
+        Plan { misfire: MisfirePolicy::Skip, ..plain("plain/skip", When::Every(9)) },
         Plan { misfire: spread, ..plain("plain/spread", When::Every(11)) },
-        plain("cron/seconds", When::Cron("0/4 * * * * ?")),
+        plain("cron/seconds", When::Cron("0/6 * * * * ?")),
         Plan { misfire: all, ..plain("cron/minute", When::Cron("30 * * * * ?")) },
-        Plan { rules: retried, ..plain("retry/often", When::Every(6)) },
+        Plan { rules: retried, ..plain("retry/often", When::Every(7)) },
         Plan { rules: timed, task: long(100, 3_000, true), ..plain("retry/timed", When::Every(13)) },
-        Plan { rules: once.clone(), task: quick(true), ..plain("once/plain", When::Every(5)) },
+        Plan { rules: once.clone(), task: quick(true), ..plain("once/plain", When::Every(7)) },
         Plan {
             rules: once,
             task: Task { once: true, ..long(2_000, 9_000, true) },
@@ -111,12 +111,12 @@ pub(crate) fn plans() -> Vec<Plan> {
         Plan {
             task: long(3_000, 12_000, true),
             limit: Some(("", 1, WhenBusy::Queue)),
-            ..plain("exclusive/queue", When::Every(6))
+            ..plain("exclusive/queue", When::Every(8))
         },
         Plan {
             task: long(1_000, 9_000, false),
             limit: Some(("", 1, WhenBusy::Skip)),
-            ..plain("exclusive/skip", When::Every(4))
+            ..plain("exclusive/skip", When::Every(5))
         },
         Plan {
             task: long(1_000, 5_000, true),
@@ -132,7 +132,7 @@ pub(crate) fn plans() -> Vec<Plan> {
         Plan {
             task: long(2_000, 6_000, true),
             limit: Some(("pool-two", 2, WhenBusy::Queue)),
-            ..plain("pool/two", When::Every(3))
+            ..plain("pool/two", When::Every(5))
         },
     ]
 }
