@@ -319,6 +319,10 @@ impl Cluster {
         })
     }
 
+    pub(crate) fn clock_of(&self, host: Host) -> Option<Arc<ProcessClock>> {
+        self.hosts[host].running.as_ref().map(|running| Arc::clone(&running.clock))
+    }
+
     /// Runs something with the scheduler of a host, in its process. Answers whether there is one.
     pub(crate) fn ask<F>(&self, host: Host, task: impl FnOnce(Scheduler) -> F) -> bool
     where

@@ -62,7 +62,7 @@ faults! {
     GracefulStop "graceful_stop" Hour (2, 8), "a process is asked to stop, and starts again later";
     LostRequest "lost_request" Step (100, 5_000), "a step never reaches the store";
     LostReply "lost_reply" Step (100, 5_000), "a step is done, and its answer is lost";
-    LateStatement "late_statement" Step (50, 3_000), "a step is done after its caller has given up";
+    LateStatement "late_statement" Step (50, 5_000), "a step is done after its caller has given up";
     Latency "latency" Step (500, 20_000), "a step or its answer takes up to two seconds";
     CutMidStep "cut_mid_step" Step (50, 3_000), "a connection is cut between two statements of a step";
     LockError "lock_error" Step (50, 3_000), "a step is refused because of a deadlock or a lock that it waited for too long";

@@ -1,5 +1,6 @@
 //! The stores that can be simulated.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -48,7 +49,10 @@ impl Ground {
         match store {
             Store::Memory => Ok(Self::Memory(MemoryStore::new(Arc::clone(clock) as Arc<dyn Clock>))),
             Store::Sqlite => {
-                let folder = tempfile::tempdir().map_err(|error| {
+                // In memory where that is offered: a disk would only be slow, and no power fails here.
+                let memory = Path::new("/dev/shm");
+                let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+                let folder = folder.map_err(|error| {
                     Error::unavailable("simulate", "no folder could be made").with_source(error)
                 })?;
                 Ok(Self::Sqlite { folder, clock: Arc::clone(clock), inside: Arc::default(), lock: None })

@@ -8,9 +8,10 @@ use punctual_core::inspect::ExecutionFilter;
 use punctual_core::schedule::Every;
 use punctual_core::store::Readable;
 use punctual_core::trigger::TriggerSpec;
-use punctual_core::{Entropy, ExecutionId, Result, Schedule};
+use punctual_core::{Clock, Entropy, ExecutionId, Result, Schedule};
 use punctual_runtime::Scheduler;
 
+use super::clock::ProcessClock;
 use super::fault::between;
 use super::work::{self, Plan, When};
 use super::world::World;
@@ -24,10 +25,22 @@ pub(crate) async fn define(scheduler: Scheduler, plans: Arc<Vec<Plan>>) -> Resul
 }
 
 /// Changes a trigger, or deletes it and makes it again. Whatever fails is left as it is: the next edit comes soon.
-pub(crate) async fn edit(world: Arc<World>, scheduler: Scheduler, plans: Arc<Vec<Plan>>) -> Result<()> {
+///
+/// Half of the edits come at the moment at which the trigger fires, as near as one can aim.
+pub(crate) async fn edit(
+    world: Arc<World>,
+    clock: Arc<ProcessClock>,
+    scheduler: Scheduler,
+    plans: Arc<Vec<Plan>>,
+) -> Result<()> {
     let dice = &world.dice;
     let plan = &plans[usize::try_from(dice.draw()).unwrap_or(0) % plans.len()];
     let key = plan.key.parse()?;
+    let next = scheduler.trigger(&key).await?.and_then(|trigger| trigger.next_fire);
+    if let (Some(next), 0) = (next, dice.draw() % 2) {
+        let left = next.since(scheduler.store().now().await?);
+        clock.sleep(left.saturating_sub(Duration::from_micros(between(dice, 0, 12_000)))).await;
+    }
     if dice.draw() % 4 == 0 {
         scheduler.unschedule(&key).await?;
         // An answer that was lost leaves the trigger deleted, until an edit finds that it is missing.

@@ -39,6 +39,8 @@ impl Cluster {
         for host in self.nodes() {
             self.thaw(host);
             self.start(host)?;
+            // A late command may have left it in standby.
+            self.world.add_after(SECOND, Entry::Event(Event::Resume(host)));
         }
         Ok(())
     }
@@ -162,7 +164,8 @@ impl Cluster {
             }
             Fault::Edit => {
                 let (plans, world) = (Arc::clone(&self.plans), Arc::clone(&world));
-                return Ok(self.ask(OPERATOR, |scheduler| operator::edit(world, scheduler, plans)));
+                let Some(clock) = self.clock_of(OPERATOR) else { return Ok(false) };
+                return Ok(self.ask(OPERATOR, |scheduler| operator::edit(world, clock, scheduler, plans)));
             }
             Fault::Cancel => {
                 let world = Arc::clone(&world);

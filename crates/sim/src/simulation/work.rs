@@ -27,6 +27,8 @@ pub(crate) struct Task {
     pub(crate) heeds: bool,
     /// Whether it may begin only once.
     pub(crate) once: bool,
+    /// Whether it fails two times in five, whatever the weather.
+    pub(crate) flaky: bool,
 }
 
 impl Job for Task {
@@ -63,11 +65,11 @@ pub(crate) enum When {
 }
 
 const fn quick(once: bool) -> Task {
-    Task { takes_ms: (0, 400), heeds: true, once }
+    Task { takes_ms: (0, 400), heeds: true, once, flaky: false }
 }
 
 const fn long(from: u64, to: u64, heeds: bool) -> Task {
-    Task { takes_ms: (from, to), heeds, once: false }
+    Task { takes_ms: (from, to), heeds, once: false, flaky: false }
 }
 
 /// What every run has: about two firings a second.
@@ -86,6 +88,7 @@ pub(crate) fn plans() -> Vec<Plan> {
     };
     let once = ExecutionSpec { on_node_loss: OnNodeLoss::Lose, ..ExecutionSpec::default() };
     let timed = ExecutionSpec { timeout: Some(Duration::from_secs(10)), ..retried.clone() };
+    let flaky = ExecutionSpec { retry: RetryPolicy::fixed(5, Duration::from_millis(500)), ..retried.clone() };
     let held = ExecutionSpec { hold_slot_while_waiting: true, ..retried.clone() };
     let all = MisfirePolicy::FireAll;
     let some = MisfirePolicy::CatchUp { limit: 5, max_age: None };
@@ -100,6 +103,11 @@ pub(crate) fn plans() -> Vec<Plan> {
         plain("cron/seconds", When::Cron("0/6 * * * * ?")),
         Plan { misfire: all, ..plain("cron/minute", When::Cron("30 * * * * ?")) },
         Plan { rules: retried, ..plain("retry/often", When::Every(7)) },
+        Plan {
+            rules: flaky,
+            task: Task { flaky: true, ..long(1_000, 4_000, true) },
+            ..plain("retry/flaky", When::Every(10))
+        },
         Plan { rules: timed, task: long(100, 3_000, true), ..plain("retry/timed", When::Every(13)) },
         Plan { rules: once.clone(), task: quick(true), ..plain("once/plain", When::Every(7)) },
         Plan {
@@ -195,6 +203,9 @@ pub(crate) async fn body(task: Task, site: State<Site>, ctx: Context) -> std::re
         clock.sleep(takes).await;
     }
     run.got_done();
+    if task.flaky && dice.draw() % 5 < 2 {
+        return Err(Failure::retry("it often does"));
+    }
     if strikes(Fault::BodyFails) {
         world.count(Fault::BodyFails);
         return Err(Failure::retry("as the dice fell"));
