@@ -73,14 +73,18 @@ pub(crate) struct Running {
 struct Ear {
     world: Arc<World>,
     pid: u32,
+    /// What is to be left out of what it says, because it differs from run to run.
+    folder: Option<String>,
 }
 
 impl Listener for Ear {
     fn hear(&self, event: &Stamped) {
         let boot_us = BootInstant::from_micros(self.world.now());
         let mut stamped = Stamped { boot_us, ..event.clone() };
-        if let Told::Joined { pid, .. } = &mut stamped.event {
-            *pid = self.pid;
+        match (&mut stamped.event, &self.folder) {
+            (Told::Joined { pid, .. }, _) => *pid = self.pid,
+            (Told::Trouble { error }, Some(folder)) => *error = error.replace(folder.as_str(), ""),
+            _ => {}
         }
         self.world.write(|log| log.node(&stamped));
     }
@@ -170,7 +174,7 @@ impl Cluster {
             .profile(machine.profile)
             .capacity(machine.capacity)
             .grace(GRACE)
-            .listener(Ear { world: Arc::clone(&world), pid })
+            .listener(Ear { world: Arc::clone(&world), pid, folder: self.ground.folder() })
             .state(site)
             .job(work::body);
         let no_executor =

@@ -60,6 +60,14 @@ impl Ground {
         }
     }
 
+    /// The folder of the database, whose name is another one each time.
+    pub(crate) fn folder(&self) -> Option<String> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Sqlite { folder, .. } => Some(folder.path().display().to_string()),
+        }
+    }
+
     /// Opens the store for a process.
     pub(crate) fn open(&self, world: &Arc<World>, host: Host) -> Result<(Arc<dyn JobStore>, Arc<Scissors>)> {
         match self {
