@@ -15,6 +15,7 @@ mod migrate_race;
 mod model;
 mod oracle;
 mod shell;
+mod sim;
 mod tally;
 mod test;
 mod tidy;
@@ -54,6 +55,8 @@ enum Command {
     Bench(bench::Options),
     /// Check the models of the protocol, or that they find every mistake that is put into them.
     Model(model::Options),
+    /// Run simulated clusters through faults, seed after seed, and judge what came of it.
+    Sim(sim::Options),
     /// Compare schedules, calendars and misfires with the answers of Quartz.
     Oracle(oracle::Args),
     /// Show which tools are used beyond the Rust toolchain, and which of them are here.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::MigrateRace(options) => migrate_race::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Model(options) => model::run(&options),
+        Command::Sim(options) => sim::run(&options),
         Command::Oracle(args) => return oracle::run(&args),
         Command::Tools => tools::run(),
     };

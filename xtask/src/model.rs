@@ -13,6 +13,6 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<Verdict> {
-    let mut command = shell::cargo(&["run", "--quiet", "--package", "punctual-sim", "--"]);
+    let mut command = shell::cargo(&["run", "--quiet", "--package", "punctual-sim", "--", "model"]);
     shell::run(command.args(&options.arguments))
 }

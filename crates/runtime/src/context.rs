@@ -11,9 +11,8 @@ use punctual_core::protocol::finish;
 use punctual_core::quartz::CatchUp;
 use punctual_core::store::SettlePlan;
 use punctual_core::{ExecutionId, Fence, JobKey, Kind, NodeId, Timestamp, TriggerKey};
-use tokio::sync::watch;
 
-use crate::node::Node;
+use crate::node::{Node, Stop};
 
 /// Why a body should stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +43,7 @@ pub(crate) struct Inner {
     pub(crate) epoch: u32,
     pub(crate) started: Timestamp,
     pub(crate) stops_on_lease_loss: bool,
-    pub(crate) stop: watch::Receiver<Option<StopReason>>,
-    pub(crate) lease: watch::Receiver<punctual_core::BootInstant>,
+    pub(crate) stop: Arc<Stop>,
     pub(crate) node: Arc<Node>,
 }
 
@@ -144,7 +142,7 @@ impl Context {
 
     /// Why the body should stop, if it should.
     pub fn stop_reason(&self) -> Option<StopReason> {
-        self.inner.stop.borrow().clone()
+        self.inner.stop.get()
     }
 
     /// Whether the body must have stopped when its node's lease has run out, so that another node may run the same work.
@@ -155,31 +153,21 @@ impl Context {
     /// The boot-time instant until which the node holds its lease, as it is now; the work must have stopped by then
     /// plus the profile's wind-down. For bodies that run outside this process and must stop even if it is frozen.
     pub fn lease_until(&self) -> punctual_core::BootInstant {
-        *self.inner.lease.borrow()
+        self.inner.node.lease_until.get()
     }
 
-    /// Waits until the lease was renewed, and answers how long it now lasts. Cancel safe.
+    /// Waits until the lease is renewed after this call, and answers how long it then lasts. Cancel safe.
     pub async fn lease_renewed(&self) -> punctual_core::BootInstant {
-        let mut lease = self.inner.lease.clone();
-        if lease.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        *lease.borrow()
+        let lease = &self.inner.node.lease_until;
+        let known = lease.get();
+        lease.until(|until| (*until != known).then_some(*until)).await
     }
 
     /// Waits until the body should stop, and answers why. Cancel safe.
     ///
     /// A body that does not watch this is dropped at its next `.await` when its time to wind down is over.
     pub async fn stopped(&self) -> StopReason {
-        let mut stop = self.inner.stop.clone();
-        loop {
-            if let Some(reason) = stop.borrow_and_update().clone() {
-                return reason;
-            }
-            if stop.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+        self.inner.stop.until(Option::clone).await
     }
 
     pub(crate) fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {

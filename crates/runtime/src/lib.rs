@@ -15,6 +15,7 @@ mod request;
 mod scheduler;
 mod settings;
 mod system;
+mod watched;
 
 pub use builder::Builder;
 pub use command::{DeleteJob, SetOutcome};

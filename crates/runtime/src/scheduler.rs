@@ -77,7 +77,7 @@ impl Scheduler {
                 "this scheduler is running, or has run; build another",
             ));
         }
-        let observer = membership::join(node).await?;
+        let observer = membership::join(node, node.id()).await?;
         let (results, receiver) = mpsc::channel(4_096);
         let (end_membership, ended) = oneshot::channel();
         let mut tasks = Tasks::default();
@@ -89,6 +89,7 @@ impl Scheduler {
         let waking = tasks.spawn(upkeep::wake_waiting(Arc::clone(node)));
 
         tokio::select! {
+            biased;
             () = shutdown => {}
             () = node.reached(Phase::Draining) => {}
         }
@@ -103,6 +104,7 @@ impl Scheduler {
         }
         // The channel closes when the last body has sent its result; a store that is away must not hold us for ever.
         tokio::select! {
+            biased;
             _ = settling => {}
             () = node.clock.sleep(membership::patience(node) * 2) => {}
         }

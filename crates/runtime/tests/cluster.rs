@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use common::*;
 use punctual_core::event::Event;
 use punctual_core::execution::Outcome;
-use punctual_core::job::{OnNodeLoss, WhenBusy};
+use punctual_core::job::{OnNodeLoss, RetryPolicy, WhenBusy};
 use punctual_core::memory::ManualClock;
 use punctual_core::{Clock, ErrorKind, Inspect, JobStore, Profile};
 
@@ -140,6 +140,62 @@ async fn a_claim_that_is_answered_to_the_nodes_next_life_begins_nothing() {
     assert_eq!(world.runs("work").len(), 1, "{:#?}", world.runs("work"));
     let history = world.history().await;
     assert_eq!((history.len(), history[0].outcome), (1, Outcome::Succeeded));
+}
+
+#[tokio::test]
+async fn a_late_answer_about_an_attempt_does_not_make_the_node_forget_the_next_one() {
+    let world = World::new();
+    let node = world.member(1).await;
+    node.line.set_for("settle", Mode::Late);
+    let twice = Task { fails: 1, ..long("work", secs(20)) };
+    node.scheduler.enqueue(twice).retry(RetryPolicy::fixed(3, secs(0))).await.unwrap();
+    world.pass(secs(2)).await;
+    assert_eq!(world.runs("work").len(), 2, "the failed attempt is settled, and the next one runs");
+    node.line.set(Mode::Up);
+    world.pass(secs(60)).await;
+
+    world.assert_never_at_once("work");
+    assert_eq!(world.runs("work").len(), 2, "{:#?}", world.runs("work"));
+    let history = world.history().await;
+    assert_eq!((history.len(), history[0].outcome, history[0].attempt), (1, Outcome::Succeeded, 2));
+}
+
+#[tokio::test]
+async fn a_node_that_joins_again_and_loses_the_answer_goes_on() {
+    let world = World::new();
+    let node = world.member(1).await;
+    world.pass(secs(5)).await;
+    let old = node.scheduler.node_id();
+    let beat = world.store.nodes().await.unwrap()[0].beat;
+    node.line.set_for("join", Mode::Deaf);
+    assert!(world.store.take_over(old, beat).await.unwrap());
+    world.pass(secs(2)).await;
+    node.line.set(Mode::Up);
+    world.pass(secs(2)).await;
+
+    assert!(!node.has_ended(), "it was told no lie: the store has lost nothing");
+    assert_ne!(node.scheduler.node_id(), old);
+    node.scheduler.enqueue(task("work")).await.unwrap();
+    world.pass(secs(1)).await;
+    assert_eq!(world.runs("work").len(), 1);
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_tell_of_its_standby_stands_by_and_tells_later() {
+    let world = World::new();
+    let node = world.member(1).await;
+    node.line.set_for("set_standby", Mode::Down);
+    node.scheduler.standby().await.unwrap_err();
+    world.pass(secs(5)).await;
+    node.scheduler.enqueue(task("work")).await.unwrap();
+    world.pass(secs(5)).await;
+    assert!(world.runs("work").is_empty(), "{:#?}", world.runs("work"));
+    node.line.set(Mode::Up);
+    world.pass(secs(2)).await;
+    assert!(world.store.nodes().await.unwrap()[0].standby);
+    node.scheduler.resume().await.unwrap();
+    world.pass(secs(2)).await;
+    assert_eq!(world.runs("work").len(), 1);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
+
 use common::*;
 use punctual_core::event::{Event, Listener, Stamped};
 use punctual_core::execution::{AttemptOutcome, Outcome, SkipReason};
@@ -325,6 +327,36 @@ struct Greeting {
 
 impl Job for Greeting {
     const KIND: &'static str = "greeting";
+}
+
+#[derive(Serialize, Deserialize)]
+struct Watching;
+
+impl Job for Watching {
+    const KIND: &'static str = "watching";
+}
+
+type Told = Arc<Mutex<Vec<punctual_core::BootInstant>>>;
+
+async fn watch_lease(_: Watching, told: State<Told>, ctx: Context) -> Result<(), Failure> {
+    loop {
+        let until = ctx.lease_renewed().await;
+        told.lock().unwrap().push(until);
+        assert!(told.lock().unwrap().len() < 100, "told again and again of one renewal");
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_told_of_each_renewal_of_the_lease_once() {
+    let world = World::new();
+    let told = Told::default();
+    let (state, seen) = (Arc::clone(&told), told);
+    let node = world.member_with(1, |builder| builder.state(state).job(watch_lease)).await;
+    node.scheduler.enqueue(Watching).await.unwrap();
+    world.pass(secs(10)).await;
+    let seen = seen.lock().unwrap().clone();
+    assert!((9..=13).contains(&seen.len()), "a check-in a second: {seen:?}");
+    assert!(seen.is_sorted_by(|one, next| one < next), "{seen:?}");
 }
 
 struct Nobody;

@@ -1,14 +1,7 @@
-//! A model of the protocol, statement by statement, and the checker that goes through all of its states.
+//! Two ways to see what a real cluster shows too rarely.
 //!
-//! [`run`] checks models and says what was found.
+//! [`model`] goes through every state of a small cluster, with the protocol written down anew, statement by statement.
+//! [`simulation`] runs the real nodes on real stores under virtual time and injected faults, one seed after the other.
 
-mod alarm;
-mod decide;
-mod engine;
-mod firing;
-mod lease;
-mod migration;
-mod mutant;
-mod steps;
-
-pub mod run;
+pub mod model;
+pub mod simulation;

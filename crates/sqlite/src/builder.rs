@@ -11,6 +11,7 @@ use punctual_core::{Clock, Result};
 use crate::migrate::SqliteMigrations;
 use crate::open::{self, Durability, Missing, NetworkFiles, Options};
 use crate::store::SqliteStore;
+use crate::worker::Place;
 
 /// Settings of a store; made by [`SqliteStore::builder`].
 #[derive(Clone, Debug)]
@@ -69,6 +70,15 @@ impl SqliteBuilder {
     #[doc(hidden)]
     pub fn statement_hook(mut self, hook: Arc<dyn StatementHook>) -> Self {
         self.options.hook = Some(hook);
+        self
+    }
+
+    /// Runs each step where it is asked for, without a thread. For simulations that must be the same each time: what
+    /// other processes have made available is looked for after steps only, and the caller stands still while SQLite works
+    /// or waits for a lock.
+    #[doc(hidden)]
+    pub fn without_threads(mut self) -> Self {
+        self.options.place = Place::Caller;
         self
     }
 

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{classify, primary_code};
 use crate::migrate;
-use crate::worker::{wait_for_locks, wait_once};
+use crate::worker::{Place, wait_for_locks, wait_once};
 
 const OPERATION: &str = "open";
 
@@ -65,6 +65,7 @@ pub(crate) struct Options {
     pub(crate) network: NetworkFiles,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) hook: Option<Arc<dyn StatementHook>>,
+    pub(crate) place: Place,
 }
 
 impl Default for Options {
@@ -77,6 +78,7 @@ impl Default for Options {
             network: NetworkFiles::Refuse,
             clock: None,
             hook: None,
+            place: Place::Thread,
         }
     }
 }

@@ -75,13 +75,19 @@ impl SqliteStore {
             Some(clock) => (StoreClock::Given(Arc::clone(clock)), Duration::from_micros(1)),
         };
         let setting = Setting { clock, hook: options.hook.clone() };
+        let place = options.place;
         let (of_writer, of_reader) = ((path.clone(), options.clone()), (path.clone(), options));
         let between = Box::new(move |connection: &_| watcher.look(connection));
-        let writer =
-            Worker::start("punctual-write", move || open::writer(&of_writer.0, &of_writer.1), Some(between))
-                .await?;
+        let writer = Worker::start(
+            place,
+            "punctual-write",
+            move || open::writer(&of_writer.0, &of_writer.1),
+            Some(between),
+        )
+        .await?;
         let reader =
-            Worker::start("punctual-read", move || open::reader(&of_reader.0, &of_reader.1), None).await?;
+            Worker::start(place, "punctual-read", move || open::reader(&of_reader.0, &of_reader.1), None)
+                .await?;
         let features = StoreFeatures {
             name: "sqlite",
             shared: true,

@@ -1,10 +1,13 @@
 //! The threads that SQL runs on, where nobody cancels it; and how a connection waits for other processes.
 //!
 //! A worker owns one connection and runs closures on it, one after the other. It ends with its last handle.
+//! A simulation, which must have no threads, lets it run them where they are asked for.
 
 use std::cell::Cell;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -21,15 +24,52 @@ type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 /// What a worker does between its tasks.
 pub(crate) type Between = Box<dyn FnMut(&Connection) + Send>;
 
-/// A handle on a thread with a connection.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    sender: mpsc::Sender<Task>,
+/// Where the closures of a worker run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On a thread of its own, where nobody can cancel them.
+    Thread,
+    /// Where they are asked for, at once; the caller waits for SQLite meanwhile.
+    Caller,
+}
+
+/// A connection, and what runs closures on it.
+pub(crate) enum Worker {
+    Thread(mpsc::Sender<Task>),
+    Caller(Box<Mutex<Desk>>),
+}
+
+/// The connection of a worker without a thread, with what it does between its tasks.
+pub(crate) struct Desk {
+    connection: Connection,
+    between: Option<Between>,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Thread(_) => "Worker::Thread",
+            Self::Caller(_) => "Worker::Caller",
+        })
+    }
 }
 
 impl Worker {
-    /// Starts a thread, opens a connection on it, and answers when that is done.
+    /// Opens a connection in `place`, and answers when that is done.
     pub(crate) async fn start(
+        place: Place,
+        name: &'static str,
+        open: impl FnOnce() -> Result<Connection> + Send + 'static,
+        between: Option<Between>,
+    ) -> Result<Self> {
+        match place {
+            Place::Thread => Self::spawn(name, open, between).await,
+            Place::Caller => Ok(Self::Caller(Box::new(Mutex::new(Desk { connection: open()?, between })))),
+        }
+    }
+
+    /// Starts a thread, opens a connection on it, and answers when that is done.
+    async fn spawn(
         name: &'static str,
         open: impl FnOnce() -> Result<Connection> + Send + 'static,
         between: Option<Between>,
@@ -51,7 +91,7 @@ impl Worker {
             .spawn(body)
             .map_err(|error| Error::unavailable("open", "no thread could be started").with_source(error))?;
         answer.await.unwrap_or_else(|_| Err(defect("open")))?;
-        Ok(Self { sender })
+        Ok(Self::Thread(sender))
     }
 
     /// Runs a closure on the connection.
@@ -63,6 +103,12 @@ impl Worker {
         operation: &'static str,
         body: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        let tasks = match self {
+            Self::Thread(tasks) => tasks,
+            Self::Caller(desk) => {
+                return desk.lock().unwrap_or_else(PoisonError::into_inner).run(operation, body);
+            }
+        };
         let (sender, answer) = oneshot::channel();
         let task = Box::new(move |connection: &mut Connection| {
             // Nobody waits any more, and nothing was done yet: leave it at that.
@@ -72,8 +118,22 @@ impl Worker {
             let outcome = catch_unwind(AssertUnwindSafe(|| body(connection)));
             let _nobody_waits = sender.send(outcome.unwrap_or_else(|_panic| Err(defect(operation))));
         });
-        self.sender.send(task).map_err(|_| Error::unavailable(operation, "the store was closed"))?;
+        tasks.send(task).map_err(|_| Error::unavailable(operation, "the store was closed"))?;
         answer.await.unwrap_or_else(|_| Err(Error::unavailable(operation, "the store was closed")))
+    }
+}
+
+impl Desk {
+    fn run<T>(
+        &mut self,
+        operation: &'static str,
+        body: impl FnOnce(&mut Connection) -> Result<T>,
+    ) -> Result<T> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut self.connection)));
+        if let Some(between) = &mut self.between {
+            between(&self.connection);
+        }
+        outcome.unwrap_or_else(|_panic| Err(defect(operation)))
     }
 }
 

@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What schedules and queues cost; nothing uses it. It opens databases as the tests do.
     ("punctual-bench", &["punctual-core", "punctual-runtime", "punctual-tests"]),
     ("punctual-checker", &["punctual-core"]),
-    ("punctual-sim", &["punctual-core"]),
+    ("punctual-sim", &["punctual-checker", "punctual-core", "punctual-runtime", "punctual-sqlite"]),
     ("punctual-conformance", &["punctual-core"]),
     ("punctual-runtime", &["punctual-core"]),
     ("punctual-postgres", &["punctual-core", "punctual-migrations"]),

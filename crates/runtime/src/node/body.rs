@@ -9,12 +9,12 @@ use punctual_core::job::{ExecutionSpec, OnNodeLoss, Payload};
 use punctual_core::protocol::finish::{self, BodyEnd, Ended};
 use punctual_core::store::SettleOutcome;
 use punctual_core::{BoxFuture, Timestamp};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::acquire::claim_of;
 use super::settle::Results;
-use super::{Node, Phase, Running, stop, work_of};
+use super::{Node, Phase, Running, Stop, ask_to_stop, work_of};
 use crate::context::{Context, Inner, StopReason};
 use crate::handler::End;
 
@@ -29,19 +29,19 @@ pub(crate) fn start(
 ) {
     let lateness = claimed_at.as_micros().saturating_sub(row.scheduled.as_micros());
     node.tell(Event::Claimed { work: work_of(&row), lateness_us: lateness });
-    let (stop_sender, stop_watch) = watch::channel(None);
+    let stop = Arc::new(Stop::default());
     let running = Running {
         claim: claim_of(&row, node),
-        stop: stop_sender,
+        stop: Arc::clone(&stop),
         stops_on_lease_loss: spec.stops_on_lease_loss(),
     };
     node.running().insert(row.id, running);
     if let Some(why) = &row.cancel {
-        stop_one(node, &row, &StopReason::Cancelled(why.clone()));
+        ask_to_stop(&stop, &StopReason::Cancelled(why.clone()));
     }
     let (node, row, results) = (Arc::clone(node), Arc::new(row), results.clone());
     tokio::spawn(async move {
-        let ended = run(&node, &row, &spec, payload, stop_watch).await;
+        let ended = run(&node, &row, &spec, payload, stop).await;
         let owner = claim_of(&row, &node).owner;
         if let Some(ended) = ended {
             let plan = finish::settle(&row, &spec, owner, ended, &*node.entropy);
@@ -49,16 +49,9 @@ pub(crate) fn start(
             let _ = results.send(Results { plan, work: work_of(&row) }).await;
         } else {
             node.tell(Event::Fenced { work: work_of(&row) });
-            node.running().remove(&row.id);
-            node.hint.notify_one();
+            node.forget(claim_of(&row, &node));
         }
     });
-}
-
-fn stop_one(node: &Node, row: &Execution, reason: &StopReason) {
-    if let Some(running) = node.running().get(&row.id) {
-        stop(&running.stop, reason);
-    }
 }
 
 /// Runs the attempt; `None` if the store says that it belongs to somebody else.
@@ -67,7 +60,7 @@ async fn run(
     row: &Arc<Execution>,
     spec: &ExecutionSpec,
     payload: Payload,
-    mut stop_watch: watch::Receiver<Option<StopReason>>,
+    asked: Arc<Stop>,
 ) -> Option<Ended> {
     let handed_back = |why: &str| {
         let end = BodyEnd::HandedBack(why.to_owned());
@@ -102,8 +95,7 @@ async fn run(
         epoch: node.member().epoch,
         started,
         stops_on_lease_loss: spec.stops_on_lease_loss(),
-        stop: stop_watch.clone(),
-        lease: node.lease_until.subscribe(),
+        stop: Arc::clone(&asked),
         node: Arc::clone(node),
     });
     node.tell(Event::Began { work: work_of(row), at: started });
@@ -128,24 +120,14 @@ async fn run(
             None => std::future::pending().await,
         }
     };
-    let stopped = async {
-        loop {
-            if let Some(reason) = stop_watch.borrow_and_update().clone() {
-                return reason;
-            }
-            if stop_watch.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    };
     let first = tokio::select! {
         biased;
         result = &mut task => Ok(result),
-        reason = stopped => Err(reason),
+        reason = asked.until(Option::clone) => Err(reason),
         () = timeout => Err(StopReason::TimedOut),
     };
     let (end, output) = match first {
-        Ok(result) => match (finished(result), stop_watch.borrow().clone()) {
+        Ok(result) => match (finished(result), asked.get()) {
             // It was asked to stop, and its error is how it did.
             ((end, output), Some(reason)) if end != BodyEnd::Succeeded => {
                 (stopped_end(reason, limit), output)
@@ -153,7 +135,7 @@ async fn run(
             (end, _) => end,
         },
         Err(reason) => {
-            stop_one(node, row, &reason);
+            ask_to_stop(&asked, &reason);
             let wind_down = time_to_wind_down(node, &reason);
             let result = tokio::select! {
                 biased;
@@ -240,6 +222,7 @@ pub(crate) async fn drained(node: &Node, deadline: Duration) -> bool {
             return false;
         }
         tokio::select! {
+            biased;
             () = node.hint.notified() => {}
             () = node.clock.sleep(left.min(Duration::from_millis(100))) => {}
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use punctual_core::event::Event;
+use punctual_core::node::NodeInfo;
 use punctual_core::protocol::membership::{Lease, Observer};
 use punctual_core::protocol::{finish, recover};
 use punctual_core::store::{
@@ -21,10 +22,10 @@ use crate::context::StopReason;
 /// How many rows of a dead node one step takes over.
 const RECOVERY_BATCH: u32 = 500;
 
-/// Adds the node to the cluster, and begins to watch the others from what the answer shows of them.
-pub(crate) async fn join(node: &Node) -> Result<Observer> {
+/// Adds the node to the cluster under an id, and begins to watch the others from what the answer shows of them.
+pub(crate) async fn join(node: &Node, id: NodeId) -> Result<Observer> {
     let sent = node.clock.boot();
-    let info = node.member().info.clone();
+    let info = NodeInfo { id, ..node.member().info.clone() };
     let reply = node.store.join(info.clone()).await?;
     let mut observer = Observer::new(info.id, info.profile);
     observer.observe(node.clock.boot(), &reply.nodes);
@@ -32,17 +33,22 @@ pub(crate) async fn join(node: &Node) -> Result<Observer> {
     let lease = Lease::begin(info.profile, sent, reply.beat);
     {
         let mut member = node.member();
+        // Not before the answer: if it is lost, the node is still the one whose lease it has. The row that may be there
+        // all the same never beats, and others find that out.
+        member.info.id = id;
         member.lease = Some(lease);
         member.epoch = reply.epoch;
         member.fenced = false;
         member.slice = slice(node, &reply, info.id);
         member.nodes_up = nodes_up(&reply);
-        member.standby = reply.standby;
+        member.standby = standby(node, &reply);
     }
-    node.lease_until.send_replace(lease.fence_at());
-    if node.standby_wanted.load(Ordering::SeqCst) {
-        node.store.set_standby(info.id, Standby::On).await?;
-        node.member().standby = Standby::On;
+    node.lease_until.set(lease.fence_at());
+    if standby(node, &reply) != reply.standby
+        && let Err(error) = tell_standby(node, id).await
+    {
+        // It stands by, and tells at its next check-in.
+        node.trouble(&error);
     }
     node.tell(Event::Joined { name: info.name.into(), pid: info.pid });
     Ok(observer)
@@ -88,9 +94,12 @@ async fn check_in(node: &Arc<Node>, observer: &mut Observer, strangers: &mut Str
         node.halt(error);
         return Ok(());
     }
+    if standby(node, &reply) != reply.standby {
+        tell_standby(node, id).await?;
+    }
     for owned in &reply.owned {
         if let (Some(why), Some(running)) = (&owned.cancel, node.running().get(&owned.id)) {
-            super::stop(&running.stop, &StopReason::Cancelled(why.clone()));
+            super::ask_to_stop(&running.stop, &StopReason::Cancelled(why.clone()));
         }
     }
     reconcile(node, &reply, strangers).await?;
@@ -117,13 +126,13 @@ fn renew(node: &Node, sent: BootInstant, reply: &CheckedIn) -> Result<()> {
     lease.renew(sent, reply.beat)?;
     member.lease = Some(lease);
     member.epoch = reply.epoch;
-    member.standby = reply.standby;
+    member.standby = standby(node, reply);
     member.slice = slice(node, reply, id);
     member.nodes_up = nodes_up(reply);
     let regained = member.fenced && lease.may_start(node.clock.boot());
     member.fenced &= !regained;
     drop(member);
-    node.lease_until.send_replace(lease.fence_at());
+    node.lease_until.set(lease.fence_at());
     if regained {
         node.tell(Event::LeaseRegained);
         node.hint.notify_one();
@@ -141,13 +150,9 @@ async fn rejoin(node: &Arc<Node>, observer: &mut Observer, strangers: &mut Stran
         node.member().fenced = true;
         return Ok(());
     }
-    {
-        let mut member = node.member();
-        member.fenced = true;
-        member.info.id = NodeId::draw(&*node.entropy);
-    }
+    node.member().fenced = true;
+    *observer = join(node, NodeId::draw(&*node.entropy)).await?;
     strangers.clear();
-    *observer = join(node).await?;
     node.tell(Event::Rejoined { old });
     node.hint.notify_one();
     Ok(())
@@ -248,6 +253,21 @@ fn slice(node: &Node, reply: &CheckedIn, me: NodeId) -> Option<Slice> {
     let share = i64::try_from(firing.len()).ok().filter(|count| *count > 1)?;
     let index = i64::try_from(firing.iter().position(|id| *id == me)?).ok()?;
     Some(Slice { from: SLICES * index / share, to: SLICES * (index + 1) / share })
+}
+
+/// Whether the node stands by: as the store shows it, or because it was asked to and the store has not heard of it.
+fn standby(node: &Node, reply: &CheckedIn) -> Standby {
+    if node.standby_wanted.load(Ordering::SeqCst) { Standby::On } else { reply.standby }
+}
+
+/// Tells the store of a standby that it has not heard of.
+async fn tell_standby(node: &Node, id: NodeId) -> Result<()> {
+    node.store.set_standby(id, Standby::On).await?;
+    if !node.standby_wanted.load(Ordering::SeqCst) {
+        // Somebody has ended it meanwhile, and that command may have come first.
+        node.store.set_standby(id, Standby::Off).await?;
+    }
+    Ok(())
 }
 
 /// How long bodies that were asked to stop may take.

@@ -29,7 +29,7 @@ use punctual_core::node::NodeInfo;
 use punctual_core::protocol::membership::Lease;
 use punctual_core::store::{ClaimRef, Slice, Standby};
 use punctual_core::{BootInstant, Clock, Entropy, Error, ExecutionId, Fence, JobStore, NodeId, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use self::claim_lock::ClaimLock;
 use self::store_time::StoreTime;
@@ -37,6 +37,7 @@ use crate::context::{States, StopReason};
 use crate::journal::Journal;
 use crate::registry::Registry;
 use crate::settings::Settings;
+use crate::watched::Watched;
 
 /// Where a node stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,11 +61,11 @@ pub(crate) struct Node {
     pub(crate) registry: Registry,
     pub(crate) states: Arc<States>,
     pub(crate) settings: Settings,
-    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) phase: Watched<Phase>,
     /// Told when there may be work or room for it.
     pub(crate) hint: Notify,
     /// How long the lease lasts, for bodies that pass it on.
-    pub(crate) lease_until: watch::Sender<BootInstant>,
+    pub(crate) lease_until: Watched<BootInstant>,
     /// Why the node cannot go on at all.
     pub(crate) halted: Mutex<Option<Error>>,
     /// Standby that was asked for on this node before it joined, or for its next life.
@@ -91,11 +92,14 @@ pub(crate) struct Membership {
     pub(crate) fenced: bool,
 }
 
+/// Why a body should stop, once somebody has asked it to.
+pub(crate) type Stop = Watched<Option<StopReason>>;
+
 /// An attempt that this node runs, until its result is settled.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) claim: ClaimRef,
-    pub(crate) stop: watch::Sender<Option<StopReason>>,
+    pub(crate) stop: Arc<Stop>,
     pub(crate) stops_on_lease_loss: bool,
 }
 
@@ -131,9 +135,9 @@ impl Node {
             registry,
             states: Arc::new(states),
             settings,
-            phase: watch::Sender::new(Phase::Running),
+            phase: Watched::new(Phase::Running),
             hint: Notify::new(),
-            lease_until: watch::Sender::new(BootInstant::default()),
+            lease_until: Watched::default(),
             halted: Mutex::new(None),
             standby_wanted: AtomicBool::new(false),
             membership: Mutex::new(membership),
@@ -156,14 +160,12 @@ impl Node {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        *self.phase.borrow()
+        self.phase.get()
     }
 
     /// Waits until the node is in `phase` or past it.
     pub(crate) async fn reached(&self, phase: Phase) {
-        let mut watch = self.phase.subscribe();
-        // The sender lives in `self`, so waiting cannot fail while we are here.
-        let _ = watch.wait_for(|now| *now >= phase).await;
+        self.phase.until(|now| (*now >= phase).then_some(())).await;
     }
 
     /// The store's clock, as well as the node knows it.
@@ -202,7 +204,7 @@ impl Node {
     }
 
     pub(crate) fn advance(&self, phase: Phase) {
-        self.phase.send_if_modified(|now| {
+        self.phase.change(|now| {
             let moved = *now < phase;
             *now = phase.max(*now);
             moved
@@ -212,8 +214,19 @@ impl Node {
     /// Asks bodies to stop. The first reason that a body is given stands.
     pub(crate) fn stop_bodies(&self, reason: &StopReason, which: impl Fn(&Running) -> bool) {
         for running in self.running().values().filter(|running| which(running)) {
-            stop(&running.stop, reason);
+            ask_to_stop(&running.stop, reason);
         }
+    }
+
+    /// Takes an attempt off the list of those that run, and says that there may be room. The execution may be on the list
+    /// again by now: what has gone back can be claimed by this very node before it hears that it has gone back.
+    pub(crate) fn forget(&self, claim: ClaimRef) {
+        let mut running = self.running();
+        if running.get(&claim.id).is_some_and(|running| running.claim == claim) {
+            running.remove(&claim.id);
+        }
+        drop(running);
+        self.hint.notify_one();
     }
 
     pub(crate) fn begin_claim(&self) {
@@ -237,8 +250,8 @@ impl Node {
 }
 
 /// Asks one body to stop, unless it was asked before.
-pub(crate) fn stop(sender: &watch::Sender<Option<StopReason>>, reason: &StopReason) {
-    sender.send_if_modified(|asked| {
+pub(crate) fn ask_to_stop(stop: &Stop, reason: &StopReason) {
+    stop.change(|asked| {
         let first = asked.is_none();
         if first {
             *asked = Some(reason.clone());

@@ -62,6 +62,5 @@ fn done(node: &Node, result: Results, outcome: SettleOutcome) {
         }
     };
     node.journal.tell(plan.claim.owner, event);
-    node.running().remove(&plan.claim.id);
-    node.hint.notify_one();
+    node.forget(plan.claim);
 }

@@ -34,6 +34,7 @@ pub(crate) async fn run(node: Arc<Node>) {
             Some(left) => {
                 let nap = left.clamp(Duration::from_millis(1), LOOK);
                 tokio::select! {
+                    biased;
                     () = node.reached(Phase::Done) => {}
                     () = node.clock.sleep(nap) => {}
                 }

@@ -1,10 +1,10 @@
 //! Membership, the commands that close gates, and edits of triggers.
 
 use super::{Answer, Dialect, Frame, Manner, Turn, View};
-use crate::decide;
-use crate::engine::rows::{Key, Live, Node, Row, Standing, Trigger, TriggerState, WorkState};
-use crate::engine::{Database, Mode, Result};
-use crate::mutant::Mutant;
+use crate::model::decide;
+use crate::model::engine::rows::{Key, Live, Node, Row, Standing, Trigger, TriggerState, WorkState};
+use crate::model::engine::{Database, Mode, Result};
+use crate::model::mutant::Mutant;
 
 const FIRST: u8 = 1;
 const SECOND: u8 = 2;

@@ -44,11 +44,11 @@ alarms! {
 /// One property for each promise: that no state has broken it.
 macro_rules! properties {
     ($state:ident => $alarms:expr) => {
-        $crate::alarm::properties!($state, $alarms, G1 G2 G3a G3b G4 G6 G7 G8 G9 G10 G12 G13 FalseDeath Deadlock)
+        $crate::model::alarm::properties!($state, $alarms, G1 G2 G3a G3b G4 G6 G7 G8 G9 G10 G12 G13 FalseDeath Deadlock)
     };
     ($state:ident, $alarms:expr, $($name:ident)*) => {
-        vec![$(stateright::Property::always($crate::alarm::Alarm::$name.name(), |_, $state: &Self::State| {
-            $alarms & $crate::alarm::Alarm::$name.bit() == 0
+        vec![$(stateright::Property::always($crate::model::alarm::Alarm::$name.name(), |_, $state: &Self::State| {
+            $alarms & $crate::model::alarm::Alarm::$name.bit() == 0
         }),)*]
     };
 }

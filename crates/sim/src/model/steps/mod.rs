@@ -13,9 +13,9 @@ mod claim;
 mod members;
 mod settle;
 
-use crate::engine::rows::{Key, TriggerState};
-use crate::engine::{Change, Database, Refusal, Result};
-use crate::mutant::Mutant;
+use crate::model::engine::rows::{Key, TriggerState};
+use crate::model::engine::{Change, Database, Refusal, Result};
+use crate::model::mutant::Mutant;
 
 /// How a store speaks with its database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,7 +74,7 @@ pub(crate) struct Claim {
 /// What becomes of an execution, as `core` decided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Then {
-    End { outcome: crate::engine::rows::Outcome, fence: u8 },
+    End { outcome: crate::model::engine::rows::Outcome, fence: u8 },
     Back { attempt: u8, losses: u8, keeps_slot: bool },
 }
 
@@ -320,7 +320,7 @@ impl Frame {
 fn triggers(
     database: &Database,
     session: u8,
-) -> impl Iterator<Item = (u8, crate::engine::rows::Trigger)> + '_ {
+) -> impl Iterator<Item = (u8, crate::model::engine::rows::Trigger)> + '_ {
     database.seen(session).iter().filter_map(|(key, row)| match key {
         Key::Trigger(id) => row.trigger().map(|trigger| (id, trigger)),
         _ => None,

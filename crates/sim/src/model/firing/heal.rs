@@ -4,9 +4,9 @@ use super::Firing;
 use super::actions::Action;
 use super::process::{Lane, Process};
 use super::state::State;
-use crate::alarm::Alarm;
-use crate::engine::rows::{Key, Row, Standing, TriggerState};
-use crate::mutant::Mutant;
+use crate::model::alarm::Alarm;
+use crate::model::engine::rows::{Key, Row, Standing, TriggerState};
+use crate::model::mutant::Mutant;
 
 /// How many rounds of everything there are before what is left counts as stuck.
 const ROUNDS: u8 = 40;

@@ -14,8 +14,8 @@ use punctual_core::store::{ClaimRef, DueTrigger, SettlePlan, Settlement, Trigger
 use punctual_core::trigger::{TriggerRecord, TriggerSpec, TriggerState as CoreState};
 use punctual_core::{ExecutionId, Fence, JobId, JobKey, Kind, NodeId, Timestamp, TriggerId, TriggerKey};
 
-use crate::engine::rows::{self, Live, Trigger, TriggerState, WorkState};
-use crate::steps::{Claim, Patch, Plan, Then};
+use crate::model::engine::rows::{self, Live, Trigger, TriggerState, WorkState};
+use crate::model::steps::{Claim, Patch, Plan, Then};
 
 /// What the jobs of a model are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

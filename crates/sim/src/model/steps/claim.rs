@@ -1,10 +1,10 @@
 //! Claims: of due triggers by plans, and of ready rows by order.
 
 use super::{Answer, Frame, Manner, Patch, Plan, Turn};
-use crate::engine::rows::{Key, Live, Occurrence, Row, Standing, Trigger, TriggerState, WorkState};
-use crate::engine::{Database, Mode, Refusal, Result};
-use crate::mutant::Mutant;
-use crate::steps::Dialect;
+use crate::model::engine::rows::{Key, Live, Occurrence, Row, Standing, Trigger, TriggerState, WorkState};
+use crate::model::engine::{Database, Mode, Refusal, Result};
+use crate::model::mutant::Mutant;
+use crate::model::steps::Dialect;
 
 const GATE: u8 = 1;
 const COMPARE: u8 = 2;
@@ -136,7 +136,7 @@ impl Frame {
             let live = Live { of, state, owner, fence, attempt: 1, losses: 0, is_parked: false };
             let exec = database.insert_live(self.session, live)?;
             if self.fence.is_some() {
-                let slot = crate::engine::rows::Slot { holder: Some(exec), fence };
+                let slot = crate::model::engine::rows::Slot { holder: Some(exec), fence };
                 database.write(self.session, Key::Slot, Some(Row::Slot(slot)))?;
             }
             answer = Answer::Fired { exec, fence, attempt: 1, losses: 0 };

@@ -1,9 +1,9 @@
 //! All there is at one moment.
 
 use super::process::Process;
-use crate::alarm::Alarm;
-use crate::engine::Database;
-use crate::steps::Frame;
+use crate::model::alarm::Alarm;
+use crate::model::engine::Database;
+use crate::model::steps::Frame;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {

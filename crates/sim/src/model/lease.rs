@@ -14,9 +14,9 @@ use punctual_core::protocol::membership::{Lease, Observer};
 use punctual_core::{BootInstant, NodeId, Profile, Timestamp};
 use stateright::{Model, Property};
 
-use crate::alarm::{self, Alarm};
-use crate::firing::Reach;
-use crate::mutant::Mutant;
+use crate::model::alarm::{self, Alarm};
+use crate::model::firing::Reach;
+use crate::model::mutant::Mutant;
 
 /// What a model of leases is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

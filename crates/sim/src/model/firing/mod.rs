@@ -18,12 +18,12 @@ use stateright::{Model, Property};
 pub(crate) use self::actions::Action;
 use self::process::Process;
 pub(crate) use self::state::State;
-use crate::alarm;
-use crate::decide::{self, Work};
-use crate::engine::Database;
-use crate::engine::rows::{Key, Node, Row, Slot, Standing, Trigger, TriggerState};
-use crate::mutant::Mutant;
-use crate::steps::{Dialect, Manner};
+use crate::model::alarm;
+use crate::model::decide::{self, Work};
+use crate::model::engine::Database;
+use crate::model::engine::rows::{Key, Node, Row, Slot, Standing, Trigger, TriggerState};
+use crate::model::mutant::Mutant;
+use crate::model::steps::{Dialect, Manner};
 
 /// What a model of firings is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

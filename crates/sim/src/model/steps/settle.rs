@@ -1,9 +1,9 @@
 //! The guarded writes of an owner, and waking those who wait for the slot that an end frees.
 
 use super::{Answer, Claim, Dialect, Frame, Manner, Then, Turn, triggers};
-use crate::engine::rows::{History, Key, Live, Row, Slot, Trigger, TriggerState, WorkState};
-use crate::engine::{Database, Mode, Result};
-use crate::mutant::Mutant;
+use crate::model::engine::rows::{History, Key, Live, Row, Slot, Trigger, TriggerState, WorkState};
+use crate::model::engine::{Database, Mode, Result};
+use crate::model::mutant::Mutant;
 
 const READ: u8 = 1;
 const LOCK: u8 = 2;

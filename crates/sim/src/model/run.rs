@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
-use crate::alarm::Alarm;
-use crate::firing::{Firing, Scene, Sight};
-use crate::lease::{Case, Leases};
-use crate::migration::Migration;
-use crate::mutant::{Mutant, Place};
-use crate::steps::Dialect;
+use crate::model::alarm::Alarm;
+use crate::model::firing::{Firing, Scene, Sight};
+use crate::model::lease::{Case, Leases};
+use crate::model::migration::Migration;
+use crate::model::mutant::{Mutant, Place};
+use crate::model::steps::Dialect;
 
-pub use crate::firing::Reach;
+pub use crate::model::firing::Reach;
 
 /// What came out of the check of one model.
 #[derive(Clone, Debug)]

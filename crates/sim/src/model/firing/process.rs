@@ -1,6 +1,6 @@
 //! A process, with the node that it is at the moment.
 
-use crate::steps::{Claim, Frame};
+use crate::model::steps::{Claim, Frame};
 
 /// How far a claimed execution has come in its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

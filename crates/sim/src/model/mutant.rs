@@ -1,8 +1,8 @@
 //! The protocol with one mistake each. A model that does not find a mistake says nothing about the absence of others.
 
-use crate::alarm::Alarm;
-use crate::firing::Scene;
-use crate::steps::Dialect;
+use crate::model::alarm::Alarm;
+use crate::model::firing::Scene;
+use crate::model::steps::Dialect;
 
 macro_rules! mutants {
     ($($name:ident, $place:expr, $alarm:expr, $what:literal;)*) => {

@@ -3,11 +3,11 @@
 use super::process::{Lane, Phase, Process, Run, Stranger};
 use super::state::State;
 use super::{Firing, Sight};
-use crate::alarm::Alarm;
-use crate::decide::{End, Work};
-use crate::engine::rows::{Key, Live, Occurrence, Row, Standing, TriggerState, WorkState};
-use crate::mutant::Mutant;
-use crate::steps::{Answer, Claim, Dialect, Frame, Step, View, Went};
+use crate::model::alarm::Alarm;
+use crate::model::decide::{End, Work};
+use crate::model::engine::rows::{Key, Live, Occurrence, Row, Standing, TriggerState, WorkState};
+use crate::model::mutant::Mutant;
+use crate::model::steps::{Answer, Claim, Dialect, Frame, Step, View, Went};
 
 /// Something that happens; numbers are places in the lists of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

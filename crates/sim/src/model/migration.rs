@@ -4,9 +4,9 @@
 
 use stateright::{Model, Property};
 
-use crate::alarm::{self, Alarm};
-use crate::firing::Reach;
-use crate::mutant::Mutant;
+use crate::model::alarm::{self, Alarm};
+use crate::model::firing::Reach;
+use crate::model::mutant::Mutant;
 
 /// The steps of the one migration.
 const STEPS: usize = 2;

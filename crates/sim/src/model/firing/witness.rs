@@ -2,10 +2,10 @@
 
 use super::state::State;
 use super::{Firing, Sight};
-use crate::alarm::Alarm;
-use crate::engine::rows::{Key, Live, Outcome, Row, Standing};
-use crate::engine::{Change, Rows};
-use crate::steps::{Claim, Frame, Step};
+use crate::model::alarm::Alarm;
+use crate::model::engine::rows::{Key, Live, Outcome, Row, Standing};
+use crate::model::engine::{Change, Rows};
+use crate::model::steps::{Claim, Frame, Step};
 
 impl Firing {
     pub(super) fn witness(
@@ -130,8 +130,10 @@ impl Firing {
             state.alarm(Alarm::G2);
             return;
         };
-        state
-            .alarm_if(node.standing != Standing::Up && !self.manner.is(crate::mutant::Mutant::M5), Alarm::G2);
+        state.alarm_if(
+            node.standing != Standing::Up && !self.manner.is(crate::model::mutant::Mutant::M5),
+            Alarm::G2,
+        );
         state.alarm_if(node.life != life, Alarm::G2);
         state.alarm_if(node.orders != orders || node.standby, Alarm::G12);
     }

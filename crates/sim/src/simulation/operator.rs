@@ -1,0 +1,83 @@
+//! A person, or a deployment, that changes things while the cluster runs: from a process of its own that is no node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use punctual_core::execution::ExecutionState;
+use punctual_core::inspect::ExecutionFilter;
+use punctual_core::schedule::Every;
+use punctual_core::store::Readable;
+use punctual_core::trigger::TriggerSpec;
+use punctual_core::{Clock, Entropy, ExecutionId, Result, Schedule};
+use punctual_runtime::Scheduler;
+
+use super::clock::ProcessClock;
+use super::fault::between;
+use super::work::{self, Plan, When};
+use super::world::World;
+
+/// Writes all definitions.
+pub(crate) async fn define(scheduler: Scheduler, plans: Arc<Vec<Plan>>) -> Result<()> {
+    for plan in plans.iter() {
+        work::schedule(&scheduler, plan, None).await?;
+    }
+    Ok(())
+}
+
+/// Changes a trigger, or deletes it and makes it again. Whatever fails is left as it is: the next edit comes soon.
+///
+/// Half of the edits come at the moment at which the trigger fires, as near as one can aim.
+pub(crate) async fn edit(
+    world: Arc<World>,
+    clock: Arc<ProcessClock>,
+    scheduler: Scheduler,
+    plans: Arc<Vec<Plan>>,
+) -> Result<()> {
+    let dice = &world.dice;
+    let plan = &plans[usize::try_from(dice.draw()).unwrap_or(0) % plans.len()];
+    let key = plan.key.parse()?;
+    let next = scheduler.trigger(&key).await?.and_then(|trigger| trigger.next_fire);
+    if let (Some(next), 0) = (next, dice.draw() % 2) {
+        let left = next.since(scheduler.store().now().await?);
+        clock.sleep(left.saturating_sub(Duration::from_micros(between(dice, 0, 12_000)))).await;
+    }
+    if dice.draw() % 4 == 0 {
+        scheduler.unschedule(&key).await?;
+        // An answer that was lost leaves the trigger deleted, until an edit finds that it is missing.
+        return work::schedule(&scheduler, plan, None).await;
+    }
+    let When::Every(usual) = plan.when else {
+        return work::schedule(&scheduler, plan, None).await;
+    };
+    let Some(found) = scheduler.trigger(&key).await? else {
+        return work::schedule(&scheduler, plan, None).await;
+    };
+    // Never much slower than usual, so that every run has enough to do.
+    let seconds = between(dice, usual.max(2) - 1, usual + 1);
+    let schedule = Schedule::Every(Every::new(Duration::from_secs(seconds))?);
+    let spec = TriggerSpec { schedule, ..found.spec.clone() };
+    scheduler.reschedule(&key, spec).await.map(drop)
+}
+
+/// Cancels one of the executions that run.
+pub(crate) async fn cancel(world: Arc<World>, scheduler: Scheduler) -> Result<()> {
+    let filter = ExecutionFilter { state: Some(ExecutionState::Claimed), ..ExecutionFilter::default() };
+    let rows = scheduler.inspect().executions(filter).await?;
+    let ids: Vec<ExecutionId> = rows
+        .iter()
+        .filter_map(|row| match row {
+            Readable::Row(row) => Some(row.id),
+            Readable::Poison(_) => None,
+        })
+        .collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let id = ids[usize::try_from(world.dice.draw()).unwrap_or(0) % ids.len()];
+    scheduler.cancel(vec![id], "somebody said so").await.map(drop)
+}
+
+/// Enqueues a piece of work.
+pub(crate) async fn enqueue(world: &World, scheduler: &Scheduler) -> Result<()> {
+    work::enqueue(scheduler, &world.dice).await
+}
