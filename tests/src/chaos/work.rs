@@ -97,8 +97,8 @@ pub async fn define(scheduler: &Scheduler) -> Result<()> {
         request.retry(retry()).key(&format!("stubborn/{n}")).await?;
     }
     // Longer than it takes until a frozen node's work runs elsewhere: the late result comes while that still runs.
-    for n in 0..3 {
-        let request = scheduler.schedule(Stubborn { takes_ms: 5_500 + 700 * n }).every(interval(3 + n));
+    for n in 0..6 {
+        let request = scheduler.schedule(Stubborn { takes_ms: 5_500 + 400 * n }).every(interval(3 + n));
         request.retry(retry()).key(&format!("long/{n}")).await?;
     }
     for n in 0..3 {

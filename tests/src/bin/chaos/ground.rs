@@ -30,6 +30,9 @@ pub(crate) struct Ground {
     keeper: Option<PathBuf>,
 }
 
+/// Who has the write lock of a file for so long keeps it.
+const KEEPS: Duration = Duration::from_millis(400);
+
 /// How large a small disk is.
 const DISK_MIB: u64 = 160;
 
@@ -125,6 +128,16 @@ impl Ground {
             }
         }
         Ok(())
+    }
+
+    /// Whether somebody holds the write lock of the file, and keeps it. Servers take locks from those who stand still.
+    pub(crate) fn is_locked(&self) -> bool {
+        let tried = || {
+            let connection = rusqlite::Connection::open(self.place.location())?;
+            connection.busy_timeout(KEEPS)?;
+            connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")
+        };
+        self.kind == Kind::Sqlite && tried().is_err()
     }
 
     /// Fills the disk up. Answers what is to be deleted to have room again.

@@ -2,6 +2,8 @@
 //! `chaos PLAN`, started by `cargo xtask chaos`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
 
+mod commands;
+mod ending;
 mod ground;
 mod judge;
 mod run;
@@ -42,6 +44,9 @@ struct Plan {
     /// The socket of whoever can restart the server.
     #[serde(default)]
     keeper: Option<PathBuf>,
+    /// How many workers there are; all of them unless given.
+    #[serde(default)]
+    workers: Option<usize>,
     /// Whether a disk may be made and mounted: nobody else sees the mounts of this process.
     #[serde(default)]
     may_mount: bool,
@@ -73,11 +78,11 @@ impl Store {
     }
 }
 
-/// The profiles of the seats.
+/// The profiles of the workers.
 const PROFILES: [&str; 5] = ["fast", "fast", "fast", "fast", "default"];
 
 /// How long the workers have to join before the first fault.
-const UP: Duration = Duration::from_secs(4);
+const UP: Duration = Duration::from_secs(20);
 
 async fn hold(plan: &Plan) -> Result<bool, Trouble> {
     let folder = &plan.folder;
@@ -90,12 +95,18 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
     let from = store.now().await?;
     let scheduler = Scheduler::builder_shared(store.clone()).build().await?;
     work::define(&scheduler).await?;
-    let program = std::env::current_exe()?.with_file_name("worker");
+    // A name of its own, so that a build meanwhile changes nothing.
+    let (built, program) = (std::env::current_exe()?.with_file_name("worker"), folder.join("worker"));
+    if fs::hard_link(&built, &program).is_err() {
+        fs::copy(&built, &program)?;
+    }
     fs::write(folder.join("bodies.jsonl"), "")?;
     let mut seats = Vec::new();
-    for (number, profile) in PROFILES.into_iter().enumerate() {
+    let profiles =
+        &PROFILES[..plan.workers.map_or(PROFILES.len(), |workers| workers.clamp(2, PROFILES.len()))];
+    for (number, profile) in profiles.iter().copied().enumerate() {
         let (location, proxy) = ground.wire().await?;
-        seats.push(Seat::new(number + 1, profile, location, proxy));
+        seats.push(Seat::new(number + 1, profile, location, proxy, folder));
     }
     let mut faults = Vec::new();
     for seat in &mut seats {
@@ -131,10 +142,10 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
         outages: Vec::new(),
         disk: None,
     };
-    run.play(Vec::new(), UP).await?;
+    run.settle(UP).await?;
     run.play(drawn, span).await?;
     run.view.say("all is healed");
-    let slowest = PROFILES.iter().filter_map(|name| Profile::named(name));
+    let slowest = profiles.iter().filter_map(|name| Profile::named(name));
     let bound = slowest.map(|profile| profile.takeover_bound(Duration::from_secs(1))).max();
     run.heal(bound.unwrap_or_default()).await?;
     let until = store.now().await?;
@@ -168,6 +179,7 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
         plan.minutes,
         plan.seed
     );
+    fs::remove_file(folder.join("worker"))?;
     let figures = judge::figures(plan, &counts, &verdict, good);
     fs::write(folder.join("figures.json"), format!("{figures}\n"))?;
     if plan.json {

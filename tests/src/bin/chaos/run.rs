@@ -1,4 +1,4 @@
-//! A run: faults come due, what was hurt comes back, and in the end all is healed and stopped.
+//! A run: faults come due, and what was hurt comes back.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,33 +6,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use punctual::core::inspect::{ExecutionFilter, MAX_PAGE, Page};
-use punctual::core::schedule::Every;
-use punctual::core::store::Readable;
-use punctual::core::trigger::{TriggerSpec, TriggerState};
-use punctual::core::{BootInstant, Clock, Timestamp, TriggerKey};
+use punctual::core::{BootInstant, Clock};
 use punctual::runtime::SystemClock;
-use punctual::{JobStore, RetryPolicy, Scheduler};
+use punctual::{JobStore, Scheduler};
 use punctual_checker::FaultEvent;
 use punctual_tests::chaos::orders::{Blow, Order};
-use punctual_tests::chaos::work::{self, Plain};
 use punctual_tests::place::Trouble as Refusal;
 use punctual_tests::proxy::Mode;
 use tokio::task::JoinHandle;
 
 use crate::ground::Ground;
 use crate::schedule::{Fault, Planned, Trouble};
-use crate::seats::{Seat, Seen, State};
+use crate::seats::{Seat, Seen};
 use crate::view::View;
 
 /// The length of a turn.
-const TURN: Duration = Duration::from_millis(20);
+pub(crate) const TURN: Duration = Duration::from_millis(20);
+/// How much later a fault comes that found nobody to hit.
+const LATER: Duration = Duration::from_millis(400);
 /// How long a seat stays empty.
 const AWAY: Duration = Duration::from_millis(900);
 /// How long a node may go without its wire being whole before an answer that was to be lost is given up.
 const LOSES_WITHIN: Duration = Duration::from_secs(5);
-/// How long the nodes have for what was due, once all is healed.
-const DRAINS_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may take until the store answers after a restart of its server.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -78,11 +73,15 @@ impl Run<'_> {
     /// Lets the faults come.
     pub(crate) async fn play(&mut self, plan: Vec<Planned>, span: Duration) -> Result<(), Refusal> {
         let begun = SystemClock.boot();
-        let mut plan = plan.into_iter().peekable();
+        let mut plan = plan;
         while SystemClock.boot().since(begun) < span {
             let elapsed = SystemClock.boot().since(begun);
-            while let Some(planned) = plan.next_if(|planned| planned.at <= elapsed) {
-                self.cause(planned).await;
+            for mut planned in due(&mut plan, |planned| planned.at <= elapsed) {
+                // What finds nobody to hit, or would hide another fault, comes a little later.
+                if !self.cause(planned.clone()).await {
+                    planned.at = elapsed + LATER;
+                    plan.push(planned);
+                }
             }
             self.turn().await?;
         }
@@ -135,7 +134,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn see(&mut self, number: usize, seen: Option<Seen>) {
+    pub(crate) fn see(&mut self, number: usize, seen: Option<Seen>) {
         let Some(seen) = seen else { return };
         let counts = &mut self.counts;
         match seen {
@@ -146,6 +145,7 @@ impl Run<'_> {
             Seen::Froze { in_transaction } => {
                 counts.freezes += 1;
                 counts.freezes_in_transaction += u64::from(in_transaction);
+                self.look_for_locks(number);
                 return;
             }
             Seen::Stopped => counts.stops += 1,
@@ -161,6 +161,13 @@ impl Run<'_> {
             }
         }
         self.seats[number].back = Some(SystemClock.boot().plus(AWAY));
+    }
+
+    /// Finds out whether a process that was frozen has the write lock of a file, which it keeps until it goes on.
+    fn look_for_locks(&mut self, number: usize) {
+        if let Some(process) = &mut self.seats[number].process {
+            process.holds_all_up = self.ground.is_locked();
+        }
     }
 
     fn wires_come_back(&mut self, now: BootInstant) {
@@ -194,7 +201,7 @@ impl Run<'_> {
         }
     }
 
-    fn tell(&mut self, number: usize, order: &Order) {
+    pub(crate) fn tell(&mut self, number: usize, order: &Order) {
         if let Some(process) = &mut self.seats[number].process {
             process.tell(order);
         }
@@ -218,7 +225,7 @@ impl Run<'_> {
         (!busy).then_some((seat, pid))
     }
 
-    async fn cause(&mut self, planned: Planned) {
+    async fn cause(&mut self, planned: Planned) -> bool {
         let Planned { fault, whom, .. } = planned;
         let kind = fault.kind();
         let caused = match fault {
@@ -232,6 +239,7 @@ impl Run<'_> {
         if caused.is_some() {
             *self.counts.faults.entry(kind).or_default() += 1;
         }
+        caused.is_some()
     }
 
     fn hurt_a_worker(&mut self, fault: Fault, whom: u64) -> Option<()> {
@@ -242,13 +250,14 @@ impl Run<'_> {
             Fault::Freeze(span) => {
                 seat.freeze(span, &mut self.faults);
                 self.counts.freezes += 1;
+                self.look_for_locks(number);
             }
             Fault::Strike(strike, stands) => {
                 let blow = strike.blow;
                 seat.process.as_mut()?.tell(&Order::Strike(strike));
                 seat.expect(blow, if blow == Blow::Stop { stands } else { Duration::ZERO });
             }
-            Fault::SetClock(seconds) => seat.process.as_mut()?.tell(&Order::SetClock { seconds }),
+            Fault::SetClock(seconds) => seat.set_clock(seconds, &mut self.faults).ok()?,
             Fault::Standby(span) => {
                 if self.standbys.iter().any(|(other, _)| *other == number) {
                     return None;
@@ -324,115 +333,6 @@ impl Run<'_> {
         }
         Some(())
     }
-
-    /// Changes definitions. What fails in an outage may have been done or not; then nothing is said of it.
-    async fn command(&mut self, fault: Fault) -> Option<()> {
-        if !self.outages.is_empty() || self.disk.is_some() {
-            return None;
-        }
-        let done = match fault {
-            Fault::Reschedule { trigger, turn } => self.reschedule(trigger, turn).await,
-            Fault::Replace { trigger, turn } => self.replace(trigger, turn).await,
-            _ => return None,
-        };
-        match done {
-            Ok(done) => done.then_some(()),
-            Err(error) => {
-                self.view.say(&format!("a command was not answered: {error}"));
-                None
-            }
-        }
-    }
-
-    async fn reschedule(&mut self, trigger: u64, turn: u64) -> punctual::core::Result<bool> {
-        let key: TriggerKey = work::plain_key(trigger).parse()?;
-        let spec = TriggerSpec::new(Every::new(work::interval(turn))?.into());
-        let Some(before) = self.scheduler.trigger(&key).await? else { return Ok(false) };
-        let after = self.scheduler.reschedule(&key, spec).await?;
-        let at = self.store.now().await?;
-        if after.generation > before.generation {
-            let (generation, boot_us) = (after.generation, SystemClock.boot());
-            self.faults.push(FaultEvent::Rescheduled { trigger: key, generation, at, boot_us });
-        }
-        Ok(after.generation > before.generation)
-    }
-
-    async fn replace(&mut self, trigger: u64, turn: u64) -> punctual::core::Result<bool> {
-        let key: TriggerKey = work::plain_key(trigger).parse()?;
-        let Some(before) = self.scheduler.trigger(&key).await? else { return Ok(false) };
-        self.scheduler.unschedule(&key).await?;
-        let at = self.store.now().await?;
-        let boot_us = SystemClock.boot();
-        self.faults.push(FaultEvent::Unscheduled { trigger_id: before.id, at, boot_us });
-        let job = Plain { takes_ms: 50 + turn % 400, fails_one_in: 0 };
-        let request = self.scheduler.schedule(job).every(work::interval(turn));
-        request
-            .retry(RetryPolicy::fixed(4, Duration::from_millis(400)))
-            .key(&work::plain_key(trigger))
-            .await?;
-        Ok(true)
-    }
-
-    /// Ends all trouble, and waits until the published bound has passed for whoever was hurt last.
-    pub(crate) async fn heal(&mut self, bound: Duration) -> Result<(), Refusal> {
-        let now = SystemClock.boot();
-        self.wires.iter_mut().for_each(|wire| wire.4 = now);
-        self.losing.iter_mut().for_each(|one| one.3 = BootInstant::default());
-        self.standbys.iter_mut().for_each(|one| one.1 = now);
-        if let Some(disk) = &mut self.disk {
-            disk.2 = now;
-        }
-        for number in 0..self.seats.len() {
-            let seat = &mut self.seats[number];
-            if seat.process.as_ref().is_some_and(|process| matches!(process.state, State::Frozen(_))) {
-                seat.thaw(&mut self.faults);
-            }
-            self.tell(number, &Order::Calm);
-        }
-        while !self.outages.is_empty() {
-            self.turn().await?;
-        }
-        let healed = SystemClock.boot();
-        while SystemClock.boot().since(healed) < bound {
-            self.turn().await?;
-        }
-        Ok(())
-    }
-
-    /// Waits until everything that was due up to `end` is decided and done.
-    pub(crate) async fn drain(&mut self, end: Timestamp) -> Result<(), Refusal> {
-        let begun = SystemClock.boot();
-        loop {
-            let (triggers, executions) = left(&*self.store, end).await?;
-            if triggers + executions == 0 {
-                return Ok(());
-            }
-            if SystemClock.boot().since(begun) > DRAINS_WITHIN {
-                self.counts.wrong.push(format!(
-                    "{triggers} triggers and {executions} executions from before the end are left after {} s",
-                    DRAINS_WITHIN.as_secs()
-                ));
-                return Ok(());
-            }
-            for _ in 0..10 {
-                self.turn().await?;
-            }
-        }
-    }
-
-    /// Stops all workers in good order.
-    pub(crate) async fn stop(&mut self, end: Timestamp) -> Result<(), Refusal> {
-        self.faults.push(FaultEvent::StopRequested { boot_us: SystemClock.boot(), at: end });
-        self.seats.iter_mut().for_each(Seat::stop);
-        while self.seats.iter().any(|seat| seat.process.is_some()) {
-            SystemClock.sleep(TURN).await;
-            for number in 0..self.seats.len() {
-                let seen = self.seats[number].look(&mut self.faults)?;
-                self.see(number, seen);
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Takes out what is over.
@@ -452,17 +352,4 @@ async fn answers(store: &dyn JobStore) -> Result<(), Refusal> {
         SystemClock.sleep(TURN).await;
     }
     Ok(())
-}
-
-/// How many triggers and executions from up to `end` are neither decided nor done.
-async fn left(store: &dyn JobStore, end: Timestamp) -> Result<(usize, usize), Refusal> {
-    let triggers = store.inspect().triggers(Page::first(MAX_PAGE)).await?;
-    let undecided = triggers.iter().filter(|trigger| trigger.state == TriggerState::Active);
-    let undecided = undecided.filter(|trigger| trigger.next_fire.is_some_and(|next| next <= end)).count();
-    let live = store.inspect().executions(ExecutionFilter::default()).await?;
-    let before = |row: &&Readable<punctual::core::execution::Execution>| match row {
-        Readable::Row(row) => row.scheduled <= end,
-        Readable::Poison(_) => true,
-    };
-    Ok((undecided, live.iter().filter(before).count()))
 }

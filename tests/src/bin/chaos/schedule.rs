@@ -125,7 +125,7 @@ const ON_SERVERS: &[(&str, u64)] = &[
     ("silent", 8),
     ("mute", 6),
     ("closed", 4),
-    ("hold_lock", 2),
+    ("hold_lock", 3),
     ("set_clock", 12),
     ("standby", 8),
     ("reschedule", 20),
@@ -139,7 +139,7 @@ const ON_A_FILE: &[(&str, u64)] = &[
     ("kill_at_point", 64),
     ("freeze", 26),
     ("freeze_at_point", 16),
-    ("hold_lock", 2),
+    ("hold_lock", 3),
     ("full_disk", 4),
     ("standby", 8),
     ("reschedule", 20),
@@ -158,7 +158,9 @@ pub(crate) fn draw(kind: Kind, span: Duration, can_fill_disk: bool, entropy: &Se
         if *name == "full_disk" && !can_fill_disk {
             continue;
         }
-        let wanted = per_ten_minutes.saturating_mul(span.as_secs()).div_ceil(600);
+        // To the nearest number; the shortest run has a kill and a freeze.
+        let nearest = (per_ten_minutes.saturating_mul(span.as_secs()) + 300) / 600;
+        let wanted = if matches!(*name, "kill_at_point" | "freeze") { nearest.max(1) } else { nearest };
         for n in 0..wanted {
             let share = span / u32::try_from(wanted).unwrap_or(u32::MAX);
             let at = share * u32::try_from(n).unwrap_or(u32::MAX) + entropy.below(share);
@@ -177,7 +179,7 @@ fn fault(name: &str, n: u64, kind: Kind, entropy: &SeededEntropy) -> Fault {
     match name {
         "kill" => Fault::Kill,
         "kill_at_point" => Fault::Strike(kill(n, kind, entropy), Duration::ZERO),
-        "freeze" => Fault::Freeze(between(3_500, 9_000)),
+        "freeze" => Fault::Freeze(between(4_500, 9_000)),
         "freeze_at_point" => Fault::Strike(stop(n, entropy), between(5_500, 9_000)),
         "restart" => {
             Fault::Restart([How::Orderly, How::AtOnce, How::Hard][usize::try_from(n % 3).unwrap_or(0)])

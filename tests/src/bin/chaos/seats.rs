@@ -25,8 +25,8 @@ const UNAVAILABLE: i32 = 75;
 pub(crate) enum State {
     /// It runs.
     Runs,
-    /// It is stopped until then.
-    Frozen(BootInstant),
+    /// It is stopped, from when until when.
+    Frozen(BootInstant, BootInstant),
     /// It was asked to stop in good order, then.
     Stopping(BootInstant),
 }
@@ -39,6 +39,8 @@ pub(crate) struct Process {
     pub(crate) state: State,
     /// The blow that it is to deal itself, by when somebody else does, and how long it stands if it is stopped.
     pending: Option<(Blow, BootInstant, Duration)>,
+    /// Whether it stands with a lock that nobody can do without, and that no server takes from it.
+    pub(crate) holds_all_up: bool,
     moments: PathBuf,
     output: PathBuf,
 }
@@ -101,6 +103,8 @@ pub(crate) struct Seat {
     pub(crate) location: String,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) process: Option<Process>,
+    /// The library that lies about the wall clock, if there is one, and the file that says by how much.
+    pub(crate) clock: Option<(PathBuf, PathBuf)>,
     /// When the seat is taken again.
     pub(crate) back: Option<BootInstant>,
     started: u32,
@@ -110,9 +114,34 @@ pub(crate) struct Seat {
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
 impl Seat {
-    pub(crate) fn new(number: usize, profile: &'static str, location: String, proxy: Option<Proxy>) -> Self {
+    pub(crate) fn new(
+        number: usize,
+        profile: &'static str,
+        location: String,
+        proxy: Option<Proxy>,
+        folder: &Path,
+    ) -> Self {
         let name = format!("w{number}");
-        Self { name, profile, location, proxy, process: None, back: None, started: 0 }
+        // On a file the wall clock is the store's, which all processes must have in common.
+        let library = proxy.as_ref().and_then(|_| liar());
+        let clock = library.map(|library| (library, folder.join(format!("{name}.clock"))));
+        Self { name, profile, location, proxy, process: None, clock, back: None, started: 0 }
+    }
+
+    /// Sets the process's wall clock to so many seconds from the true time, if it has one of its own.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) fn set_clock(&mut self, seconds: i64, faults: &mut Vec<FaultEvent>) -> io::Result<()> {
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let Some((_, file)) = &self.clock else {
+            process.tell(&Order::SetClock { seconds });
+            return Ok(());
+        };
+        fs::write(file, format!("{seconds:+}\n"))?;
+        let (pid, boot_us) = (Some(process.pid()), SystemClock.boot());
+        faults.push(FaultEvent::ClockJump { pid, by_us: seconds.saturating_mul(1_000_000), boot_us });
+        Ok(())
     }
 
     /// Starts a process. Its files lie in `folder` and begin with the name of the seat.
@@ -139,11 +168,25 @@ impl Seat {
         let log = File::create(&output)?;
         let mut command = Command::new(program);
         command.arg(serde_json::to_string(&duty)?).env("RUST_LOG", "warn").env("RUST_BACKTRACE", "1");
+        if let Some((library, file)) = &self.clock {
+            fs::write(file, "+0\n")?;
+            // Only the wall clock: leases and timers go by the others.
+            command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", file);
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_NO_CACHE", "1");
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         let mut child = command.spawn()?;
         let (stdin, pid) = (child.stdin.take(), child.id());
         let moments = duty.moments;
-        self.process = Some(Process { child, stdin, state: State::Runs, pending: None, moments, output });
+        self.process = Some(Process {
+            child,
+            stdin,
+            state: State::Runs,
+            pending: None,
+            holds_all_up: false,
+            moments,
+            output,
+        });
         Ok(pid)
     }
 
@@ -160,7 +203,7 @@ impl Seat {
     }
 
     /// Ends the process as `kill -9` does.
-    pub(crate) fn kill(&mut self, faults: &mut Vec<FaultEvent>) {
+    pub(crate) fn kill(&self, faults: &mut Vec<FaultEvent>) {
         if let Some(process) = &self.process {
             faults.push(FaultEvent::Kill { pid: process.pid(), node: None, boot_us: SystemClock.boot() });
             process.signal(Signal::KILL);
@@ -173,16 +216,21 @@ impl Seat {
             let boot_us = SystemClock.boot();
             faults.push(FaultEvent::Freeze { pid: process.pid(), node: None, boot_us });
             process.signal(Signal::STOP);
-            process.state = State::Frozen(boot_us.plus(span));
+            process.state = State::Frozen(boot_us, boot_us.plus(span));
         }
     }
 
     /// Lets a frozen process go on.
     pub(crate) fn thaw(&mut self, faults: &mut Vec<FaultEvent>) {
-        if let Some(process) = self.process.as_mut().filter(|one| matches!(one.state, State::Frozen(_))) {
-            process.signal(Signal::CONT);
-            process.state = State::Runs;
-            faults.push(FaultEvent::Thaw { pid: process.pid(), boot_us: SystemClock.boot() });
+        let Some(process) = &mut self.process else { return };
+        let State::Frozen(from, _) = process.state else { return };
+        process.signal(Signal::CONT);
+        process.state = State::Runs;
+        let boot_us = SystemClock.boot();
+        faults.push(FaultEvent::Thaw { pid: process.pid(), boot_us });
+        if std::mem::take(&mut process.holds_all_up) {
+            let what = "a frozen process had the write lock".to_owned();
+            faults.push(FaultEvent::Outage { what, boot_us: from, until_us: boot_us });
         }
     }
 
@@ -213,7 +261,7 @@ impl Seat {
             }));
         }
         match process.state {
-            State::Frozen(until) => {
+            State::Frozen(_, until) => {
                 if now >= until {
                     self.thaw(faults);
                 }
@@ -229,7 +277,7 @@ impl Seat {
         if process.stands() {
             let span = process.pending.take().map_or(COMES_WITHIN, |(_, _, span)| span);
             let mark = process.mark();
-            process.state = State::Frozen(now.plus(span));
+            process.state = State::Frozen(now, now.plus(span));
             let in_transaction = matches!(mark, Some(Mark::Struck(moment)) if moment != Moment::Before);
             return Ok(Some(Seen::Froze { in_transaction }));
         }
@@ -252,6 +300,13 @@ impl Seat {
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(5)..].join("\n")
     }
+}
+
+/// Where libfaketime is, if it is installed.
+fn liar() -> Option<PathBuf> {
+    let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
+    let path = |folder: &&str| Path::new(folder).join("faketime/libfaketime.so.1");
+    folders.iter().map(path).find(|path| path.exists())
 }
 
 impl Drop for Seat {

@@ -28,7 +28,7 @@ use self::points::{Log, Points};
 /// The exit code of a worker that could not reach its store when it was to join: whoever started it starts it again.
 const UNAVAILABLE: u8 = 75;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// How long a graceful stop waits for bodies.
 const GRACE: Duration = Duration::from_secs(4);
