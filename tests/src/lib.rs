@@ -3,9 +3,13 @@
 //! Nothing here waits for a time to pass: every wait is for a line that some process prints.
 #![allow(clippy::future_not_send, reason = "each test drives its cluster from one thread")]
 
+pub mod chaos;
 pub mod crowd;
 pub mod place;
+pub mod proxy;
 pub mod schema;
+pub mod tables;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -16,12 +20,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use punctual::core::event::{Event, Stamped};
-use punctual::core::inspect::{ExecutionFilter, HistoryFilter, Page};
+use punctual::core::inspect::{ExecutionFilter, Page};
 use punctual::core::store::Readable;
 use punctual::core::{BootInstant, Clock, Timestamp};
 use punctual::runtime::SystemClock;
 use punctual::{JobStore, Profile};
-use punctual_checker::{Checker, FaultEvent, Options, Tables, Verdict, Window};
+use punctual_checker::{Checker, FaultEvent, Options, Verdict, Window};
 use rustix::process::{Pid, Signal, kill_process};
 
 use self::place::{Kind, Place};
@@ -204,32 +208,7 @@ impl Cluster {
 
     async fn judge(&self, until: Timestamp) -> Verdict {
         let store = self.store().await;
-        let inspect = store.inspect();
-        let live = inspect.executions(ExecutionFilter::default()).await.expect("it lists work");
-        let mut history = Vec::new();
-        loop {
-            let before = history.last().map(|record: &punctual::core::execution::HistoryRecord| record.id);
-            let page = inspect.history(HistoryFilter { before, ..HistoryFilter::default() }).await;
-            let page = page.expect("it lists history");
-            if page.is_empty() {
-                break;
-            }
-            history.extend(page);
-        }
-        let tables = Tables {
-            triggers: inspect.triggers(Page::first(10_000)).await.expect("it lists triggers"),
-            jobs: inspect.jobs(Page::first(10_000)).await.expect("it lists jobs"),
-            history,
-            live: live
-                .into_iter()
-                .map(|row| match row {
-                    Readable::Row(row) => row,
-                    Readable::Poison(poison) => panic!("a row that cannot be read: {poison:?}"),
-                })
-                .collect(),
-            nodes: inspect.nodes().await.expect("it lists nodes"),
-            calendars: inspect.calendars().await.expect("it lists calendars"),
-        };
+        let tables = tables::tables(&*store).await.expect("the tables can be read");
         let profile = Profile::FAST;
         let options = Options {
             wind_down: profile.wind_down,

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what these commands are for")]
 
 mod bench;
+mod chaos;
 mod ci;
 mod conformance;
 mod contract;
@@ -51,6 +52,8 @@ enum Command {
     Evidence(evidence::Options),
     /// Have many processes open one empty database at once, and look at what they make of it.
     MigrateRace(migrate_race::Options),
+    /// Hurt a cluster of real processes on a real database in every way that can be arranged, and judge what is left.
+    Chaos(chaos::Options),
     /// Measure what things cost, in release, beside what others offer.
     Bench(bench::Options),
     /// Check the models of the protocol, or that they find every mistake that is put into them.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Ci(options) => ci::run(&options),
         Command::Evidence(options) => evidence::run(&options),
         Command::MigrateRace(options) => migrate_race::run(&options),
+        Command::Chaos(options) => chaos::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Model(options) => model::run(&options),
         Command::Sim(options) => sim::run(&options),

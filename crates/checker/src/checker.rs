@@ -14,11 +14,14 @@ use punctual_core::trigger::TriggerRecord;
 
 use crate::claims::Claims;
 use crate::cluster::Cluster;
+use crate::effects::Effects;
 use crate::history::History;
 use crate::lines::{self, Extent, InputError};
 use crate::record::{BodyEvent, FaultEvent};
 use crate::verdict::{Rule, Verdict};
-use crate::{account, claims, lateness, overlap, takeover};
+use crate::{
+    account, at_most_once, claims, commands, effects, lateness, overlap, owners, quiet, schema, takeover,
+};
 
 /// The stretch of the store's time that is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +41,8 @@ pub struct Options {
     pub wake_slack: Duration,
     /// How long after a kill its bodies may have lived; 1 s unless set.
     pub kill_grace: Duration,
-    /// The latest that a dead node's work may be offered again; not judged unless set.
+    /// The latest that a dead node's work may be offered again, if its profile is the fastest of the run; not judged unless
+    /// set.
     pub takeover_bound: Option<Duration>,
 }
 
@@ -78,6 +82,8 @@ pub struct Checker {
     history: History,
     cluster: Cluster,
     tables: Option<Tables>,
+    effects: Effects,
+    migrations: Vec<i64>,
     lines: u64,
     torn: u64,
     journals: u64,
@@ -92,6 +98,8 @@ impl Checker {
             history: History::default(),
             cluster: Cluster::default(),
             tables: None,
+            effects: Effects::default(),
+            migrations: Vec::new(),
             lines: 0,
             torn: 0,
             journals: 0,
@@ -148,6 +156,17 @@ impl Checker {
         self.tables = Some(tables);
     }
 
+    /// Takes what bodies wrote in the transactions that completed them. Without it that is not judged.
+    pub fn effects(&mut self, effects: Effects) {
+        self.effects = effects;
+    }
+
+    /// Takes the versions that the history of migrations names, each as often as it does. Without them that is not
+    /// judged.
+    pub fn migrations(&mut self, versions: impl IntoIterator<Item = i64>) {
+        self.migrations.extend(versions);
+    }
+
     fn read(&mut self, extent: Extent) {
         self.lines += extent.lines;
         self.torn += u64::from(extent.torn);
@@ -155,8 +174,10 @@ impl Checker {
 
     /// Judges what was gathered.
     pub fn verdict(self) -> Verdict {
-        let Self { mut window, options, mut history, mut cluster, tables, lines, torn, journals } = self;
+        let Self { mut window, options, mut history, mut cluster, tables, .. } = self;
+        let Self { effects, migrations, lines, torn, journals, .. } = self;
         let mut verdict = Verdict { lines, torn_lines: torn, ..Verdict::default() };
+        verdict.clock_jumps = cluster.clock_jumps.0;
         for (missing, what) in [(tables.is_none(), "final tables"), (journals == 0, "journal of a node")] {
             if missing {
                 verdict.broke(Rule::Incomplete, 1, format!("no {what} was handed in"), Vec::new);
@@ -180,6 +201,13 @@ impl Checker {
         claims::judge_firings(&history, &mut verdict);
         claims::judge_executions(&history, &claims, &mut verdict);
         claims::judge_records(&history, &tables, &mut verdict);
+        owners::judge_fences(&history, &claims, cluster.clock_jumps.1 == 0, &mut verdict);
+        owners::judge_keys(&history, &effects, &mut verdict);
+        at_most_once::judge(&history, &claims, &tables, &mut verdict);
+        effects::judge(&history, &tables, &effects, &mut verdict);
+        commands::judge(&history, &cluster, &tables, &mut verdict);
+        schema::judge(&migrations, &mut verdict);
+        quiet::judge(&history, &tables, &mut verdict);
         account::judge(&history, &cluster, &tables, window, &mut verdict);
         let takeovers = takeover::judge(&cluster, history.horizon, options.takeover_bound, &mut verdict);
         let bodies = overlap::bodies(&history, &cluster, &claims, &options);

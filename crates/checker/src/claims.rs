@@ -29,7 +29,7 @@ impl Claims {
             claims.extend(row.attempts.iter().map(|past| ((row.id, past.fence), (past.node, past.number))));
         }
         for (id, trail) in &history.trails {
-            for fact in trail.facts.iter().filter(|fact| fact.what == What::Claimed) {
+            for fact in trail.facts.iter().filter(|fact| fact.is_claim()) {
                 let By::Node(node) = fact.by else { continue };
                 claims.insert((*id, fact.fence), (node, fact.attempt));
             }
@@ -40,6 +40,11 @@ impl Claims {
     /// The node that claimed an execution under a fence.
     pub(crate) fn owner(&self, id: ExecutionId, fence: Fence) -> Option<NodeId> {
         self.0.get(&(id, fence)).map(|(node, _)| *node)
+    }
+
+    /// All of them, by execution and fence.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&(ExecutionId, Fence), &(NodeId, u32))> {
+        self.0.iter()
     }
 
     fn attempt(&self, id: ExecutionId, fence: Fence) -> Option<u32> {
@@ -76,7 +81,7 @@ pub(crate) fn judge_executions(history: &History, claims: &Claims, verdict: &mut
         fences(*id, trail, verdict);
         ends(*id, trail, verdict);
         let Some(slot) = trail.slot.as_deref().filter(|_| trail.exclusive) else { continue };
-        let claimed = trail.facts.iter().filter(|fact| fact.what == What::Claimed);
+        let claimed = trail.facts.iter().filter(|fact| fact.is_claim());
         for fence in claimed.map(|fact| fact.fence).collect::<BTreeSet<_>>() {
             let first = *by_slot.entry((slot, fence)).or_insert(*id);
             if first != *id {
@@ -118,7 +123,7 @@ fn starts(id: ExecutionId, trail: &Trail, claims: &Claims, verdict: &mut Verdict
 
 fn fences(id: ExecutionId, trail: &Trail, verdict: &mut Verdict) {
     let mut claimed: BTreeMap<Fence, &Fact> = BTreeMap::new();
-    for fact in trail.facts.iter().filter(|fact| fact.what == What::Claimed) {
+    for fact in trail.facts.iter().filter(|fact| fact.is_claim()) {
         if let Some(first) = claimed.insert(fact.fence, fact) {
             let text = format!("{id} was claimed twice under fence {}", fact.fence);
             verdict.broke(Rule::SharedFence, 1, text, || vec![line(id, first), line(id, fact)]);
@@ -127,7 +132,7 @@ fn fences(id: ExecutionId, trail: &Trail, verdict: &mut Verdict) {
 }
 
 fn ends(id: ExecutionId, trail: &Trail, verdict: &mut Verdict) {
-    let highest = trail.facts.iter().filter(|fact| fact.what == What::Claimed).max_by_key(|fact| fact.fence);
+    let highest = trail.facts.iter().filter(|fact| fact.is_claim()).max_by_key(|fact| fact.fence);
     let mut refused = BTreeSet::new();
     let mut taken: BTreeMap<Fence, &Fact> = BTreeMap::new();
     let mut ended: Option<&Fact> = None;
@@ -188,7 +193,7 @@ pub(crate) fn judge_records(history: &History, tables: &Tables, verdict: &mut Ve
             }
             continue;
         };
-        let newer = trail.facts.iter().find(|fact| fact.what == What::Claimed && fact.fence > record.fence);
+        let newer = trail.facts.iter().find(|fact| fact.is_claim() && fact.fence > record.fence);
         let taken = |fact: &&Fact| fact.fence == record.fence && matches!(fact.what, What::Settled(Some(_)));
         // If the journal tells of the same completion, it has been judged there.
         if let Some(newer) = newer.filter(|_| !trail.facts.iter().any(|fact| taken(&fact))) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use punctual_core::event::{Event, Stamped};
-use punctual_core::key::{NodeId, TriggerKey};
+use punctual_core::key::{NodeId, TriggerId, TriggerKey};
 use punctual_core::node::NodeRecord;
 use punctual_core::time::{BootInstant, Timestamp};
 
@@ -12,7 +12,10 @@ use crate::record::FaultEvent;
 use crate::spans::{Span, Spans};
 
 /// How long after its thaw a freeze may still be why a node is declared dead.
-const AFTERMATH: Duration = Duration::from_secs(5);
+pub(crate) const AFTERMATH: Duration = Duration::from_secs(5);
+
+/// How often a node looks for work at the least, unless it is told otherwise.
+const POLL: Duration = Duration::from_secs(1);
 
 /// What is known of a node.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +29,16 @@ pub(crate) struct Node {
     pub(crate) taken: Option<(BootInstant, NodeId)>,
     /// When the last of its work was offered again.
     pub(crate) recovered: Option<BootInstant>,
+    /// Within which time its work is to be offered again, by its own profile.
+    bound: Option<Duration>,
+}
+
+/// A time in which a node was to claim nothing, on the store's clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standby {
+    pub(crate) node: NodeId,
+    pub(crate) from: Timestamp,
+    pub(crate) until: Option<Timestamp>,
 }
 
 /// What is known of all processes.
@@ -39,6 +52,11 @@ pub(crate) struct Cluster {
     exits: Vec<(u32, BootInstant)>,
     pub(crate) disturbances: Vec<Span>,
     outages: Vec<Span>,
+    links: Vec<(u32, Span)>,
+    /// How often a wall clock was set, and how often that was the store's.
+    pub(crate) clock_jumps: (u64, u64),
+    pub(crate) standbys: Vec<Standby>,
+    pub(crate) unscheduled: BTreeMap<TriggerId, Timestamp>,
     pub(crate) stop: Option<(BootInstant, Timestamp)>,
     pub(crate) rescheduled: BTreeMap<(TriggerKey, i64), Timestamp>,
 }
@@ -97,6 +115,25 @@ impl Cluster {
             FaultEvent::Disturbance { boot_us, until_us, .. } => {
                 self.disturbances.push(Span { from: boot_us, to: until_us });
             }
+            FaultEvent::Link { pid, boot_us, until_us, .. } => {
+                self.links.push((pid, Span { from: boot_us, to: until_us }));
+            }
+            FaultEvent::ClockJump { pid, .. } => {
+                self.clock_jumps.0 += 1;
+                self.clock_jumps.1 += u64::from(pid.is_none());
+            }
+            FaultEvent::Standby { node, at, .. } => {
+                self.standbys.push(Standby { node, from: at, until: None });
+            }
+            FaultEvent::Resume { node, at, .. } => {
+                let open = |standby: &&mut Standby| standby.node == node && standby.until.is_none();
+                if let Some(standby) = self.standbys.iter_mut().rfind(open) {
+                    standby.until = Some(at);
+                }
+            }
+            FaultEvent::Unscheduled { trigger_id, at, .. } => {
+                self.unscheduled.insert(trigger_id, at);
+            }
             FaultEvent::Rescheduled { trigger, generation, at, .. } => {
                 self.rescheduled.insert((trigger, generation), at);
             }
@@ -112,6 +149,7 @@ impl Cluster {
         for record in records {
             let node = self.nodes.entry(record.info.id).or_default();
             node.pid = node.pid.or(Some(record.info.pid));
+            node.bound = Some(record.info.profile.takeover_bound(POLL));
         }
     }
 
@@ -120,6 +158,13 @@ impl Cluster {
             let node = self.nodes.entry(node).or_default();
             node.pid = node.pid.or(Some(pid));
         }
+    }
+
+    /// How much longer than with the fastest profile of the run it may take until the work of a node is offered again.
+    pub(crate) fn slower(&self, node: NodeId) -> Duration {
+        let fastest = self.nodes.values().filter_map(|node| node.bound).min();
+        let own = self.nodes.get(&node).and_then(|node| node.bound);
+        own.zip(fastest).map(|(own, fastest)| own.saturating_sub(fastest)).unwrap_or_default()
     }
 
     /// The process of a node.
@@ -159,6 +204,17 @@ impl Cluster {
         )
     }
 
+    /// The stretches in which the process `pid` was frozen, or had trouble with its connections.
+    fn silent(&self, pid: u32, horizon: BootInstant) -> Spans {
+        let links = self.links.iter().filter(|(of, _)| *of == pid).map(|(_, span)| *span);
+        Spans::union(self.frozen(pid, horizon).iter().chain(links).collect())
+    }
+
+    /// The stretches in which some process had trouble with its connections.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Span> {
+        self.links.iter().map(|(_, span)| span)
+    }
+
     /// When the node ended, and whether a kill was the reason.
     pub(crate) fn ended(&self, id: NodeId) -> Option<(BootInstant, bool)> {
         let node = self.nodes.get(&id)?;
@@ -182,10 +238,10 @@ impl Cluster {
         let killed = self.ended(id).filter(|(at, killed)| *killed && *at <= taken).map(|(at, _)| at);
         let until = killed.unwrap_or(taken);
         let joined = self.nodes.get(&id).and_then(|node| node.joined).unwrap_or_default();
-        let frozen = self.pid(id).map(|pid| self.frozen(pid, horizon)).unwrap_or_default();
-        let freeze = frozen.iter().rfind(|freeze| freeze.from <= until && freeze.to >= joined);
+        let silent = self.pid(id).map(|pid| self.silent(pid, horizon)).unwrap_or_default();
+        let freeze = silent.iter().rfind(|freeze| freeze.from <= until && freeze.to >= joined);
         match (killed, freeze) {
-            // Killed while it was frozen: its beats had stopped before.
+            // Killed while it was frozen or cut off: its beats had stopped before.
             (Some(_), Some(freeze)) if freeze.to >= until => Some(freeze.from),
             (Some(killed), _) => Some(killed),
             (None, Some(freeze)) if freeze.to.plus(AFTERMATH) >= taken => Some(freeze.from),
@@ -193,22 +249,28 @@ impl Cluster {
         }
     }
 
-    /// The stretches in which some node lived, was not frozen and could reach the store, `but` and its process left out.
-    pub(crate) fn covered(&self, but: Option<NodeId>, horizon: BootInstant) -> Spans {
+    /// The stretches in which some node lived, was not frozen and could reach the store.
+    pub(crate) fn covered(&self, horizon: BootInstant) -> Spans {
+        Spans::union(self.watchers(None, horizon).into_iter().flat_map(|(_, spans)| spans).collect())
+    }
+
+    /// For each node, `but` and others of its process left out, the stretches in which it lived, was not frozen and
+    /// could reach the store without trouble.
+    pub(crate) fn watchers(&self, but: Option<NodeId>, horizon: BootInstant) -> Vec<(NodeId, Vec<Span>)> {
         let but_pid = but.and_then(|but| self.pid(but));
         let outages = Spans::union(self.outages.clone());
-        let mut covered = Vec::new();
+        let mut watchers = Vec::new();
         for (id, node) in &self.nodes {
             let (Some(joined), pid) = (node.joined, self.pid(*id)) else { continue };
             if but == Some(*id) || (but_pid.is_some() && pid == but_pid) {
                 continue;
             }
             let end = self.ended(*id).map_or(horizon, |(at, _)| at);
-            let frozen = pid.map(|pid| self.frozen(pid, horizon)).unwrap_or_default();
-            covered.extend(frozen.cut_from(Span { from: joined, to: end.max(joined) }).iter());
+            let silent = pid.map(|pid| self.silent(pid, horizon)).unwrap_or_default();
+            let alive = silent.cut_from(Span { from: joined, to: end.max(joined) });
+            let watching = alive.iter().flat_map(|span| outages.cut_from(span).iter().collect::<Vec<_>>());
+            watchers.push((*id, watching.collect()));
         }
-        Spans::union(
-            covered.into_iter().flat_map(|span| outages.cut_from(span).iter().collect::<Vec<_>>()).collect(),
-        )
+        watchers
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use punctual_core::event::{Event, Stamped, Work};
 use punctual_core::execution::{AttemptOutcome, Outcome};
 use punctual_core::job::JobRecord;
-use punctual_core::key::{ExecutionId, Fence, NodeId, TriggerKey};
+use punctual_core::key::{ExecutionId, Fence, NodeId, TriggerId, TriggerKey};
 use punctual_core::time::{BootInstant, Timestamp};
 
 use crate::record::BodyEvent;
@@ -24,12 +24,16 @@ pub(crate) enum By {
 /// What happened to an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
-    Claimed,
+    /// At this time of the store.
+    Claimed(Timestamp),
     Began(Timestamp),
     Ended(AttemptOutcome),
     Settled(Option<Outcome>),
     Fenced,
-    Recovered { from: NodeId, outcome: Option<Outcome> },
+    Recovered {
+        from: NodeId,
+        outcome: Option<Outcome>,
+    },
     BodyBegan,
     BodyEnded,
     BodyCancelled,
@@ -45,6 +49,20 @@ pub(crate) struct Fact {
     pub(crate) what: What,
 }
 
+impl Fact {
+    pub(crate) const fn is_claim(&self) -> bool {
+        matches!(self.what, What::Claimed(_))
+    }
+
+    /// When it was claimed, on the store's clock, if it was.
+    pub(crate) const fn claimed_at(&self) -> Option<Timestamp> {
+        match self.what {
+            What::Claimed(at) => Some(at),
+            _ => None,
+        }
+    }
+}
+
 /// All that happened to one execution, in the order in which it was read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trail {
@@ -54,6 +72,9 @@ pub(crate) struct Trail {
     pub(crate) exclusive: bool,
     /// Whether it is the firing of a trigger.
     pub(crate) fired: bool,
+    /// The trigger and the generation of its definition, if a node named them.
+    pub(crate) of: Option<(TriggerId, i64)>,
+    pub(crate) key: Option<TriggerKey>,
     pub(crate) scheduled: Timestamp,
     pub(crate) facts: Vec<Fact>,
 }
@@ -83,7 +104,10 @@ impl History {
         self.seen(boot);
         let by = By::Node(node);
         let (work, what) = match event {
-            Event::Claimed { work, .. } => (work, What::Claimed),
+            Event::Claimed { work, lateness_us } => {
+                let at = work.scheduled.as_micros().saturating_add(lateness_us);
+                (work, What::Claimed(Timestamp::from_micros(at)))
+            }
             Event::Began { work, at } => (work, What::Began(at)),
             Event::Ended { work, outcome, .. } => (work, What::Ended(outcome)),
             Event::Settled { work, outcome } => (work, What::Settled(outcome)),
@@ -96,7 +120,7 @@ impl History {
             }
             _ => return,
         };
-        let Work { id, trigger, generation, scheduled, attempt, fence, slot, .. } = work;
+        let Work { id, trigger, trigger_id, generation, scheduled, attempt, fence, slot, .. } = work;
         let slot = slot.map(|key| self.intern(&key));
         if let (Some(trigger), Some(generation)) = (&trigger, generation) {
             self.fired(trigger, generation, scheduled, id);
@@ -104,6 +128,8 @@ impl History {
         let trail = self.trails.entry(id).or_default();
         trail.scheduled = scheduled;
         trail.fired |= trigger.is_some();
+        trail.key = trail.key.take().or(trigger);
+        trail.of = trigger_id.zip(generation).or(trail.of);
         trail.slot = slot.or_else(|| trail.slot.take());
         trail.facts.push(Fact { boot, by, attempt, fence, what });
     }
@@ -210,7 +236,7 @@ impl fmt::Display for Fact {
             write!(f, "{word} attempt {} fence {}", claim.0, claim.1)
         };
         match self.what {
-            What::Claimed => named(f, "claimed"),
+            What::Claimed(at) => named(f, "claimed").and_then(|()| write!(f, " at {at}")),
             What::Began(at) => named(f, "began").and_then(|()| write!(f, " at {at}")),
             What::Ended(outcome) => named(f, "ended").and_then(|()| write!(f, " {outcome:?}")),
             What::Settled(Some(outcome)) => named(f, "settled").and_then(|()| write!(f, " as {outcome:?}")),

@@ -70,11 +70,11 @@ fn faults(cluster: &Cluster, takeovers: &[Takeover], horizon: BootInstant) -> Sp
     for takeover in takeovers {
         add(takeover.since.unwrap_or(takeover.offered), takeover.offered);
     }
-    for disturbance in &cluster.disturbances {
+    for disturbance in cluster.disturbances.iter().chain(cluster.links()) {
         add(disturbance.from, disturbance.to);
     }
     let always = Span { from: BootInstant::default(), to: horizon };
-    for nobody in cluster.covered(None, horizon).cut_from(always).iter() {
+    for nobody in cluster.covered(horizon).cut_from(always).iter() {
         add(nobody.from, nobody.to);
     }
     Spans::union(faults)

@@ -1,6 +1,6 @@
 //! Judges the history of a run: nothing twice, nothing lost, nothing at once, nothing early.
 //!
-//! A run leaves four things behind, and the verdict is computed from them alone:
+//! A run leaves these things behind, and the verdict is computed from them alone:
 //!
 //! | source | form | handed in by |
 //! |---|---|---|
@@ -8,6 +8,8 @@
 //! | the bodies' own logs | JSON lines of [`BodyEvent`] | [`Checker::bodies`] |
 //! | faults that the driver caused | JSON lines of [`FaultEvent`] | [`Checker::faults`] |
 //! | the final tables | values | [`Checker::tables`] |
+//! | what bodies committed with their end | values, if there is such work | [`Checker::effects`] |
+//! | the history of migrations | versions, if that is to be judged | [`Checker::migrations`] |
 //!
 //! All stamps are readings of the boot-time clock of one host, so that the order of events in two processes, a frozen
 //! one included, is measured and not guessed. Sources may come in any order; nothing is judged before [`Checker::verdict`].
@@ -20,19 +22,26 @@
 //! a `Rule`, its [`Guarantee`], a count in [`Verdict`], and at least two forged histories that break it.
 
 mod account;
+mod at_most_once;
 mod checker;
 mod claims;
 mod cluster;
+mod commands;
+mod effects;
 mod history;
 mod lateness;
 mod lines;
 mod overlap;
+mod owners;
+mod quiet;
 mod record;
+mod schema;
 mod spans;
 mod takeover;
 mod verdict;
 
 pub use self::checker::{Checker, Options, Tables, Window};
+pub use self::effects::{Effect, Effects};
 pub use self::lines::InputError;
 pub use self::record::{BodyEvent, BodyStart, FaultEvent};
 pub use self::verdict::{Guarantee, Rule, Verdict, Violation};

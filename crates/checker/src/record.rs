@@ -1,6 +1,6 @@
 //! What bodies write about themselves, and what a driver writes about the faults it causes.
 
-use punctual_core::key::{ExecutionId, Fence, NodeId, TriggerKey};
+use punctual_core::key::{ExecutionId, Fence, NodeId, TriggerId, TriggerKey};
 use punctual_core::time::{BootInstant, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +119,54 @@ pub enum FaultEvent {
         /// When it was over.
         until_us: BootInstant,
     },
+    /// One process had trouble with its connections to the store: they were cut, slow, silent, or lost an answer.
+    Link {
+        /// The process.
+        pid: u32,
+        /// What, for people.
+        what: String,
+        /// When it began.
+        boot_us: BootInstant,
+        /// When it was over.
+        until_us: BootInstant,
+    },
+    /// A wall clock was set.
+    ClockJump {
+        /// The process whose clock it is; none for the store's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pid: Option<u32>,
+        /// By how much, in microseconds; negative if it was set back.
+        by_us: i64,
+        /// When.
+        boot_us: BootInstant,
+    },
+    /// A node was put into standby, and the command had returned by `at`.
+    Standby {
+        /// The node.
+        node: NodeId,
+        /// When, on the store's clock.
+        at: Timestamp,
+        /// When, on the boot-time clock.
+        boot_us: BootInstant,
+    },
+    /// A node is about to be taken out of standby.
+    Resume {
+        /// The node.
+        node: NodeId,
+        /// When, on the store's clock.
+        at: Timestamp,
+        /// When, on the boot-time clock.
+        boot_us: BootInstant,
+    },
+    /// A trigger was deleted, and the command had returned by `at`.
+    Unscheduled {
+        /// The trigger, whose id is never used again.
+        trigger_id: TriggerId,
+        /// When, on the store's clock.
+        at: Timestamp,
+        /// When, on the boot-time clock.
+        boot_us: BootInstant,
+    },
     /// A trigger's instants were changed, and the command had returned by `at`.
     Rescheduled {
         /// The trigger.
@@ -152,6 +200,11 @@ impl FaultEvent {
             | Self::Exit { boot_us, .. }
             | Self::Outage { boot_us, .. }
             | Self::Disturbance { boot_us, .. }
+            | Self::Link { boot_us, .. }
+            | Self::ClockJump { boot_us, .. }
+            | Self::Standby { boot_us, .. }
+            | Self::Resume { boot_us, .. }
+            | Self::Unscheduled { boot_us, .. }
             | Self::Rescheduled { boot_us, .. }
             | Self::StopRequested { boot_us, .. } => *boot_us,
         }

@@ -1,8 +1,9 @@
 //! How long the work of dead nodes lay about (G10).
 //!
-//! The time runs from the fault, or from the end of the last stretch after it in which nobody could have noticed: a
-//! cluster that was killed as a whole takes over when it is back, and one whose store was out of reach when it answers
-//! again.
+//! What counts is the longest time after the fault in which one other node lived and reached the store without
+//! trouble: whoever observes begins anew when he was hindered himself. So a cluster that was killed as a whole takes over
+//! when it is back, one whose store was out of reach when it answers again, and a fault that hits one observer excuses
+//! no other.
 
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use punctual_core::time::BootInstant;
 
 use crate::cluster::Cluster;
 use crate::history::Boot;
-use crate::spans::Span;
 use crate::verdict::{Rule, Verdict};
 
 /// A node that was declared dead.
@@ -33,6 +33,7 @@ pub(crate) fn judge(
     let mut all = Vec::new();
     let mut longest = Duration::ZERO;
     for (id, node) in &cluster.nodes {
+        let bound = bound.map(|bound| bound + cluster.slower(*id));
         let Some((taken, by)) = node.taken else {
             never(cluster, *id, horizon, bound, verdict);
             continue;
@@ -40,20 +41,20 @@ pub(crate) fn judge(
         verdict.takeovers += 1;
         let offered = node.recovered.map_or(taken, |recovered| recovered.max(taken));
         let cause = cluster.cause_of_death(*id, taken, horizon);
-        let since = cause.map(|cause| noticeable(cluster, *id, cause, offered, horizon));
+        let took = cause.map(|cause| noticeable(cluster, *id, cause, offered, horizon));
+        let since = took.map(|took| before(offered, took));
         all.push(Takeover { since, offered });
-        let (Some(cause), Some(since)) = (cause, since) else {
+        let (Some(cause), Some(took)) = (cause, took) else {
             verdict.false_deaths += 1;
             continue;
         };
-        let took = offered.since(since);
         longest = longest.max(took);
         if let Some(bound) = bound.filter(|bound| took > *bound) {
             let text =
                 format!("the work of node {id} was offered again after {took:?}, the bound is {bound:?}");
             verdict.broke(Rule::LateTakeover, 1, text, || {
                 vec![
-                    format!("{} fault: node {id} killed or frozen", Boot(cause)),
+                    format!("{} fault: node {id} killed, frozen or cut off", Boot(cause)),
                     format!("{} node {by}: took over {id}", Boot(taken)),
                     format!("{} the last of its work was offered again", Boot(offered)),
                 ]
@@ -75,23 +76,28 @@ fn never(
     let Some(bound) = bound else { return };
     let Some((killed, true)) = cluster.ended(id) else { return };
     let until = cluster.stop.map_or(horizon, |(stop, _)| stop.min(horizon));
-    let since = noticeable(cluster, id, killed, until, horizon);
-    if since.plus(bound) < until {
-        let text = format!("node {id} was killed and never taken over in {:?}", until.since(since));
+    let had = noticeable(cluster, id, killed, until, horizon);
+    if had > bound {
+        let text = format!("node {id} was killed and never taken over in {had:?}");
         verdict
             .broke(Rule::LateTakeover, 1, text, || vec![format!("{} fault: node {id} killed", Boot(killed))]);
     }
 }
 
-/// The end of the last stretch between `cause` and `until` in which no other node lived and reached the store, else
-/// `cause`.
+/// The longest time between `cause` and `until` in which one other node lived and reached the store.
 fn noticeable(
     cluster: &Cluster,
     id: NodeId,
     cause: BootInstant,
     until: BootInstant,
     horizon: BootInstant,
-) -> BootInstant {
-    let nobody = cluster.covered(Some(id), horizon).cut_from(Span { from: cause, to: until });
-    nobody.iter().next_back().map_or(cause, |last| last.to)
+) -> Duration {
+    let watched = cluster.watchers(Some(id), horizon).into_iter().flat_map(|(_, spans)| spans);
+    let within = watched.map(|span| span.to.min(until).since(span.from.max(cause)));
+    within.max().unwrap_or_default()
+}
+
+fn before(at: BootInstant, span: Duration) -> BootInstant {
+    let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    BootInstant::from_micros(at.as_micros().saturating_sub(micros))
 }

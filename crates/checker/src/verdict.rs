@@ -23,14 +23,26 @@ pub enum Guarantee {
     G4,
     /// What was accepted ends in a record.
     G5,
+    /// What runs at most once begins once.
+    G6,
     /// One end for each execution.
     G7,
+    /// Effects that are committed with the end of their work are there once.
+    G8,
     /// Nothing lost, nothing stuck.
     G9,
     /// The work of a dead node is offered again in time.
     G10,
     /// Nothing early.
     G11,
+    /// Commands take effect at their commit.
+    G12,
+    /// Migrations are applied once.
+    G13,
+    /// A graceful stop uses up no attempt and loses nothing.
+    G14,
+    /// What holds holds however wall clocks behave.
+    G15,
 }
 
 /// What a history must not show.
@@ -48,16 +60,30 @@ pub enum Rule {
     Unclaimed,
     /// Two claims under one fence.
     SharedFence,
-    /// Two owned live rows of one exclusive key.
+    /// A later claim, of an execution or of an exclusive key, under a smaller fence.
+    FenceBackwards,
+    /// Two executions of one exclusive key that were owned at once.
     SharedSlot,
     /// Two bodies of one exclusive key at once.
     Overlap,
     /// A result that was taken from an owner whose work had passed on.
     StaleCompletion,
+    /// An effect of an owner whose work had passed on.
+    StaleEffect,
     /// An execution that is neither live nor recorded.
     Vanished,
+    /// Work that runs at least once, recorded as lost.
+    WronglyLost,
+    /// Work that runs at most once and began again, or was offered again after it had begun.
+    BegunAgain,
     /// An execution that ended twice, or ended and is live.
     EndedTwice,
+    /// More than one effect of an execution.
+    EffectDoubled,
+    /// An execution that succeeded without the effect that its body commits with its end.
+    EffectMissing,
+    /// An effect of an execution that did not succeed.
+    EffectAlone,
     /// An owed instant that neither fired nor was skipped.
     Lost,
     /// An instant that was fired and skipped, skipped twice, counted wrongly, or is none of the schedule's.
@@ -68,8 +94,47 @@ pub enum Rule {
     LateTakeover,
     /// A body that began before its instant.
     Early,
+    /// A firing under a definition that had been changed or deleted before.
+    OldDefinition,
+    /// A claim of a node in standby.
+    ClaimInStandby,
+    /// A migration that was applied twice.
+    MigratedTwice,
+    /// A migration that was left out.
+    MigrationMissing,
+    /// An attempt that was lost with a node that left in good order.
+    LostAtStop,
+    /// An attempt that was handed back and counted all the same.
+    StopCostAttempt,
     /// A source without which nothing can be said was not handed in.
     Incomplete,
+}
+
+impl Guarantee {
+    /// All that a history can be judged by.
+    pub const ALL: [Self; 16] = [
+        Self::G1,
+        Self::G2,
+        Self::G3a,
+        Self::G3b,
+        Self::G4,
+        Self::G5,
+        Self::G6,
+        Self::G7,
+        Self::G8,
+        Self::G9,
+        Self::G10,
+        Self::G11,
+        Self::G12,
+        Self::G13,
+        Self::G14,
+        Self::G15,
+    ];
+
+    /// Whether it is promised for any behaviour of wall clocks.
+    const fn whatever_the_clocks(self) -> bool {
+        !matches!(self, Self::G10 | Self::G11 | Self::G13 | Self::G15)
+    }
 }
 
 impl Rule {
@@ -77,15 +142,20 @@ impl Rule {
     pub const fn guarantee(self) -> Guarantee {
         match self {
             Self::DoubleFiring | Self::Refired => Guarantee::G1,
-            Self::DoubleStart | Self::Unclaimed | Self::SharedFence => Guarantee::G2,
+            Self::DoubleStart | Self::Unclaimed | Self::SharedFence | Self::FenceBackwards => Guarantee::G2,
             Self::SharedSlot => Guarantee::G3a,
             Self::Overlap => Guarantee::G3b,
-            Self::StaleCompletion => Guarantee::G4,
-            Self::Vanished => Guarantee::G5,
+            Self::StaleCompletion | Self::StaleEffect => Guarantee::G4,
+            Self::Vanished | Self::WronglyLost => Guarantee::G5,
+            Self::BegunAgain => Guarantee::G6,
             Self::EndedTwice => Guarantee::G7,
+            Self::EffectDoubled | Self::EffectMissing | Self::EffectAlone => Guarantee::G8,
             Self::Lost | Self::Misaccounted | Self::Stuck | Self::Incomplete => Guarantee::G9,
             Self::LateTakeover => Guarantee::G10,
             Self::Early => Guarantee::G11,
+            Self::OldDefinition | Self::ClaimInStandby => Guarantee::G12,
+            Self::MigratedTwice | Self::MigrationMissing => Guarantee::G13,
+            Self::LostAtStop | Self::StopCostAttempt => Guarantee::G14,
         }
     }
 }
@@ -156,6 +226,15 @@ pub struct Verdict {
     pub unclaimed: u64,
     /// Live rows that nobody will move.
     pub stuck: u64,
+    /// Rows that bodies committed with the end of their work.
+    pub effects: u64,
+    /// Those beyond one for each execution.
+    pub effects_doubled: u64,
+    /// How often a wall clock was set.
+    pub clock_jumps: u64,
+    /// How often each guarantee was broken, those that were kept included. What was broken while wall clocks were set
+    /// counts for G15 too.
+    pub guarantees: BTreeMap<Guarantee, u64>,
     /// Every broken promise, those counted above included.
     pub violations_total: u64,
     /// How often each rule was broken.
@@ -205,5 +284,15 @@ impl Verdict {
         self.stale_completions = self.count(Rule::StaleCompletion);
         self.unclaimed = self.count(Rule::Unclaimed);
         self.stuck = self.count(Rule::Stuck);
+        self.effects_doubled = self.count(Rule::EffectDoubled);
+        self.guarantees = Guarantee::ALL.into_iter().map(|guarantee| (guarantee, 0)).collect();
+        for (rule, times) in &self.broken {
+            *self.guarantees.entry(rule.guarantee()).or_default() += times;
+        }
+        if self.clock_jumps > 0 {
+            let set = self.guarantees.iter().filter(|(of, _)| of.whatever_the_clocks());
+            let broken = set.map(|(_, times)| times).sum();
+            self.guarantees.insert(Guarantee::G15, broken);
+        }
     }
 }

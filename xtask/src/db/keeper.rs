@@ -10,6 +10,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use clap::Args;
@@ -38,6 +40,7 @@ pub(crate) struct Options {
 pub(super) struct Keeper {
     child: Child,
     lifeline: Option<ChildStdin>,
+    socket: PathBuf,
 }
 
 impl Keeper {
@@ -59,6 +62,11 @@ impl Keeper {
         Ok(kept)
     }
 
+    /// Where it takes words.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     fn start(plan: &Plan, stay: bool) -> Result<(Self, Value)> {
         println!("starting throw-away servers");
         let mut command = Command::new(std::env::current_exe()?);
@@ -67,14 +75,17 @@ impl Keeper {
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn()?;
         let (lifeline, stdout) = (child.stdin.take(), child.stdout.take());
-        let keeper = Self { child, lifeline };
+        let mut keeper = Self { child, lifeline, socket: PathBuf::new() };
         let mut line = String::new();
         BufReader::new(stdout.ok_or("the keeper has no output")?).read_line(&mut line)?;
         let said: Value =
             serde_json::from_str(&line).map_err(|_| "the keeper of the servers ended without a word")?;
         match said["error"].as_str() {
             Some(error) => Err(error.to_owned().into()),
-            None => Ok((keeper, said)),
+            None => {
+                keeper.socket = said["socket"].as_str().unwrap_or_default().into();
+                Ok((keeper, said))
+            }
         }
     }
 }
@@ -92,7 +103,7 @@ pub(super) fn keep(options: &Options) -> Result<Verdict> {
     sweep();
     let folder = Folder::make()?;
     let socket = folder.0.join("keeper");
-    let listener = options.stay.then(|| UnixListener::bind(&socket)).transpose()?;
+    let listener = UnixListener::bind(&socket)?;
     let started = servers::start(&plan, &folder.0);
     let word = match &started {
         Ok((_, urls)) => json!({"urls": urls_to_json(urls), "socket": socket}),
@@ -101,15 +112,19 @@ pub(super) fn keep(options: &Options) -> Result<Verdict> {
     // If nobody listens any more, the lifeline says so too.
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "{word}").and_then(|()| stdout.flush());
-    let Ok((mut processes, _)) = started else { return Ok(Verdict::Bad) };
-    let caller = match listener {
-        Some(listener) => Some(obey(&listener, &mut processes)?),
-        None => {
-            let _ = std::io::stdin().read_to_end(&mut Vec::new());
-            None
-        }
+    let Ok((processes, _)) = started else { return Ok(Verdict::Bad) };
+    let processes = Arc::new(Mutex::new(processes));
+    let caller = if options.stay {
+        Some(obey(&listener, &processes)?)
+    } else {
+        // It is told things as well, but ends with its life line.
+        let servers = Arc::clone(&processes);
+        thread::spawn(move || while obey(&listener, &servers).is_ok() {});
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        None
     };
-    drop(processes);
+    // Somebody may be restarting one of them, and then lets it go.
+    processes.lock().unwrap_or_else(PoisonError::into_inner).clear();
     drop(folder);
     // Its end is the caller's answer.
     drop(caller);
@@ -117,7 +132,7 @@ pub(super) fn keep(options: &Options) -> Result<Verdict> {
 }
 
 /// Does what callers say, until one says that this is the end; those who say nothing only look whether we are there.
-fn obey(listener: &UnixListener, processes: &mut [Process]) -> Result<UnixStream> {
+fn obey(listener: &UnixListener, processes: &Mutex<Vec<Process>>) -> Result<UnixStream> {
     loop {
         let (mut caller, _) = listener.accept()?;
         let mut word = String::new();
@@ -125,6 +140,7 @@ fn obey(listener: &UnixListener, processes: &mut [Process]) -> Result<UnixStream
         match read.ok().and_then(|_| Word::of(&word)) {
             Some(Word::End) => return Ok(caller),
             Some(Word::Restart(server, how, away)) => {
+                let mut processes = processes.lock().unwrap_or_else(PoisonError::into_inner);
                 let process = processes.iter_mut().find(|process| process.server() == server);
                 let done = process.map(|process| process.restart(how, Duration::from_secs(away)));
                 let answer = match done {
@@ -132,6 +148,7 @@ fn obey(listener: &UnixListener, processes: &mut [Process]) -> Result<UnixStream
                     Some(Err(error)) => error.to_string(),
                     None => format!("{} is not up", server.name()),
                 };
+                drop(processes);
                 // A caller that is gone needs no answer.
                 let _ = caller.write_all(answer.as_bytes());
             }

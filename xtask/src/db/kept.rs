@@ -31,7 +31,8 @@ impl Word {
         match *words {
             ["end"] => Some(Self::End),
             ["restart", name, how, away] => {
-                let how = [How::Orderly, How::Hard].into_iter().find(|known| known.word() == how)?;
+                let how =
+                    [How::Orderly, How::AtOnce, How::Hard].into_iter().find(|known| known.word() == how)?;
                 Some(Self::Restart(Server::named(name)?, how, away.parse().ok()?))
             }
             _ => None,
@@ -123,6 +124,7 @@ mod tests {
         for word in [
             Word::End,
             Word::Restart(Server::Postgres, How::Orderly, 0),
+            Word::Restart(Server::Postgres, How::AtOnce, 0),
             Word::Restart(Server::Mysql, How::Hard, 8),
         ] {
             assert_eq!(Word::of(&word.text()), Some(word));

@@ -15,7 +15,7 @@ mod servers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
@@ -129,13 +129,18 @@ type Urls = BTreeMap<Server, String>;
 pub(crate) struct Running {
     urls: Urls,
     /// Ends what it started when it is dropped.
-    _keeper: Option<Keeper>,
+    keeper: Option<Keeper>,
 }
 
 impl Running {
     /// The variables that test programs read.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.urls.iter().map(|(server, url)| (server.variable(), url.as_str()))
+    }
+
+    /// The socket of whoever can restart what was started.
+    pub(crate) fn keeper(&self) -> Option<&Path> {
+        self.keeper.as_ref().map(Keeper::socket)
     }
 
     /// The URL of a server that was asked for.
@@ -163,12 +168,22 @@ pub(crate) fn running(wanted: &BTreeSet<Server>, programs: &Programs) -> Result<
     let missing: BTreeSet<Server> =
         wanted.iter().copied().filter(|server| !urls.contains_key(server)).collect();
     if missing.is_empty() {
-        return Ok(Running { urls, _keeper: None });
+        return Ok(Running { urls, keeper: None });
     }
     let plan = servers::plan(&missing, urls.get(&Server::Postgres), programs)?;
     let (keeper, started) = Keeper::while_we_live(&plan)?;
     urls.extend(started.into_iter().filter(|(server, _)| missing.contains(server)));
-    Ok(Running { urls, _keeper: Some(keeper) })
+    Ok(Running { urls, keeper: Some(keeper) })
+}
+
+/// Starts a server that nobody else uses, whatever the environment names and `up` keeps, so that it may be restarted.
+///
+/// # Errors
+/// As [`running`].
+pub(crate) fn of_our_own(server: Server, programs: &Programs) -> Result<Running> {
+    let plan = servers::plan(&BTreeSet::from([server]), None, programs)?;
+    let (keeper, urls) = Keeper::while_we_live(&plan)?;
+    Ok(Running { urls, keeper: Some(keeper) })
 }
 
 /// The servers that the tests of packages need; of all members if none is named.

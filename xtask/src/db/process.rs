@@ -119,6 +119,8 @@ pub(super) struct Recipe {
 pub(super) enum How {
     /// In good order: it breaks connections off and closes its files.
     Orderly,
+    /// As in a hurry: it breaks off what it does, and has to recover, but lets go of what it holds.
+    AtOnce,
     /// As a crash would: it is killed, and has to recover.
     Hard,
 }
@@ -127,6 +129,7 @@ impl How {
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Orderly => "orderly",
+            Self::AtOnce => "at-once",
             Self::Hard => "hard",
         }
     }
@@ -158,6 +161,7 @@ impl Process {
     pub(super) fn restart(&mut self, how: How, away: Duration) -> Result<()> {
         self.signal(match how {
             How::Orderly => self.recipe.stop,
+            How::AtOnce => self.recipe.end,
             How::Hard => Signal::KILL,
         });
         self.child.wait()?;
@@ -246,7 +250,7 @@ mod tests {
             end: Signal::KILL,
         };
         let mut process = Process::start(recipe).unwrap();
-        for how in [How::Orderly, How::Hard] {
+        for how in [How::Orderly, How::AtOnce, How::Hard] {
             let before = process.child.id();
             process.restart(how, Duration::ZERO).unwrap();
             assert_ne!(process.child.id(), before);

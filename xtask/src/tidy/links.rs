@@ -47,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "punctual",
             "punctual-checker",
+            "punctual-conformance",
             "punctual-core",
             "punctual-mysql",
             "punctual-postgres",

@@ -10,12 +10,14 @@ mod words;
 
 use std::time::Duration;
 
-use punctual_checker::{BodyEvent, Checker, FaultEvent, Options, Rule, Tables, Verdict, Window};
+use punctual_checker::{
+    BodyEvent, Checker, Effect, Effects, FaultEvent, Options, Rule, Tables, Verdict, Window,
+};
 use punctual_core::event::{Event, Stamped};
 use punctual_core::execution::{
     Attempt, AttemptOutcome, Execution, ExecutionState, HistoryRecord, Outcome, SkipReason,
 };
-use punctual_core::job::{Concurrency, ExecutionSpec, JobRecord, Payload, WhenBusy};
+use punctual_core::job::{Concurrency, ExecutionSpec, JobRecord, OnNodeLoss, Payload, WhenBusy};
 use punctual_core::key::{Fence, JobId, JobKey, Kind};
 use punctual_core::node::{NodeInfo, NodeRecord, NodeState, Profile};
 use punctual_core::schedule::Schedule;
@@ -30,6 +32,8 @@ pub(crate) struct Run {
     pub(crate) bodies: Vec<BodyEvent>,
     pub(crate) faults: Vec<FaultEvent>,
     pub(crate) tables: Tables,
+    pub(crate) effects: Effects,
+    pub(crate) migrations: Vec<i64>,
     pub(crate) until: i64,
     pub(crate) options: Options,
 }
@@ -42,6 +46,8 @@ impl Run {
             bodies: Vec::new(),
             faults: Vec::new(),
             tables: Tables::default(),
+            effects: Effects::default(),
+            migrations: Vec::new(),
             until: 10_000,
             options: Options { wind_down: Duration::from_secs(1), ..Options::default() },
         };
@@ -133,6 +139,22 @@ impl Run {
         self
     }
 
+    /// The job of the trigger `name`, which runs at most once.
+    pub(crate) fn at_most_once(&mut self, name: &'static str) -> &mut Self {
+        self.queue(name);
+        let job = self.tables.jobs.last_mut().unwrap();
+        job.spec.concurrency = None;
+        job.spec.on_node_loss = OnNodeLoss::Lose;
+        self
+    }
+
+    /// Work of the forged kind writes an effect in the transaction that completes it, and `go` has.
+    pub(crate) fn effect(&mut self, go: Go) -> &mut Self {
+        self.effects.kinds = vec![Kind::new("k").unwrap()];
+        self.effects.rows.push(Effect { execution: go.id(), fence: Fence::from_stored(go.fence) });
+        self
+    }
+
     pub(crate) fn claimed(&mut self, go: Go, ms: i64) -> &mut Self {
         self.event(go.node, ms, Event::Claimed { work: go.work(), lateness_us: (ms - go.due) * 1000 })
     }
@@ -213,6 +235,32 @@ impl Run {
         self
     }
 
+    /// How the last recorded execution ended, and its attempts before: number, node, fence and outcome of each.
+    pub(crate) fn after(
+        &mut self,
+        outcome: Outcome,
+        before: &[(u32, i64, i64, AttemptOutcome)],
+    ) -> &mut Self {
+        let record = self.tables.history.last_mut().unwrap();
+        record.outcome = outcome;
+        let last = record.attempts.pop().unwrap();
+        record.attempts.extend(before.iter().map(|(number, of, fence, outcome)| Attempt {
+            number: *number,
+            node: node(*of),
+            fence: Fence::from_stored(*fence),
+            outcome: *outcome,
+            ..last.clone()
+        }));
+        record.attempts.push(last);
+        self
+    }
+
+    /// What the node says when a body has ended.
+    pub(crate) fn told_end(&mut self, go: Go, ms: i64) -> &mut Self {
+        let outcome = AttemptOutcome::Succeeded;
+        self.event(go.node, ms, Event::Ended { work: go.work(), outcome, error: None })
+    }
+
     /// A skipped range of the generation of `go`, from its instant up to `last`.
     pub(crate) fn skip(&mut self, go: Go, last: i64, count: u64) -> &mut Self {
         self.record(go);
@@ -284,6 +332,8 @@ impl Run {
         checker.bodies(lines(&self.bodies).as_bytes(), "bodies").unwrap();
         checker.faults(lines(&self.faults).as_bytes(), "faults").unwrap();
         checker.tables(self.tables.clone());
+        checker.effects(self.effects.clone());
+        checker.migrations(self.migrations.iter().copied());
         checker
     }
 
