@@ -4,31 +4,43 @@
 //! `punctual_core::migrate`; the rules for writing a migration are in this crate's `README.md`.
 
 /// The shape of the SQLite schema after each migration.
-pub const SQLITE_SHAPES: &[&str] =
-    &[include_str!("../sqlite/0001_init.schema"), include_str!("../sqlite/0002_queues.schema")];
+pub const SQLITE_SHAPES: &[&str] = &[
+    include_str!("../sqlite/0001_init.schema"),
+    include_str!("../sqlite/0002_queues.schema"),
+    include_str!("../sqlite/0003_repairs.schema"),
+];
 
 /// The shape of the PostgreSQL schema after each migration.
-pub const POSTGRES_SHAPES: &[&str] =
-    &[include_str!("../postgres/0001_init.schema"), include_str!("../postgres/0002_queues.schema")];
+pub const POSTGRES_SHAPES: &[&str] = &[
+    include_str!("../postgres/0001_init.schema"),
+    include_str!("../postgres/0002_queues.schema"),
+    include_str!("../postgres/0003_repairs.schema"),
+];
 
 /// The migrations of PostgreSQL, as pairs of file name and text, in order. `{s}` stands for the schema.
 pub const POSTGRES: &[(&str, &str)] = &[
     ("0001_init.sql", include_str!("../postgres/0001_init.sql")),
     ("0002_queues.sql", include_str!("../postgres/0002_queues.sql")),
+    ("0003_repairs.sql", include_str!("../postgres/0003_repairs.sql")),
 ];
 
 /// The migrations of SQLite, as pairs of file name and text, in order.
 pub const SQLITE: &[(&str, &str)] = &[
     ("0001_init.sql", include_str!("../sqlite/0001_init.sql")),
     ("0002_queues.sql", include_str!("../sqlite/0002_queues.sql")),
+    ("0003_repairs.sql", include_str!("../sqlite/0003_repairs.sql")),
 ];
 
 /// The migrations of MySQL and MariaDB, as pairs of file name and text, in order.
 pub const MYSQL: &[(&str, &str)] = &[
     ("0001_init.sql", include_str!("../mysql/0001_init.sql")),
     ("0002_queues.sql", include_str!("../mysql/0002_queues.sql")),
+    ("0003_repairs.sql", include_str!("../mysql/0003_repairs.sql")),
 ];
 
 /// The shape of the MySQL schema after each migration; that of MariaDB comes to the same lines.
-pub const MYSQL_SHAPES: &[&str] =
-    &[include_str!("../mysql/0001_init.schema"), include_str!("../mysql/0002_queues.schema")];
+pub const MYSQL_SHAPES: &[&str] = &[
+    include_str!("../mysql/0001_init.schema"),
+    include_str!("../mysql/0002_queues.schema"),
+    include_str!("../mysql/0003_repairs.schema"),
+];

@@ -44,6 +44,7 @@ pub(crate) enum Command {
     Show(ShowArgs),
     History(HistoryArgs),
     Nodes(NodesArgs),
+    Check(crate::check::CheckArgs),
     Migrate(crate::migrate::MigrateArgs),
 }
 

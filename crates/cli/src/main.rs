@@ -8,6 +8,7 @@
 //! | [`guard`] | the process between a node and a command, which ends the command if the node cannot |
 //! | [`demo`] | a cluster of such nodes, hurt and judged |
 //! | [`look`] | `next`, `list`, `show`, `history`, `nodes` |
+//! | [`check`] | what should not be in a database, and its repair |
 //! | [`migrate`] | the schema: `status`, `plan`, `apply`, `validate`, `repair`, `export`, `baseline` |
 //! | [`db`] | which database, and how it is opened |
 //! | [`trouble`] | errors for people, and exit codes |
@@ -15,6 +16,7 @@
 #![expect(clippy::print_stderr, reason = "a command prints")]
 
 mod args;
+mod check;
 mod db;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod demo;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Show(args) => look(look::show(args)),
         Command::History(args) => look(look::history(args)),
         Command::Nodes(args) => look(look::nodes(args)),
+        Command::Check(args) => block(Builder::new_current_thread(), check::run(args)),
         Command::Migrate(args) => block(Builder::new_current_thread(), migrate::run(args)),
     }
 }

@@ -57,6 +57,10 @@ pub enum Need {
     Plans,
     /// Rows that can be made unreadable.
     Spoil,
+    /// A check for what should not be there.
+    Check,
+    /// A way to write into the store what none of its steps would.
+    Contradict,
     /// Claims that compare the fence of a lock.
     LockFences,
     /// Migrations that can be run.
@@ -74,6 +78,8 @@ impl Need {
             Self::Process => "the store cannot be opened by a second process of this program",
             Self::Plans => "the harness does not ask the database for its plans",
             Self::Spoil => "the harness cannot make rows of the store unreadable",
+            Self::Check => "the store has no check for what should not be there",
+            Self::Contradict => "the harness cannot write into the store behind its back",
             Self::LockFences => "the store does not compare the fences of locks",
             Self::Migrations => "the harness shows no migrations",
         }

@@ -8,6 +8,7 @@ use punctual_core::memory::ManualClock;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{Clock, ExecutionId, JobId, JobStore, LockProvider, Result, Timestamp, TriggerId};
 
+use crate::contradiction::Contradiction;
 use crate::target::MigrationTarget;
 
 /// Opens stores for cases.
@@ -70,6 +71,15 @@ pub trait Harness: Send + Sync + 'static {
     /// for a row that is not there: nothing is to be changed then, and the answer is the same as for one that is.
     async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {
         let _ = (space, spoil);
+        Ok(false)
+    }
+
+    /// Writes something into the store behind its back that none of its steps would.
+    ///
+    /// Answers `false` if this cannot be done to the store. To learn that, the kit asks before the first case for a row that
+    /// is not there, as it does with [`Harness::spoil`].
+    async fn contradict(&self, space: &Space, contradiction: Contradiction) -> Result<bool> {
+        let _ = (space, contradiction);
         Ok(false)
     }
 

@@ -29,6 +29,7 @@ mod bench;
 mod case;
 mod cases;
 mod child;
+mod contradiction;
 pub mod faulty;
 mod harness;
 mod meeting;
@@ -42,6 +43,7 @@ mod state;
 mod target;
 
 pub use self::case::{Case, Need, Section, all_cases};
+pub use self::contradiction::Contradiction;
 pub use self::harness::{Harness, Plan, Space, Spoil, StoreClock};
 pub use self::runner::{check, run};
 pub use self::target::{MigrationTarget, Tamper};

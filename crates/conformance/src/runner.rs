@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use libtest_mimic::{Arguments, Failed, Trial};
 use punctual_core::memory::ManualClock;
 use punctual_core::store::{ClaimShape, StoreFeatures};
-use punctual_core::{Error, Result, Timestamp, TriggerId};
+use punctual_core::{Error, NodeId, Result, Timestamp, TriggerId};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::bench::Bench;
 use crate::case::{Case, Need, Section, all_cases};
 use crate::child;
+use crate::contradiction::Contradiction;
 use crate::harness::{Harness, Space, Spoil, StoreClock};
 use crate::mutants;
 use crate::probe::Probe;
@@ -164,6 +165,8 @@ struct Abilities {
     process: bool,
     plans: bool,
     spoil: bool,
+    check: bool,
+    contradict: bool,
     lock_fences: bool,
     migrations: bool,
     shared: bool,
@@ -182,6 +185,8 @@ impl Abilities {
             process: harness.for_a_second_process().is_some(),
             plans: harness.plans(space, &[]).await?.is_some(),
             spoil: harness.spoil(space, Spoil::Trigger(TriggerId::from_stored(0))).await?,
+            check: store.checks().is_some(),
+            contradict: harness.contradict(space, Contradiction::NoNode(NodeId::from_stored(0))).await?,
             lock_fences: store.features().lock_fences,
             migrations: harness.migrations(space).await?.is_some(),
             shared: is_shared(store.features()),
@@ -197,6 +202,8 @@ impl Abilities {
             Need::Process => self.process,
             Need::Plans => self.plans,
             Need::Spoil => self.spoil,
+            Need::Check => self.check,
+            Need::Contradict => self.contradict,
             Need::LockFences => self.lock_fences,
             Need::Migrations => self.migrations,
         }

@@ -4,6 +4,7 @@
 //! A store implements [`JobStore`]; everything that has to be *decided* is decided here, in [`protocol`].
 
 pub mod calendar;
+pub mod check;
 pub mod entropy;
 pub mod error;
 pub mod event;

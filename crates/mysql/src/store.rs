@@ -19,6 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use diesel_async::AsyncMysqlConnection;
 use diesel_async::pooled_connection::deadpool::Pool;
+use punctual_core::check::Check;
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::node::NodeInfo;
 use punctual_core::store::{
@@ -299,6 +300,10 @@ impl JobStore for MysqlStore {
 
     fn wake(&self) -> Option<&dyn Wake> {
         Some(self)
+    }
+
+    fn checks(&self) -> Option<&dyn Check> {
+        None
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use punctual_core::check::Check;
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::node::NodeInfo;
 use punctual_core::store::{
@@ -246,6 +247,10 @@ impl JobStore for PostgresStore {
 
     fn wake(&self) -> Option<&dyn Wake> {
         Some(self)
+    }
+
+    fn checks(&self) -> Option<&dyn Check> {
+        None
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use punctual_core::check::DefinitionRow;
 use punctual_core::record::{
     BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PayloadRow, SetRow,
     TriggerRow, WorkRow,
@@ -235,6 +236,24 @@ impl FromColumns for WorkRow {
             }
         };
         Self { execution, job, trigger_payload: c.payload() }
+    }
+}
+
+/// The first wrong column is among the answers of the statement, and not yet in `bad`.
+impl FromColumns for DefinitionRow {
+    fn read(c: &Columns<'_, '_>) -> Self {
+        let mut trigger = TriggerRow::read(c);
+        let (kind, rank) = (c.text(), c.int());
+        trigger.calendar = c.text_or_null();
+        let has_calendar = c.int() != 0;
+        let begin = c.at.get();
+        let is_missing = c.next() == ValueRef::Null;
+        c.at.set(begin);
+        let job = (!is_missing).then(|| {
+            let job = JobRow::read(c);
+            JobRow { slot_key: c.text_or_null(), slot_limit: c.int_or_null(), ..job }
+        });
+        Self { trigger, kind, rank, slot_key: None, has_calendar, job, bad: None }
     }
 }
 

@@ -93,10 +93,12 @@ macro_rules! work_tables {
     };
 }
 
+mod check;
 mod listings;
 mod migrations;
 mod own;
 
+pub(crate) use self::check::*;
 pub(crate) use self::listings::*;
 pub(crate) use self::migrations::*;
 pub(crate) use self::own::*;

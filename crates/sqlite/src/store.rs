@@ -1,5 +1,6 @@
 //! The store: its handle, and each step of the trait as one closure on the thread that owns the connection.
 
+mod check;
 mod definitions;
 pub(crate) mod firing;
 mod members;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use punctual_core::check::Check;
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::node::NodeInfo;
 use punctual_core::store::{
@@ -172,6 +174,10 @@ impl JobStore for SqliteStore {
     }
 
     fn wake(&self) -> Option<&dyn Wake> {
+        Some(self)
+    }
+
+    fn checks(&self) -> Option<&dyn Check> {
         Some(self)
     }
 

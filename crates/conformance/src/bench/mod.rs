@@ -25,6 +25,7 @@ pub(crate) use self::definitions::{
 };
 pub(crate) use self::firing::fences;
 pub(crate) use self::work::{TheSlot, back, claim_of, ended_attempt, success};
+use crate::contradiction::Contradiction;
 use crate::harness::{Harness, Plan, Space, Spoil};
 use crate::probe::Probe;
 use crate::target::MigrationTarget;
@@ -189,6 +190,11 @@ impl Bench {
     /// Makes a row unreadable; only for cases that need that.
     pub(crate) async fn spoil(&self, spoil: Spoil) {
         assert!(self.harness.spoil(&self.space, spoil.clone()).await.expect("it is done"), "{spoil:?}");
+    }
+
+    /// Writes what none of the store's steps would; only for cases that need that.
+    pub(crate) async fn contradict(&self, what: Contradiction) {
+        assert!(self.harness.contradict(&self.space, what.clone()).await.expect("it is done"), "{what:?}");
     }
 
     /// The store's time.

@@ -4,6 +4,7 @@ use crate::case::Case;
 
 mod between;
 mod calendars;
+mod check;
 mod claim;
 mod clock;
 mod commands;
@@ -60,6 +61,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     wake::CASES,
     locks::CASES,
     poison::CASES,
+    check::CASES,
     protocol::CASES,
     races::CASES,
     held::CASES,

@@ -7,6 +7,7 @@ use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
 
 use super::{Broken, BrokenLocks, BrokenTarget, Fault};
+use crate::contradiction::Contradiction;
 use crate::harness::{Harness, Plan, Space, Spoil, StoreClock};
 use crate::target::MigrationTarget;
 
@@ -75,6 +76,10 @@ impl<H: Harness> Harness for BrokenHarness<H> {
 
     async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {
         self.sound.spoil(space, spoil).await
+    }
+
+    async fn contradict(&self, space: &Space, contradiction: Contradiction) -> Result<bool> {
+        self.sound.contradict(space, contradiction).await
     }
 
     async fn migrations(&self, space: &Space) -> Result<Option<Arc<dyn MigrationTarget>>> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use punctual_core::check::Check;
 use punctual_core::entropy::SeededEntropy;
 use punctual_core::execution::{ExecutionState, ExecutionWithJob};
 use punctual_core::inspect::{ExecutionFilter, Inspect, Page};
@@ -157,6 +158,10 @@ impl JobStore for Broken {
 
     fn wake(&self) -> Option<&dyn Wake> {
         self.inner.wake()
+    }
+
+    fn checks(&self) -> Option<&dyn Check> {
+        self.inner.checks()
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -28,6 +28,7 @@ use async_trait::async_trait;
 pub use self::manual::ManualClock;
 use self::signal::Signal;
 use self::state::State;
+use crate::check::Check;
 use crate::error::Result;
 use crate::execution::ExecutionWithJob;
 use crate::inspect::Inspect;
@@ -133,6 +134,10 @@ impl JobStore for MemoryStore {
 
     fn wake(&self) -> Option<&dyn Wake> {
         Some(self)
+    }
+
+    fn checks(&self) -> Option<&dyn Check> {
+        None
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -24,6 +24,7 @@ pub use self::firing::{
 };
 pub use self::member::{CheckedIn, Owned, Standby, Standing};
 pub use self::settling::{Back, SettleOutcome, SettlePlan, Settlement};
+use crate::check::Check;
 use crate::error::Result;
 use crate::execution::ExecutionWithJob;
 use crate::inspect::Inspect;
@@ -58,6 +59,9 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
 
     /// A way to learn early that there may be work, where the store has one. Only a hint: polling stays the truth.
     fn wake(&self) -> Option<&dyn Wake>;
+
+    /// A way to find and mend what should not be in the store, where it has one.
+    fn checks(&self) -> Option<&dyn Check>;
 
     /// Reads the store's clock.
     async fn now(&self) -> Result<Timestamp>;

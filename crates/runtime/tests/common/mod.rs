@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use punctual_core::check::Check;
 use punctual_core::entropy::SeededEntropy;
 use punctual_core::event::{Event, Listener, Stamped};
 use punctual_core::inspect::HistoryFilter;
@@ -374,6 +375,10 @@ macro_rules! wired {
 
             fn wake(&self) -> Option<&dyn Wake> {
                 self.inner.wake()
+            }
+
+            fn checks(&self) -> Option<&dyn Check> {
+                self.inner.checks()
             }
 
             async fn check_in(&self, node: NodeId) -> Result<CheckedIn> {

@@ -37,6 +37,7 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 fn statements() -> Vec<(&'static str, &'static str)> {
     let text = concat!(
         include_str!("../sql.rs"),
+        include_str!("check.rs"),
         include_str!("listings.rs"),
         include_str!("migrations.rs"),
         include_str!("migrations/own.rs"),
@@ -69,7 +70,9 @@ const ALL: &[(&str, &str)] = list![
     HISTORY HISTORY_OF_TRIGGER HISTORY_OF_JOB NODES JOBS_OF_SET TRIGGERS_OF_SET CREATE_MIGRATION HAS_MIGRATION
     MIGRATIONS PUT_MIGRATION CLOCK CREATE_MIGRATION_STEP CREATE_MIGRATION_RUN DELETE_MIGRATION MIGRATION_STEPS PUT_MIGRATION_STEP
     DELETE_MIGRATION_STEP BEGIN_MIGRATION_RUN NOTE_MIGRATION_RUN END_MIGRATION_RUN SHAPE SHAPE_TEXTS LIVE_BINARIES HAS_NODES
-    CHANGE_MIGRATION HAS_MIGRATION_KEY DROP_MIGRATION
+    CHANGE_MIGRATION HAS_MIGRATION_KEY DROP_MIGRATION CHECK_SLOTS CHECK_UNSLOTTED CHECK_ENDED CHECK_OWNERS CHECK_HELD
+    CHECK_BEATS CHECK_BEATLESS CHECK_DEFINITIONS CHECK_DEFINITION CHECK_DEFINITIONS_OF FREE_SLOT_OF_NOBODY DELETE_ENDED
+    DELETE_STRAY_BEAT MEND_TRIGGER MEND_JOB PUT_REPAIR REPAIRS
 ];
 
 /// Statements that go through a whole table, and may: they are rare, or their table is small.
@@ -90,6 +93,10 @@ const MAY_SCAN: &[&str] = &[
     "BEGIN_MIGRATION_RUN",
     "SHAPE",
     "SHAPE_TEXTS",
+    "CHECK_SLOTS",
+    "CHECK_ENDED",
+    "CHECK_HELD",
+    "CHECK_BEATS",
 ];
 
 #[test]

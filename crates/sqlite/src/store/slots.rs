@@ -40,7 +40,7 @@ pub(super) fn wake_waiting(step: &Step<'_>, limit: u32) -> Outcome<u32> {
 }
 
 /// Wakes a row that waits for a key, else a trigger; `false` if nobody does.
-fn wake_one(step: &Step<'_>, key: &str) -> Outcome<bool> {
+pub(super) fn wake_one(step: &Step<'_>, key: &str) -> Outcome<bool> {
     let woken = step.run(sql::WAKE_READY, [key])? > 0 || step.run(sql::WAKE_TRIGGER, [key])? > 0;
     if woken {
         step.tell(News::Everywhere);

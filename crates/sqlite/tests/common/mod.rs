@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use punctual_conformance::{Harness, MigrationTarget, Plan, Space, Spoil, StoreClock};
+use punctual_conformance::{Contradiction, Harness, MigrationTarget, Plan, Space, Spoil, StoreClock};
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
 use punctual_sqlite::SqliteStore;
@@ -87,6 +87,14 @@ impl Harness for Sqlite {
             Spoil::MissingCalendar(name) => file.execute("DELETE FROM calendar WHERE name = ?1", [name]),
         };
         spoilt.expect("the file can be written");
+        Ok(true)
+    }
+
+    async fn contradict(&self, space: &Space, contradiction: Contradiction) -> Result<bool> {
+        let bytes = |id: [u8; 16]| format!("X'{:032x}'", u128::from_be_bytes(id));
+        let sql = contradiction.statement(str::to_owned, bytes);
+        let file = Connection::open(Self::path(space)).expect("the file opens");
+        file.execute(&sql, []).expect("the file can be written");
         Ok(true)
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use punctual_core::check::Check;
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::node::NodeInfo;
 use punctual_core::store::{
@@ -34,6 +35,10 @@ impl JobStore for RedbStore {
 
     fn wake(&self) -> Option<&dyn Wake> {
         Some(self)
+    }
+
+    fn checks(&self) -> Option<&dyn Check> {
+        None
     }
 
     async fn now(&self) -> Result<Timestamp> {
