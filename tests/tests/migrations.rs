@@ -170,7 +170,7 @@ async fn a_frozen_migrator_is_waited_for(kind: Kind) -> (String, u32) {
         match scene.crowd.hear().await.unwrap() {
             (who, Heard::Said(Word::Open { .. })) => opened.push(who),
             (who, Heard::Said(Word::Migrated { applied })) => {
-                assert_eq!((who, applied), (frozen, vec![1, 2]));
+                assert_eq!((who, applied.first(), applied.is_sorted()), (frozen, Some(&1), true));
             }
             (who, Heard::Ended(status)) => {
                 assert!(status.success(), "process {who} ended with {status}");

@@ -318,11 +318,12 @@ async fn a_history_with_doubled_rows_is_named_and_mended(kind: Kind) {
     let resumes = !schema.conn.dialect().transactional;
     let (conn, runner) = schema.runner(PATIENCE);
     let (_, standing, drift) = validate(conn, &runner, true).await.expect("a look");
-    let doubled = [1, 2].map(|version| Damage::Duplicate { version, rows: 2 }).to_vec();
+    let versions = runner.known.iter().map(|migration| migration.version);
+    let doubled: Vec<_> = versions.map(|version| Damage::Duplicate { version, rows: 2 }).collect();
     assert_eq!(standing, Standing::Damaged(doubled));
     let history = conn.history().await.expect("a read");
     let (plan, left) = repairs(&runner, &history, resumes, drift.as_ref().is_some_and(Drift::is_harmless));
-    assert_eq!((plan.len(), left), (2, vec![]));
+    assert_eq!((plan.len(), left), (runner.known.len(), vec![]));
     repair(conn, &runner, &plan).await.and_then(MigrationOutcome::ready).expect("it is mended");
     drop(schema);
     nodes.place.run(&twice).expect_err("the history has its key again");

@@ -36,6 +36,8 @@ const NEEDS: &[(&str, &str)] = &[
     ("Process", "a second process"),
     ("Plans", "the database's plans"),
     ("Spoil", "rows that can be made unreadable"),
+    ("Check", "checks"),
+    ("Contradict", "a way to write into the store behind its back"),
     ("Migrations", "migrations"),
 ];
 

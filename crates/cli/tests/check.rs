@@ -1,5 +1,7 @@
 //! `punctual check`: what it finds in a database that was altered by hand, what it mends, and what it says of it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use rusqlite::Connection;

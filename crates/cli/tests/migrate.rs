@@ -37,9 +37,15 @@ impl Operator {
     }
 }
 
+/// How many migrations this binary knows, which is the number of the newest.
+fn newest() -> usize {
+    punctual::SqliteMigrations::known().unwrap().len()
+}
+
 /// From nothing to the newest version, by several at once.
 fn makes_the_schema(operator: &Operator) {
-    assert!(operator.says(2, &["status"]).contains("2 of 2 migrations are pending"));
+    let newest = newest();
+    assert!(operator.says(2, &["status"]).contains(&format!("{newest} of {newest} migrations are pending")));
     let plan = operator.says(2, &["plan"]);
     assert!(plan.contains("1 init") && plan.contains("2 queues") && plan.contains("CREATE TABLE"), "{plan}");
     operator.says(0, &["apply", "--dry-run"]);
@@ -50,12 +56,13 @@ fn makes_the_schema(operator: &Operator) {
         running.into_iter().map(|one| one.join().unwrap()).collect()
     });
     let count = |words: &str| applied.iter().filter(|out| out.contains(words)).count();
-    assert_eq!(count("Applied 1, 2; the schema is at version 2."), 1, "{applied:?}");
-    assert_eq!(count("Nothing to do: the schema is at version 2."), 3, "{applied:?}");
+    let all = (1..=newest).map(|version| version.to_string()).collect::<Vec<_>>().join(", ");
+    assert_eq!(count(&format!("Applied {all}; the schema is at version {newest}.")), 1, "{applied:?}");
+    assert_eq!(count(&format!("Nothing to do: the schema is at version {newest}.")), 3, "{applied:?}");
 
     let status = operator.json(0, &["status"]);
-    assert_eq!((&status["version"], &status["standing"]), (&2.into(), &"current".into()));
-    assert_eq!(status["history"].as_array().unwrap().len(), 2);
+    assert_eq!((&status["version"], &status["standing"]), (&newest.into(), &"current".into()));
+    assert_eq!(status["history"].as_array().unwrap().len(), newest);
     assert!(operator.says(0, &["validate"]).contains("as they should be"));
     assert!(operator.says(0, &["repair"]).contains("nothing to mend"));
     let (code, _, err) = operator.run(&["baseline"]);
@@ -100,25 +107,27 @@ fn a_lock_that_is_kept_has_an_exit_code_of_its_own() {
             .contains("locked by")
     );
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(operator.json(2, &["status"])["pending"].as_array().unwrap().len(), 1);
+    assert_eq!(operator.json(2, &["status"])["pending"].as_array().unwrap().len(), newest() - 1);
 }
 
 #[test]
 fn a_migration_that_was_begun_is_told_from_one_that_is_done() {
+    let newest = newest();
     let ground = Ground::on(Server::Mysql);
     let operator = Operator { place: Place::new(""), location: ground.location() };
     operator.says(0, &["apply"]);
     Server::Mysql.ask(&format!(
-        "UPDATE {}.punctual_migration SET state = 1, finished_us = NULL WHERE version = 2",
+        "UPDATE {}.punctual_migration SET state = 1, finished_us = NULL WHERE version = {newest}",
         ground.name()
     ));
     let out = operator.says(2, &["status"]);
     assert!(
-        out.contains("Migration 2 (queues) was begun and has not ended")
-            && out.contains("1 of 2 migrations are to be done"),
+        out.contains(&format!("Migration {newest} ("))
+            && out.contains("was begun and has not ended")
+            && out.contains(&format!("1 of {newest} migrations are to be done")),
         "{out}"
     );
-    assert_eq!(operator.json(2, &["status"])["version"], 1, "what was begun is not done");
+    assert_eq!(operator.json(2, &["status"])["version"], newest - 1, "what was begun is not done");
 }
 
 #[test]
@@ -132,6 +141,7 @@ fn a_mysql_database_is_migrated_and_mended_by_hand() {
 }
 
 fn on(server: Server) {
+    let newest = newest();
     let ground = Ground::on(server);
     let operator = Operator { place: Place::new(""), location: ground.location() };
     makes_the_schema(&operator);
@@ -155,21 +165,27 @@ fn on(server: Server) {
     }
     let (code, _, err) = operator.run(&["apply"]);
     assert!(code == 5, "{err}");
-    assert_eq!(server.ask(&format!("SELECT name FROM {table}")).len(), 3, "nothing is mended unasked");
+    assert_eq!(
+        server.ask(&format!("SELECT name FROM {table}")).len(),
+        newest + 1,
+        "nothing is mended unasked"
+    );
     assert!(operator.says(0, &["repair", "--yes"]).contains("delete 1 of the rows of migration 1"));
-    assert_eq!(operator.json(0, &["status"])["version"], 2);
+    assert_eq!(operator.json(0, &["status"])["version"], newest);
 
     server.ask(&format!("DROP INDEX {index}"));
     let out = operator.says(5, &["validate"]);
     assert!(out.lines().any(|line| line.starts_with("- index") && line.contains("job_set")), "{out}");
 
-    let later =
-        |writer: i64| format!("INSERT INTO {table} VALUES (3, 'later', 1, 2, 0, 0, '9.0.0', 1, {writer})");
+    let newer = newest + 1;
+    let later = |writer: usize| {
+        format!("INSERT INTO {table} VALUES ({newer}, 'later', 1, 2, 0, 0, '9.0.0', 1, {writer})")
+    };
     server.ask(&later(1));
     assert!(operator.says(3, &["status"]).contains("may work with it"));
     operator.says(0, &["apply"]);
-    server.ask(&format!("DELETE FROM {table} WHERE version = 3"));
-    server.ask(&later(3));
+    server.ask(&format!("DELETE FROM {table} WHERE version = {newer}"));
+    server.ask(&later(newer));
     assert!(operator.says(4, &["status"]).contains("written by Punctual 9.0.0"));
     operator.says(4, &["apply"]);
 }

@@ -17,7 +17,7 @@ pub enum Contradiction {
     NoBeat(NodeId),
     /// A ready row is parked, though nobody holds its slot.
     Parked(ExecutionId),
-    /// A trigger's copies of its job's kind and priority, and of its calendar, are others.
+    /// A trigger's copies of its job's kind and of its calendar are others.
     TriggerCopies(TriggerId),
     /// A job's copies of its key and limit are others.
     JobCopies(JobId),
@@ -51,8 +51,7 @@ impl Contradiction {
                 format!("UPDATE {execution} SET wake_us = due_us + 3600000000 WHERE id = {}", bytes(id))
             }
             Self::TriggerCopies(id) => format!(
-                "UPDATE {} SET kind = 'nobodys', rank = rank + 1, calendar = 'nobodys' \
-                 WHERE id = {}",
+                "UPDATE {} SET kind = 'nobodys', calendar = 'nobodys' WHERE id = {}",
                 table("trigger"),
                 id.get()
             ),

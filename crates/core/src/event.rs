@@ -98,6 +98,17 @@ pub enum Event {
         /// Which row, and why.
         reason: String,
     },
+    /// Something was found that should not be in the store.
+    Found {
+        /// The word of the rule, as in [`Rule`](crate::check::Rule).
+        rule: String,
+        /// Which row.
+        place: String,
+        /// What was found there.
+        detail: String,
+        /// Whether it is mended.
+        mended: bool,
+    },
     /// A step failed and will be repeated.
     Trouble {
         /// What failed.

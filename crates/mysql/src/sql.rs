@@ -148,10 +148,12 @@ SET t.state = v.state, t.next_fire_us = v.next_fire_us, t.wake_us = v.wake_us, t
     };
 }
 
+mod check;
 mod listings;
 mod migrations;
 mod own;
 
+pub(crate) use self::check::*;
 pub(crate) use self::listings::*;
 pub(crate) use self::migrations::*;
 pub(crate) use self::own::*;

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
+use punctual_core::check::DefinitionRow;
 use punctual_core::record::{
     BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PayloadRow, SetRow,
     TriggerRow, WorkRow,
@@ -173,6 +174,21 @@ impl FromColumns for TriggerRow {
 impl FromColumns for DueRow {
     fn read(c: &Columns<'_>) -> Self {
         Self { trigger: TriggerRow::read(c), job: JobRow::read(c), calendar: c.text_or_null() }
+    }
+}
+
+/// The first wrong column is among the answers of the statement, and not yet in `bad`.
+impl FromColumns for DefinitionRow {
+    fn read(c: &Columns<'_>) -> Self {
+        let mut trigger = TriggerRow::read(c);
+        let (kind, rank) = (c.text(), c.int());
+        trigger.calendar = c.text_or_null();
+        let has_calendar = c.get::<bool>();
+        let job = (!c.is_null()).then(|| {
+            let job = JobRow::read(c);
+            JobRow { slot_key: c.text_or_null(), slot_limit: c.int_or_null(), ..job }
+        });
+        Self { trigger, kind, rank, slot_key: None, has_calendar, job, bad: None }
     }
 }
 

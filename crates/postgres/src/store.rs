@@ -1,5 +1,6 @@
 //! The store: its handle, and each step of the trait in a task of its own, so that nobody can cancel it half-way.
 
+mod check;
 mod definitions;
 pub(crate) mod firing;
 mod members;
@@ -250,7 +251,7 @@ impl JobStore for PostgresStore {
     }
 
     fn checks(&self) -> Option<&dyn Check> {
-        None
+        Some(self)
     }
 
     async fn now(&self) -> Result<Timestamp> {

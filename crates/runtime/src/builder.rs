@@ -131,6 +131,13 @@ impl Builder {
         self
     }
 
+    /// How often the cluster looks for what should not be in the store, and mends what it may; `None` never looks.
+    #[must_use]
+    pub const fn check_every(mut self, span: Option<Duration>) -> Self {
+        self.settings.check = span;
+        self
+    }
+
     /// How long a graceful shutdown waits for running bodies.
     #[must_use]
     pub const fn grace(mut self, span: Duration) -> Self {

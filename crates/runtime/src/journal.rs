@@ -42,6 +42,9 @@ fn log(node: NodeId, event: &Event) {
         Event::LeaseLost => tracing::warn!(%node, "lease lost: claiming nothing until a check-in succeeds"),
         Event::Rejoined { old } => tracing::warn!(%node, %old, "was declared dead; goes on as a new member"),
         Event::SetAside { reason } => tracing::error!(%node, reason, "set a row aside"),
+        Event::Found { rule, place, detail, mended } => {
+            tracing::warn!(%node, rule, place, detail, mended, "found what should not be in the store");
+        }
         Event::Fenced { work } => {
             tracing::warn!(%node, execution = %work.id, "result refused: the work had passed on")
         }

@@ -87,6 +87,7 @@ impl Scheduler {
         let acquiring = tasks.spawn(acquire::run(Arc::clone(node), results));
         let keeping_up = tasks.spawn(upkeep::run(Arc::clone(node)));
         let waking = tasks.spawn(upkeep::wake_waiting(Arc::clone(node)));
+        let mending = tasks.spawn(upkeep::check(Arc::clone(node)));
 
         tokio::select! {
             biased;
@@ -97,6 +98,7 @@ impl Scheduler {
         let _ = acquiring.await;
         let _ = keeping_up.await;
         let _ = waking.await;
+        let _ = mending.await;
         if !body::drained(node, node.settings.grace).await {
             node.stop_bodies(&StopReason::ShuttingDown, |_| true);
             // Bodies are dropped after their wind-down; what is left then waits for the store.

@@ -23,6 +23,9 @@ pub struct Settings {
     pub keep_history: Option<Duration>,
     /// The time between two rounds of upkeep; 60 s by default.
     pub upkeep: Duration,
+    /// How often the cluster looks for what should not be in the store and mends what it may; 10 minutes by default.
+    /// `None` never looks. The nodes share the work.
+    pub check: Option<Duration>,
     /// The most rows that one statement of upkeep deletes; 1,000 by default.
     pub upkeep_rows: u32,
 }
@@ -37,6 +40,7 @@ impl Default for Settings {
             grace: Duration::from_secs(30),
             keep_history: Some(Duration::from_secs(7 * 24 * 3600)),
             upkeep: Duration::from_secs(60),
+            check: Some(Duration::from_secs(600)),
             upkeep_rows: 1_000,
         }
     }
@@ -55,6 +59,11 @@ impl Settings {
         }
         if self.poll.is_zero() {
             return wrong("poll is zero: the node would never rest; use 10 ms or more");
+        }
+        if self.check.is_some_and(|span| span.is_zero()) {
+            return wrong(
+                "check is zero: the node would look without a pause; use a minute or more, or None",
+            );
         }
         if self.upkeep.is_zero() || self.upkeep_rows == 0 {
             return wrong("upkeep needs a time between rounds and a number of rows, both above zero");

@@ -253,6 +253,10 @@ impl View {
             Event::LeaseRegained => notice("lease", GREEN, "held again"),
             Event::Rejoined { old } => notice("rejoined", MAGENTA, &format!("was declared dead as {old}")),
             Event::SetAside { reason } => notice("set aside", RED, reason),
+            Event::Found { rule, place, detail, mended } => {
+                let fate = if *mended { "mended" } else { "left" };
+                notice("found", RED, &format!("{rule}: {place}: {detail}; {fate}"))
+            }
             Event::Trouble { error } => notice("trouble", RED, error),
             Event::Left => notice("left", GREEN, ""),
             _ => return None,

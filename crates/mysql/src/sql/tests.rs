@@ -19,10 +19,11 @@ fn a_part_is_repeated_with_its_separator() {
     }
 }
 
-/// The texts of the four files, without their comments.
+/// The texts of all files, without their comments.
 fn texts() -> impl Iterator<Item = &'static str> {
     let files = [
         include_str!("../sql.rs"),
+        include_str!("check.rs"),
         include_str!("listings.rs"),
         include_str!("migrations.rs"),
         include_str!("migrations/own.rs"),

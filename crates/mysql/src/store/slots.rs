@@ -169,7 +169,7 @@ pub(super) async fn free(step: &mut Step<'_>, ids: &[[u8; 16]]) -> Outcome<()> {
 }
 
 /// Wakes at most so many that wait for a key: rows before triggers. Answers how many.
-async fn wake(step: &mut Step<'_>, key: &str, most: u32) -> Outcome<u32> {
+pub(super) async fn wake(step: &mut Step<'_>, key: &str, most: u32) -> Outcome<u32> {
     let rows = step.all(sql::PARKED_READY, values![key, most], Columns::id).await?;
     let mut woken = u32::try_from(rows.len()).unwrap_or(u32::MAX);
     if !rows.is_empty() {
@@ -202,8 +202,8 @@ async fn wake_triggers(step: &mut Step<'_>, key: &str, most: u32) -> Outcome<u32
     Ok(u32::try_from(woken).unwrap_or(u32::MAX))
 }
 
-/// Wakes work that waits although its key has free slots.
-pub(super) async fn wake_waiting(step: &mut Step<'_>, limit: u32) -> Outcome<u32> {
+/// Keys that work waits for although they have free slots, with their limits; of each kind of waiters at most `limit`.
+pub(super) async fn waiting_keys(step: &mut Step<'_>, limit: u32) -> Outcome<BTreeMap<String, i64>> {
     let mut limits: BTreeMap<String, i64> = BTreeMap::new();
     for statement in [sql::WAITING_KEYS, sql::WAITING_KEYS_OF_TRIGGERS] {
         let (mut key, mut found) = (String::new(), 0);
@@ -219,6 +219,12 @@ pub(super) async fn wake_waiting(step: &mut Step<'_>, limit: u32) -> Outcome<u32
             key = next;
         }
     }
+    Ok(limits)
+}
+
+/// Wakes work that waits although its key has free slots.
+pub(super) async fn wake_waiting(step: &mut Step<'_>, limit: u32) -> Outcome<u32> {
+    let limits = waiting_keys(step, limit).await?;
     let keys = limits.keys().cloned().collect();
     lock(step, &keys).await?;
     let slots = Slots::read(step, &keys).await?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use punctual_conformance::{Harness, MigrationTarget, Space, Spoil, StoreClock};
+use punctual_conformance::{Contradiction, Harness, MigrationTarget, Space, Spoil, StoreClock};
 use punctual_core::store::ClaimShape;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
@@ -93,6 +93,13 @@ impl Harness for Mysql {
                 format!("DELETE FROM {database}.punctual_calendar WHERE name = '{name}'")
             }
         };
+        self.server.execute(&sql).await;
+        Ok(true)
+    }
+
+    async fn contradict(&self, space: &Space, contradiction: Contradiction) -> Result<bool> {
+        let bytes = |id: [u8; 16]| format!("X'{:032X}'", u128::from_be_bytes(id));
+        let sql = contradiction.statement(|table| format!("{}.punctual_{table}", space.name()), bytes);
         self.server.execute(&sql).await;
         Ok(true)
     }

@@ -394,11 +394,12 @@ pub(crate) const WAKE: &str = wake!("{skip}");
 /// holds nothing that was locked before.
 pub(crate) const WAKE_AGAIN: &str = wake!("");
 
-/// Wakes work that waits although its key has a free slot, at most `$1`. Goes from key to key in execution_parked, and
-/// from job to job in trigger_parked; then counts by the primary key of slot. So it costs the same however many wait for
-/// one key, and jobs that nobody waits for cost nothing.
-pub(crate) const WAKE_WAITING: &str = concat!(
-    "
+/// The parts that find keys that work waits for although they have a free slot, and how many they have, as `room`. Goes
+/// from key to key in execution_parked, and from job to job in trigger_parked; then counts by the primary key of slot. So
+/// it costs the same however many wait for one key, and jobs that nobody waits for cost nothing.
+macro_rules! waiting_parts {
+    () => {
+        "
 WITH RECURSIVE parked (slot_key) AS (
   (SELECT e.slot_key FROM {s}.execution e WHERE e.state = 1 AND e.wake_us > e.due_us AND e.slot_key > ''
     ORDER BY e.slot_key LIMIT 1)
@@ -425,8 +426,19 @@ WITH RECURSIVE parked (slot_key) AS (
       - (SELECT count(s.exec_id) FROM {s}.slot s WHERE s.slot_key = w.slot_key) AS slots
     FROM waiting w GROUP BY w.slot_key) f
   WHERE f.slots > 0 ORDER BY f.slot_key
-), ",
+)"
+    };
+}
+
+/// Wakes work that waits although its key has a free slot, at most `$1`.
+pub(crate) const WAKE_WAITING: &str = concat!(
+    waiting_parts!(),
+    ", ",
     wake_parts!("{skip}", " LIMIT $1", " LIMIT $1 - (SELECT count(*) FROM best)"),
     "
 SELECT c.slot_key, c.sum FROM called c"
 );
+
+/// The keys that it would wake for, and how many free slots they have.
+pub(crate) const WAITING_KEYS: &str =
+    concat!(waiting_parts!(), " SELECT r.slot_key, r.slots FROM room r ORDER BY r.slot_key LIMIT $1");

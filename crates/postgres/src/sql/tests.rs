@@ -13,6 +13,7 @@ use super::*;
 fn every_statement_is_in_the_list() {
     let text = concat!(
         include_str!("../sql.rs"),
+        include_str!("check.rs"),
         include_str!("definitions.rs"),
         include_str!("firing.rs"),
         include_str!("listings.rs"),
@@ -43,6 +44,7 @@ fn every_statement_names_the_schema_of_its_tables() {
             "slot",
             "history",
             "lock",
+            "repair",
         ] {
             for before in ["FROM ", "JOIN ", "INTO ", "UPDATE ", "USING "] {
                 let bare = format!("{before}{table} ");

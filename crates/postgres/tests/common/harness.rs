@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use punctual_conformance::{Harness, MigrationTarget, Plan, Space, Spoil, StoreClock};
+use punctual_conformance::{Contradiction, Harness, MigrationTarget, Plan, Space, Spoil, StoreClock};
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
 use punctual_postgres::{PostgresBuilder, PostgresStore};
@@ -111,6 +111,14 @@ impl Harness for Postgres {
             Spoil::MissingCalendar(name) => ("DELETE FROM {s}.calendar WHERE name = ", format!("'{name}'")),
         };
         let sql = sql.replace("{s}", schema) + &id;
+        let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection().await).await;
+        done.expect("the row can be written");
+        Ok(true)
+    }
+
+    async fn contradict(&self, space: &Space, contradiction: Contradiction) -> Result<bool> {
+        let bytes = |id: [u8; 16]| format!("'\\x{:032x}'", u128::from_be_bytes(id));
+        let sql = contradiction.statement(|table| format!("{}.{table}", space.name()), bytes);
         let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection().await).await;
         done.expect("the row can be written");
         Ok(true)

@@ -7,7 +7,7 @@
 //! | [`acquire`] | reads what is due, plans, claims, starts | shutdown |
 //! | [`body`] | one task for each running attempt | its end |
 //! | [`settle`] | batches results into fenced steps | when all bodies have ended and all is settled |
-//! | [`upkeep`] | deletes old rows; wakes who waits for a slot that is free | shutdown |
+//! | [`upkeep`] | deletes old rows; wakes who waits for a slot that is free; mends what should not be there | shutdown |
 
 pub(crate) mod acquire;
 pub(crate) mod body;

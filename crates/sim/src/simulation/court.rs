@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use punctual_checker::FaultEvent;
+use punctual_core::check::Check;
 use punctual_core::event::{Event, Stamped};
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::node::NodeInfo;
@@ -161,6 +162,10 @@ impl JobStore for Court {
 
     fn wake(&self) -> Option<&dyn Wake> {
         self.store.wake()
+    }
+
+    fn checks(&self) -> Option<&dyn Check> {
+        self.store.checks()
     }
 
     async fn now(&self) -> Result<Timestamp> {

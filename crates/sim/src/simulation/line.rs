@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake as Waking, Waker};
 
 use async_trait::async_trait;
+use punctual_core::check::Check;
 use punctual_core::execution::{Execution, ExecutionWithJob, HistoryRecord};
 use punctual_core::inspect::{ExecutionFilter, FoundSet, FoundTrigger, HistoryFilter, Page};
 use punctual_core::job::JobRecord;
@@ -313,6 +314,11 @@ macro_rules! steps {
 
             fn wake(&self) -> Option<&dyn Wake> {
                 Some(self)
+            }
+
+            fn checks(&self) -> Option<&dyn Check> {
+                // They would go around the line. What a node finds by looking for itself is judged elsewhere.
+                None
             }
 
             $(

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use punctual::JobStore;
+use punctual::core::check::Check;
 use punctual::core::execution::ExecutionWithJob;
 use punctual::core::inspect::Inspect;
 use punctual::core::node::NodeInfo;
@@ -40,6 +41,10 @@ impl JobStore for Blind {
 
     fn wake(&self) -> Option<&dyn Wake> {
         self.inner.wake()
+    }
+
+    fn checks(&self) -> Option<&dyn Check> {
+        self.inner.checks()
     }
 
     async fn now(&self) -> Result<Timestamp> {

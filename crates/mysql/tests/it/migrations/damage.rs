@@ -7,7 +7,7 @@ use super::*;
 /// A database at the newest version, after a statement of somebody's.
 async fn damaged(test: &str, sql: &str) -> Database {
     let database = Database::new(test).await;
-    assert_eq!(ready(&database).await.version, 2);
+    assert_eq!(ready(&database).await.version, newest());
     database.connection().await.batch_execute(sql).await.unwrap();
     database
 }
@@ -26,9 +26,9 @@ async fn mend(database: &Database) -> (Vec<Damage>, Vec<Repair>) {
     let (plan, left) = repairs(&runner, &history, true, drift.unwrap().is_harmless());
     assert_eq!(left, []);
     repair(&mut conn, &runner, &plan).await.unwrap().ready().unwrap();
-    assert_eq!(ready(database).await, Migrated { version: 2, applied: vec![], held_back: None });
+    assert_eq!(ready(database).await, nothing_to_do());
     let versions: Vec<i64> = conn.history().await.unwrap().iter().map(|row| row.version).collect();
-    assert_eq!(versions, [1, 2]);
+    assert_eq!(versions, numbers());
     let noted = "SELECT COUNT(*) AS n FROM punctual_migration_run WHERE note IS NOT NULL";
     assert_eq!(database.number(noted).await, 1);
     (damage, plan)
@@ -41,12 +41,12 @@ async fn a_version_with_two_rows_keeps_the_better_one() {
         min_writer FROM punctual_migration";
     let database = damaged("twice", copy).await;
     let (damage, plan) = mend(&database).await;
-    assert_eq!(
-        damage,
-        [Damage::Duplicate { version: 1, rows: 2 }, Damage::Duplicate { version: 2, rows: 2 }]
-    );
-    assert_eq!(plan.len(), 2);
-    assert_eq!(database.number("SELECT COUNT(*) AS n FROM punctual_migration WHERE state = 2").await, 2);
+    let doubled: Vec<_> =
+        numbers().into_iter().map(|version| Damage::Duplicate { version, rows: 2 }).collect();
+    assert_eq!(damage, doubled);
+    assert_eq!(plan.len(), doubled.len());
+    let done = database.number("SELECT COUNT(*) AS n FROM punctual_migration WHERE state = 2").await;
+    assert_eq!(done, newest());
     database.drop().await;
 }
 
@@ -90,13 +90,14 @@ async fn a_repair_that_would_leave_something_changes_nothing() {
 
 #[tokio::test]
 async fn a_newer_schema_is_judged_by_its_least_writer() {
-    let newer = "INSERT INTO punctual_migration VALUES (3, 'new', 1, 2, 1, 1, '9.0.0', 1, 1)";
-    let database = damaged("newer", newer).await;
+    let newer = newest() + 1;
+    let insert = format!("INSERT INTO punctual_migration VALUES ({newer}, 'new', 1, 2, 1, 1, '9.0.0', 1, 1)");
+    let database = damaged("newer", &insert).await;
     for mode in [MigrateMode::Auto, MigrateMode::Wait, MigrateMode::Validate] {
         MysqlStore::builder(database.url.clone()).migrate(mode).open().await.unwrap();
     }
-    let breaking = "UPDATE punctual_migration SET min_writer = 3 WHERE version = 3";
-    database.connection().await.batch_execute(breaking).await.unwrap();
+    let breaking = format!("UPDATE punctual_migration SET min_writer = {newer} WHERE version = {newer}");
+    database.connection().await.batch_execute(&breaking).await.unwrap();
     for mode in [MigrateMode::Auto, MigrateMode::Wait, MigrateMode::Validate] {
         let opened = MysqlStore::builder(database.url.clone()).migrate(mode).open().await;
         let error = opened.unwrap_err();
@@ -118,7 +119,7 @@ async fn somebody_elses_table_stops_the_run_and_stays() {
     }
     assert_eq!(database.number("SELECT mine AS n FROM punctual_job").await, 7);
     database.connection().await.batch_execute("RENAME TABLE punctual_job TO mine").await.unwrap();
-    assert_eq!(ready(&database).await.applied, [1, 2]);
+    assert_eq!(ready(&database).await.applied, numbers());
     database.drop().await;
 }
 
@@ -130,10 +131,10 @@ async fn a_schema_made_by_hand_is_taken_over_if_it_has_the_shape() {
     let mut conn = conn(&database).await;
     let mut admin = database.connection().await;
     admin.batch_execute("DROP INDEX job_set ON punctual_job").await.unwrap();
-    let error = baseline(&mut conn, &runner, 2).await.unwrap_err();
+    let error = baseline(&mut conn, &runner, newest()).await.unwrap_err();
     assert!(error.message().contains("- index job_set on punctual_job (set_name)"), "{error}");
     admin.batch_execute("CREATE INDEX job_set ON punctual_job (set_name)").await.unwrap();
-    baseline(&mut conn, &runner, 2).await.unwrap().ready().unwrap();
-    assert_eq!(ready(&database).await, Migrated { version: 2, applied: vec![], held_back: None });
+    baseline(&mut conn, &runner, newest()).await.unwrap().ready().unwrap();
+    assert_eq!(ready(&database).await, nothing_to_do());
     database.drop().await;
 }
