@@ -118,7 +118,7 @@ impl Court {
     async fn spoil_settle(&self, plans: &mut [SettlePlan]) -> Result<()> {
         for plan in plans {
             let back = matches!(plan.then, Settlement::Back(_));
-            if !self.has(Mutant::M1) && !(self.has(Mutant::M15) && back) {
+            if !(self.has(Mutant::M1) || self.has(Mutant::M15) && back) {
                 continue;
             }
             let Some(row) = self.store.inspect().execution(plan.claim.id).await? else { continue };
