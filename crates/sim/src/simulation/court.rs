@@ -13,7 +13,7 @@ use punctual_core::node::NodeInfo;
 use punctual_core::protocol::finish;
 use punctual_core::store::{
     Applied, Cancelled, Change, CheckedIn, Claim, ClaimOutcome, ClaimReady, ClaimRef, Claimed, ClaimedReady,
-    Due, Enqueue, Expect, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Settlement, Standby,
+    Due, Enqueue, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Settlement, Standby,
     StoreFeatures, Wake,
 };
 use punctual_core::trigger::TriggerState;
@@ -167,14 +167,11 @@ impl JobStore for Court {
         self.store.now().await
     }
 
-    async fn apply(&self, mut changes: Vec<Change>) -> Result<Applied> {
+    async fn apply(&self, changes: Vec<Change>) -> Result<Applied> {
         let mut edited = Vec::new();
-        for change in &mut changes {
+        for change in &changes {
             match change {
-                Change::PutTrigger { expect, trigger } => {
-                    if let (true, Expect::Rev(rev)) = (self.has(Mutant::M22), *expect) {
-                        trigger.rev = rev;
-                    }
+                Change::PutTrigger { trigger, .. } => {
                     edited.push((trigger.id, Some((trigger.key.clone(), trigger.generation))));
                 }
                 Change::DeleteTrigger { id, .. } => edited.push((*id, None)),
