@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::clock::{ProcessClock, StoreClock};
 use super::court::Court;
-use super::fault::{Fault, between};
+use super::fault::{Fault, between, one_in};
 use super::ground::Ground;
 use super::line::Line;
 use super::mutant::Mutant;
@@ -149,11 +149,8 @@ impl Cluster {
         self.pids += 1;
         let (pid, world) = (self.pids, Arc::clone(&self.world));
         let dice = &world.dice;
-        let drift = if dice.draw() % 2 == 0 {
-            0
-        } else {
-            i64::try_from(between(dice, 0, 19_600)).unwrap_or(0) - 9_800
-        };
+        let drift =
+            if one_in(dice, 2) { 0 } else { i64::try_from(between(dice, 0, 19_600)).unwrap_or(0) - 9_800 };
         if drift != 0 && host != OPERATOR {
             world.count(Fault::ClockDrift);
         }
@@ -275,7 +272,7 @@ impl Cluster {
         // What was on its way may have reached the store's machine, or not.
         self.world.sky().cut(host);
         let dice = &self.world.dice;
-        self.world.drop_steps(|of| of == host && dice.draw() % 2 == 0);
+        self.world.drop_steps(|of| of == host && one_in(dice, 2));
         self.world.witness().host_died(host);
     }
 

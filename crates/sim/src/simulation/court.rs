@@ -14,7 +14,7 @@ use punctual_core::node::NodeInfo;
 use punctual_core::protocol::finish;
 use punctual_core::store::{
     Applied, Cancelled, Change, CheckedIn, Claim, ClaimOutcome, ClaimReady, ClaimRef, Claimed, ClaimedReady,
-    Due, Enqueue, Expect, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Settlement, Standby,
+    Due, Enqueue, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Settlement, Standby,
     StoreFeatures, Wake,
 };
 use punctual_core::trigger::TriggerState;
@@ -119,7 +119,7 @@ impl Court {
     async fn spoil_settle(&self, plans: &mut [SettlePlan]) -> Result<()> {
         for plan in plans {
             let back = matches!(plan.then, Settlement::Back(_));
-            if !self.has(Mutant::M1) && !(self.has(Mutant::M15) && back) {
+            if !(self.has(Mutant::M1) || self.has(Mutant::M15) && back) {
                 continue;
             }
             let Some(row) = self.store.inspect().execution(plan.claim.id).await? else { continue };
@@ -172,14 +172,11 @@ impl JobStore for Court {
         self.store.now().await
     }
 
-    async fn apply(&self, mut changes: Vec<Change>) -> Result<Applied> {
+    async fn apply(&self, changes: Vec<Change>) -> Result<Applied> {
         let mut edited = Vec::new();
-        for change in &mut changes {
+        for change in &changes {
             match change {
-                Change::PutTrigger { expect, trigger } => {
-                    if let (true, Expect::Rev(rev)) = (self.has(Mutant::M22), *expect) {
-                        trigger.rev = rev;
-                    }
+                Change::PutTrigger { trigger, .. } => {
                     edited.push((trigger.id, Some((trigger.key.clone(), trigger.generation))));
                 }
                 Change::DeleteTrigger { id, .. } => edited.push((*id, None)),

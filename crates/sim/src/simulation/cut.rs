@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use punctual_core::Entropy;
 use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 
+use super::fault::one_in;
 use super::world::{Host, World};
 
 /// One statement in so many lets others overtake.
@@ -84,7 +84,7 @@ impl StatementHook for Scissors {
         }
         let Some(world) = self.world.get().and_then(Weak::upgrade) else { return HookAnswer::Continue };
         if !self.inside.load(Ordering::SeqCst)
-            && world.dice.draw() % OVERTAKEN == 0
+            && one_in(&world.dice, OVERTAKEN)
             && let Some(deed) = world.overtaking(self.host, world.now() + SOON)
         {
             self.inside.store(true, Ordering::SeqCst);

@@ -147,3 +147,14 @@ pub(crate) fn number(dice: &SeededEntropy, bound: u64) -> u32 {
 pub(crate) fn between(dice: &SeededEntropy, from: u64, to: u64) -> u64 {
     from + dice.draw() % (to - from)
 }
+
+/// Whether a chance of one in so many comes.
+pub(crate) fn one_in(dice: &SeededEntropy, many: u64) -> bool {
+    dice.draw().is_multiple_of(many)
+}
+
+/// One of several, if there are any.
+pub(crate) fn pick<'a, T>(dice: &SeededEntropy, of: &'a [T]) -> Option<&'a T> {
+    let count = u64::try_from(of.len()).ok().filter(|count| *count > 0)?;
+    of.get(usize::try_from(dice.draw() % count).ok()?)
+}

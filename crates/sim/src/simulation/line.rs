@@ -18,13 +18,12 @@ use punctual_core::store::{
 };
 use punctual_core::trigger::TriggerRecord;
 use punctual_core::{
-    BoxFuture, Entropy, Error, ExecutionId, Inspect, JobId, JobKey, JobStore, NodeId, Result, Timestamp,
-    TriggerKey,
+    BoxFuture, Error, ExecutionId, Inspect, JobId, JobKey, JobStore, NodeId, Result, Timestamp, TriggerKey,
 };
 use tokio::sync::oneshot;
 
 use super::cut::Scissors;
-use super::fault::{Fault, between};
+use super::fault::{Fault, between, one_in};
 use super::world::{Entry, Host, Micros, SECOND, World};
 
 /// How long a process waits for locks, as stores have it by default.
@@ -107,7 +106,7 @@ impl<T: Send + 'static> Request<T> {
         };
         if let Some(why) = unreachable {
             // Refused at once, or no answer until the client loses patience.
-            let after = if dice.draw() % 2 == 0 {
+            let after = if one_in(dice, 2) {
                 between(dice, 1, 20) * MILLI
             } else {
                 between(dice, 500, 5_000) * MILLI
@@ -140,7 +139,7 @@ impl<T: Send + 'static> Request<T> {
                     Self::give_up(world, self.host, self.step, answer, after);
                     out = after + between(dice, 1, 20_000) * MILLI;
                 }
-                Fault::Latency if dice.draw() % 2 == 0 => out += between(dice, 20, 2_000) * MILLI,
+                Fault::Latency if one_in(dice, 2) => out += between(dice, 20, 2_000) * MILLI,
                 Fault::Latency => self.back += between(dice, 20, 2_000) * MILLI,
                 Fault::CutMidStep => self.cut = true,
                 _ => {}
@@ -164,7 +163,7 @@ impl<T: Send + 'static> Request<T> {
         // What was sent before the connection broke is done or not; a late statement is at the server already.
         let broken = connection != self.connection && self.answer.is_some();
         if broken || unreachable.is_some() {
-            if broken && world.dice.draw() % 2 == 0 {
+            if broken && one_in(&world.dice, 2) {
                 let _ = self.run(world);
             }
             return self.fail(world, MILLI, unreachable.unwrap_or("the connection broke"));
@@ -210,7 +209,7 @@ impl<T: Send + 'static> Request<T> {
         }
         // What was in the middle of a transaction is rolled back; what was at its commit is done.
         world.count(Fault::CutMidStep);
-        if dice.draw() % 2 == 0 {
+        if one_in(dice, 2) {
             let _ = now_or_never((self.call)());
         }
         Err(Error::unavailable(self.step, "the connection was cut"))

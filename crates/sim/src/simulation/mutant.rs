@@ -40,7 +40,6 @@ mutants! {
     M16 "G9" "no node hands back rows that it does not run";
     M17 "G3b" "a node hands back rows that it runs";
     M19 "G6" "a body that runs at most once begins before its beginning is recorded";
-    M22 "G12" "an edit does not raise the revision of its trigger";
     M28 "G12" "a claim compares the firing counter but not the revision";
     M29 "G12" "a claim ignores the gate";
     M30 "G2" "a node is judged by the figures of its observer";

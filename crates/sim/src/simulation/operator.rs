@@ -8,11 +8,11 @@ use punctual_core::inspect::ExecutionFilter;
 use punctual_core::schedule::Every;
 use punctual_core::store::Readable;
 use punctual_core::trigger::TriggerSpec;
-use punctual_core::{Clock, Entropy, ExecutionId, Result, Schedule};
+use punctual_core::{Clock, ExecutionId, Result, Schedule};
 use punctual_runtime::Scheduler;
 
 use super::clock::ProcessClock;
-use super::fault::between;
+use super::fault::{between, one_in, pick};
 use super::work::{self, Plan, When};
 use super::world::World;
 
@@ -34,14 +34,14 @@ pub(crate) async fn edit(
     plans: Arc<Vec<Plan>>,
 ) -> Result<()> {
     let dice = &world.dice;
-    let plan = &plans[usize::try_from(dice.draw()).unwrap_or(0) % plans.len()];
+    let Some(plan) = pick(dice, &plans) else { return Ok(()) };
     let key = plan.key.parse()?;
     let next = scheduler.trigger(&key).await?.and_then(|trigger| trigger.next_fire);
-    if let (Some(next), 0) = (next, dice.draw() % 2) {
+    if let (Some(next), true) = (next, one_in(dice, 2)) {
         let left = next.since(scheduler.store().now().await?);
         clock.sleep(left.saturating_sub(Duration::from_micros(between(dice, 0, 12_000)))).await;
     }
-    if dice.draw() % 4 == 0 {
+    if one_in(dice, 4) {
         scheduler.unschedule(&key).await?;
         // An answer that was lost leaves the trigger deleted, until an edit finds that it is missing.
         return work::schedule(&scheduler, plan, None).await;
@@ -70,11 +70,8 @@ pub(crate) async fn cancel(world: Arc<World>, scheduler: Scheduler) -> Result<()
             Readable::Poison(_) => None,
         })
         .collect();
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let id = ids[usize::try_from(world.dice.draw()).unwrap_or(0) % ids.len()];
-    scheduler.cancel(vec![id], "somebody said so").await.map(drop)
+    let Some(id) = pick(&world.dice, &ids) else { return Ok(()) };
+    scheduler.cancel(vec![*id], "somebody said so").await.map(drop)
 }
 
 /// Enqueues a piece of work.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use punctual_checker::FaultEvent;
-use punctual_core::{BootInstant, Entropy, Result};
+use punctual_core::{BootInstant, Result};
 
 use super::cluster::{Cluster, OPERATOR};
-use super::fault::{Fault, between};
+use super::fault::{Fault, between, one_in, pick};
 use super::operator;
-use super::world::{Entry, Event, HOUR, Host, Micros, SECOND};
+use super::world::{Entry, Event, HOUR, Micros, SECOND};
 
 const MILLI: Micros = 1_000;
 
@@ -71,12 +71,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// One of the hosts that may be struck.
-    fn victim(&self, of: &[Host]) -> Option<Host> {
-        let count = u64::try_from(of.len()).ok().filter(|count| *count > 0)?;
-        of.get(usize::try_from(self.world.dice.draw() % count).ok()?).copied()
-    }
-
     /// Strikes, and answers whether there was anything to strike.
     fn strike(&mut self, fault: Fault) -> Result<bool> {
         let world = Arc::clone(&self.world);
@@ -84,8 +78,8 @@ impl Cluster {
         let now = world.now();
         let awake = self.awake();
         let host = match fault {
-            Fault::Crash => self.victim(&self.alive()),
-            _ => self.victim(&awake),
+            Fault::Crash => pick(dice, &self.alive()).copied(),
+            _ => pick(dice, &awake).copied(),
         };
         let Some(host) = host else { return Ok(false) };
         let profile = self.hosts[host].profile;
@@ -107,7 +101,7 @@ impl Cluster {
             Fault::FreezeLong => {
                 // Around the moment at which others act, and far beyond it.
                 let take = micros(profile.take);
-                let span = if dice.draw() % 2 == 0 {
+                let span = if one_in(dice, 2) {
                     take + between(dice, 0, 2 * micros(profile.interval) + SECOND)
                 } else {
                     take + between(dice, 2 * SECOND, 2 * take)
@@ -146,7 +140,7 @@ impl Cluster {
                 return Ok(self.set_wall(host, ahead));
             }
             Fault::StoreClockForth => {
-                let far = if dice.draw() % 5 == 0 { 400 } else { 60 };
+                let far = if one_in(dice, 5) { 400 } else { 60 };
                 self.clock.jump(i64::try_from(between(dice, MILLI, far * SECOND)).unwrap_or(0));
             }
             Fault::StoreClockBack => {
@@ -154,7 +148,7 @@ impl Cluster {
             }
             Fault::Standby => {
                 // Sometimes at once, so that a claim can be under way from before to after.
-                let after = if dice.draw() % 2 == 0 {
+                let after = if one_in(dice, 2) {
                     between(dice, 1, 5 * MILLI)
                 } else {
                     between(dice, SECOND, 40 * SECOND)

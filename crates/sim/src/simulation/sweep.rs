@@ -15,8 +15,8 @@ pub const LEAST_FAULTS: u64 = 20;
 /// The same, of nodes that were declared dead.
 pub const LEAST_TAKEOVERS: u64 = 5;
 
-/// How many seeds, of an hour or more, must between them show every kind of fault.
-pub const SHOWS_ALL: u64 = 50;
+/// How many virtual hours must between them show every kind of fault.
+pub const SHOWS_ALL: f64 = 50.0;
 
 /// What many seeds come to.
 #[derive(Clone, Debug, Default)]
@@ -87,7 +87,7 @@ impl Sum {
                 lacks.push(format!("only {rate:.1} {what} an hour; {least} are needed"));
             }
         }
-        if self.seeds >= SHOWS_ALL {
+        if self.hours >= SHOWS_ALL {
             let never = Fault::ALL.iter().filter(|fault| !self.faults.contains_key(fault));
             lacks.extend(never.map(|fault| format!("{} never came", fault.name())));
         }

@@ -11,7 +11,7 @@ use std::task::Waker;
 use punctual_core::Entropy;
 use punctual_core::entropy::SeededEntropy;
 
-use super::fault::{Fault, Weather};
+use super::fault::{Fault, Weather, pick};
 use super::log::{Closed, Log};
 use super::sky::Sky;
 use super::witness::Witness;
@@ -176,9 +176,8 @@ impl World {
     /// pass: it was faster.
     pub(crate) fn overtaking(&self, but: Host, until: Micros) -> Option<Deed> {
         let mut agenda = locked(&self.agenda);
-        let soon = agenda.entries.range(..Place { at: until, lot: 0, ticket: 0 });
-        let place = soon.filter(|(_, entry)| matches!(entry, Entry::Step(host, _) if *host != but)).next()?;
-        let place = *place.0;
+        let mut soon = agenda.entries.range(..Place { at: until, lot: 0, ticket: 0 });
+        let place = *soon.find(|(_, entry)| matches!(entry, Entry::Step(host, _) if *host != but))?.0;
         match agenda.entries.remove(&place)? {
             Entry::Step(_, deed) => Some(deed),
             _ => None,
@@ -212,9 +211,8 @@ impl World {
         let mut agenda = locked(&self.agenda);
         let ready: Vec<Host> = agenda.ready.iter().copied().filter(|host| may(*host)).collect();
         let host = match ready.as_slice() {
-            [] => return None,
             [host] => *host,
-            many => many[usize::try_from(self.dice.draw()).unwrap_or(0) % many.len()],
+            many => *pick(&self.dice, many)?,
         };
         agenda.ready.remove(&host);
         Some(host)
