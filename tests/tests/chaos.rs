@@ -35,11 +35,11 @@ fn a_short_run_on_a_file_is_clean() {
 }
 
 #[test]
-fn a_run_whose_claims_ignore_what_others_have_written_fails() {
+fn a_run_whose_nodes_take_over_the_living_fails() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (output, figures) = chaos(folder.path(), 0.05, Some("claim-ignores-the-revision"));
+    let (output, figures) = chaos(folder.path(), 0.05, Some("recovery-ignores-the-beat"));
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
-    assert!(figures["duplicates"].as_u64() > Some(0), "{figures}");
+    assert!(figures["false_deaths"].as_u64() > Some(0), "{figures}");
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl Scheduler {
         let mut tasks = Tasks::default();
         let checking_in = tasks.spawn(membership::run(Arc::clone(node), observer, ended));
         let watching = tasks.spawn(watchdog::run(Arc::clone(node)));
-        let settling = tasks.spawn(settle::run(Arc::clone(node), receiver));
+        let mut settling = tasks.spawn(settle::run(Arc::clone(node), receiver));
         let acquiring = tasks.spawn(acquire::run(Arc::clone(node), results));
         let keeping_up = tasks.spawn(upkeep::run(Arc::clone(node)));
         let waking = tasks.spawn(upkeep::wake_waiting(Arc::clone(node)));
@@ -102,12 +102,24 @@ impl Scheduler {
             body::drained(node, membership::patience(node)).await;
         }
         // The channel closes when the last body has sent its result; a store that is away must not hold us for ever.
+        let mut settled = false;
         tokio::select! {
-            _ = settling => {}
+            _ = &mut settling => settled = true,
             () = node.clock.sleep(membership::patience(node) * 2) => {}
         }
         let _ = end_membership.send(());
         let _ = checking_in.await;
+        if !settled {
+            // The last check-in may have waited for the store as well, and have got through: results go before the leaving.
+            tokio::select! {
+                _ = settling => settled = true,
+                () = node.clock.sleep(membership::patience(node)) => {}
+            }
+        }
+        // Who leaves says that all of its work is handed back. The silence of one that could not tells the truth.
+        if settled {
+            membership::leave(node).await;
+        }
         node.advance(Phase::Done);
         let _ = watching.await;
         let halted = node.halted.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -2,14 +2,17 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::*;
 use punctual_core::event::{Event, Listener, Stamped};
 use punctual_core::execution::{AttemptOutcome, Outcome, SkipReason};
 use punctual_core::inspect::Page;
 use punctual_core::job::{Payload, RetryPolicy, WhenBusy};
+use punctual_core::node::NodeState;
 use punctual_core::schedule::Every;
 use punctual_core::trigger::TriggerSpec;
-use punctual_core::{Clock, ErrorKind, JobKey, Schedule};
+use punctual_core::{Clock, ErrorKind, JobKey, JobStore, Schedule};
 use punctual_runtime::{Context, DeleteJob, Failure, Job, Scheduler, State};
 use serde::{Deserialize, Serialize};
 
@@ -166,9 +169,40 @@ async fn a_shutdown_waits_for_bodies_and_leaves_nothing_behind() {
         [1, 1],
         "handed back without using an attempt"
     );
-    assert!(
-        client.nodes().await.unwrap().iter().any(|node| node.state == punctual_core::node::NodeState::Left)
-    );
+    assert!(client.nodes().await.unwrap().iter().any(|node| node.state == NodeState::Left));
+}
+
+/// A node in the middle of a long body that is told to shut down while its store takes no results for `span`.
+async fn shut_down_without_results_for(span: Duration) -> (World, Vec<u32>, NodeState) {
+    let world = World::new();
+    let mut node = world.member_with(1, |builder| builder.grace(secs(1))).await;
+    node.scheduler.enqueue(long("long", secs(600))).await.expect("it is put in");
+    world.pass(secs(1)).await;
+    node.line.set_for("settle", Mode::Down);
+    node.shut_down();
+    world.pass(span).await;
+    node.line.set(Mode::Up);
+    world.pass(secs(10)).await;
+    assert!(node.has_ended());
+    let standing = world.store.inspect().nodes().await.expect("a listing")[0].state;
+    let _other = world.member(2).await;
+    world.pass(secs(12)).await;
+    let attempts = world.runs("long").iter().map(|run| run.attempt).collect();
+    (world, attempts, standing)
+}
+
+#[tokio::test]
+async fn a_shutdown_hands_back_before_it_leaves_when_the_store_is_back_in_the_last_moment() {
+    let (_world, attempts, standing) = shut_down_without_results_for(secs(6)).await;
+    assert_eq!(attempts, [1, 1], "handed back without using an attempt");
+    assert_eq!(standing, NodeState::Left);
+}
+
+#[tokio::test]
+async fn a_node_that_could_not_hand_back_does_not_say_that_it_left_in_good_order() {
+    let (_world, attempts, standing) = shut_down_without_results_for(secs(60)).await;
+    assert_eq!(attempts, [1, 2]);
+    assert_eq!(standing, NodeState::Up, "others find out by its silence");
 }
 
 #[tokio::test]

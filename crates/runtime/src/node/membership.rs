@@ -48,7 +48,7 @@ pub(crate) async fn join(node: &Node) -> Result<Observer> {
     Ok(observer)
 }
 
-/// Checks in until `end`, then leaves.
+/// Checks in until `end`.
 pub(crate) async fn run(node: Arc<Node>, mut observer: Observer, mut end: oneshot::Receiver<()>) {
     let mut strangers = Strangers::new();
     let mut late = false;
@@ -69,6 +69,10 @@ pub(crate) async fn run(node: Arc<Node>, mut observer: Observer, mut end: onesho
             }
         };
     }
+}
+
+/// Leaves the cluster.
+pub(crate) async fn leave(node: &Node) {
     if let Err(error) = node.store.leave(node.id()).await {
         // The others will find out by themselves.
         node.trouble(&error);

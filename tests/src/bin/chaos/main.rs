@@ -94,7 +94,8 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
     let (store, _) = ground.place.open().await?;
     let from = store.now().await?;
     let scheduler = Scheduler::builder_shared(store.clone()).build().await?;
-    work::define(&scheduler).await?;
+    let span = Duration::from_secs_f64((plan.minutes * 60.0).clamp(1.0, 1e6));
+    work::define(&scheduler, span).await?;
     // A name of its own, so that a build meanwhile changes nothing.
     let (built, program) = (std::env::current_exe()?.with_file_name("worker"), folder.join("worker"));
     if fs::hard_link(&built, &program).is_err() {
@@ -113,7 +114,6 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
         let pid = seat.start(folder, &program, plan.mutant.as_ref())?;
         faults.push(FaultEvent::Start { pid, boot_us: SystemClock.boot() });
     }
-    let span = Duration::from_secs_f64((plan.minutes * 60.0).clamp(1.0, 1e6));
     let entropy = SeededEntropy::new(plan.seed);
     let drawn = schedule::draw(plan.store.kind(), span, ground.can_fill_disk(), &entropy);
     println!(
