@@ -180,3 +180,69 @@ async fn delay(mode: Mode) {
         SystemClock.sleep(span).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server of PostgreSQL's speech that answers each query well, and a wire to it.
+    async fn server() -> (Proxy, tokio::sync::mpsc::UnboundedReceiver<usize>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (heard, hears) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let heard = heard.clone();
+                tokio::spawn(async move {
+                    let mut bytes = [0; 256];
+                    while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+                        let _ = heard.send(read);
+                        stream.write_all(b"C\0\0\0\x0bCOMMIT\0Z\0\0\0\x05I").await.unwrap();
+                    }
+                });
+            }
+        });
+        (Proxy::to(address, Speech::Postgres).await.unwrap(), hears)
+    }
+
+    const OPENING: &[u8] = b"\0\0\0\x08\0\x03\0\0";
+    const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+    const ANSWER: usize = 18;
+
+    async fn open(proxy: &Proxy) -> TcpStream {
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        client.write_all(OPENING).await.unwrap();
+        client.read_exact(&mut [0; ANSWER]).await.unwrap();
+        client
+    }
+
+    #[tokio::test]
+    async fn the_answer_of_a_commit_is_lost_after_the_commit() {
+        let (proxy, mut hears) = server().await;
+        let mut client = open(&proxy).await;
+        client.write_all(COMMIT).await.unwrap();
+        client.read_exact(&mut [0; ANSWER]).await.unwrap();
+        assert_eq!(proxy.lost(), 0);
+        proxy.lose_an_answer();
+        client.write_all(COMMIT).await.unwrap();
+        assert_eq!(client.read(&mut [0; ANSWER]).await.unwrap(), 0, "broken off without a word");
+        assert_eq!(proxy.lost(), 1);
+        for length in [OPENING.len(), COMMIT.len(), COMMIT.len()] {
+            assert_eq!(hears.recv().await, Some(length), "the server has heard all of it");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_said_in_silence_arrives_when_it_is_over() {
+        let (proxy, mut hears) = server().await;
+        let mut client = open(&proxy).await;
+        assert_eq!(hears.recv().await, Some(OPENING.len()));
+        proxy.be(Mode::Silent);
+        client.write_all(COMMIT).await.unwrap();
+        proxy.be(Mode::Open);
+        assert_eq!(hears.recv().await, Some(COMMIT.len()));
+        client.read_exact(&mut [0; ANSWER]).await.unwrap();
+        proxy.cut();
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+}
