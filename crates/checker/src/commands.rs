@@ -5,9 +5,12 @@
 //! key's slot are left out for triggers, because their fences do not tell whether it was the first claim, and later
 //! claims of work that fired before the command are right.
 
-use punctual_core::key::Fence;
+use std::collections::BTreeMap;
+
+use punctual_core::key::{Fence, TriggerId};
 use punctual_core::time::Timestamp;
 
+use crate::checker::Tables;
 use crate::cluster::{Cluster, Standby};
 use crate::history::{By, Fact, History, Trail, line};
 use crate::verdict::{Rule, Verdict};
@@ -15,11 +18,13 @@ use crate::verdict::{Rule, Verdict};
 /// The fence of the first claim of work that needs no slot.
 const FIRST: Fence = Fence::from_stored(1);
 
-pub(crate) fn judge(history: &History, cluster: &Cluster, verdict: &mut Verdict) {
+pub(crate) fn judge(history: &History, cluster: &Cluster, tables: &Tables, verdict: &mut Verdict) {
+    let created: BTreeMap<TriggerId, Timestamp> =
+        tables.triggers.iter().map(|trigger| (trigger.id, trigger.created)).collect();
     for (id, trail) in &history.trails {
         for fact in trail.facts.iter().filter(|fact| fact.is_claim()) {
             let Some(at) = fact.claimed_at() else { continue };
-            if let Some(command) = ended_before(trail, fact, at, cluster) {
+            if let Some(command) = ended_before(trail, fact, at, cluster, &created) {
                 let text = format!("{id} fired at {at} under a definition that {command} had ended");
                 verdict.broke(Rule::OldDefinition, 1, text, || vec![line(*id, fact)]);
             }
@@ -36,14 +41,22 @@ pub(crate) fn judge(history: &History, cluster: &Cluster, verdict: &mut Verdict)
 }
 
 /// The command that had ended the definition that a first claim was made under, as text.
-fn ended_before(trail: &Trail, claim: &Fact, at: Timestamp, cluster: &Cluster) -> Option<String> {
+fn ended_before(
+    trail: &Trail,
+    claim: &Fact,
+    at: Timestamp,
+    cluster: &Cluster,
+    created: &BTreeMap<TriggerId, Timestamp>,
+) -> Option<String> {
     let (trigger, generation) = trail.of.filter(|_| trail.slot.is_none() && claim.fence == FIRST)?;
     if let Some(deleted) = cluster.unscheduled.get(&trigger).filter(|deleted| at > **deleted) {
         return Some(format!("its deletion at {deleted}"));
     }
-    let key = trail.key.as_ref()?;
+    // Changes go by the key. An earlier trigger of the key has had its own, and those of one that is gone are not known.
+    let (key, created) = (trail.key.as_ref()?, created.get(&trigger)?);
     let newer =
         cluster.rescheduled.range((key.clone(), generation.saturating_add(1))..=(key.clone(), i64::MAX));
-    let (_, changed) = newer.min_by_key(|(_, changed)| **changed)?;
+    let (_, changed) =
+        newer.filter(|(_, changed)| *changed >= created).min_by_key(|(_, changed)| **changed)?;
     (at > *changed).then(|| format!("a change at {changed}"))
 }

@@ -82,6 +82,20 @@ fn work_that_fired_before_a_change_runs_after_it() {
 }
 
 #[test]
+fn a_trigger_made_anew_counts_its_generations_anew() {
+    let mut run = Run::new();
+    run.until = 6000;
+    run.trigger("a", every(2 * SECOND)).created = at(3000);
+    run.tables.triggers[0].generation = 2;
+    // Both changes are of the earlier trigger of the key.
+    for (generation, ms) in [(2, 1000), (3, 2000)] {
+        let (at, boot_us) = (at(ms), boot(ms));
+        run.faults.push(FaultEvent::Rescheduled { trigger: key("a"), generation, at, boot_us });
+    }
+    run.done(Go { generation: 2, ..go(1, "a", 6000, 1) }, 6005, 6010).breaks(&[]);
+}
+
+#[test]
 fn a_node_works_again_after_its_standby_and_others_work_during_it() {
     let mut run = all_but(11);
     run.faults.push(FaultEvent::Standby { node: node(1), at: at(4100), boot_us: boot(4100) });
