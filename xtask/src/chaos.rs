@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// Break a rule in the workers' store: the run must then fail.
     #[arg(long, value_name = "NAME", value_parser = MUTANTS)]
     mutant: Option<String>,
-    /// Leave the evidence here; what is there already is deleted. Below the build folder unless given.
+    /// Leave the evidence here, in the place of an earlier run's. Below the build folder unless given.
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
     /// Print the figures as one JSON object in the last line.

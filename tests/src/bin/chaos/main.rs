@@ -12,7 +12,7 @@ mod seats;
 mod view;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use punctual::{Profile, Scheduler};
 use punctual_checker::{FaultEvent, Window};
 use punctual_tests::chaos::work;
 use punctual_tests::place::{Kind, Trouble};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::Deserialize;
 
 use self::ground::Ground;
@@ -81,15 +82,28 @@ impl Store {
 /// The profiles of the workers.
 const PROFILES: [&str; 5] = ["fast", "fast", "fast", "fast", "default"];
 
+/// The file of what bodies write, which every run has.
+const BODIES: &str = "bodies.jsonl";
+
 /// How long the workers have to join before the first fault.
 const UP: Duration = Duration::from_secs(20);
 
-async fn hold(plan: &Plan) -> Result<bool, Trouble> {
-    let folder = &plan.folder;
-    if folder.exists() {
+/// Makes the folder of a run, in the place of that of an earlier one. Anything else that is there stays.
+fn make_room(folder: &Path) -> Result<(), Trouble> {
+    if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        if !folder.join(BODIES).exists() {
+            let why = "holds something that no run has left there; name another folder";
+            return Err(format!("{} {why}", folder.display()).into());
+        }
         fs::remove_dir_all(folder)?;
     }
-    fs::create_dir_all(folder)?;
+    Ok(fs::create_dir_all(folder)?)
+}
+
+async fn hold(plan: &Plan) -> Result<bool, Trouble> {
+    let folder = &plan.folder;
+    make_room(folder)?;
+    fs::write(folder.join(BODIES), "")?;
     let ground = Ground::make(plan.store.kind(), folder, plan.keeper.clone(), plan.may_mount)?;
     let (store, _) = ground.place.open().await?;
     let from = store.now().await?;
@@ -101,7 +115,6 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
     if fs::hard_link(&built, &program).is_err() {
         fs::copy(&built, &program)?;
     }
-    fs::write(folder.join("bodies.jsonl"), "")?;
     let mut seats = Vec::new();
     let profiles =
         &PROFILES[..plan.workers.map_or(PROFILES.len(), |workers| workers.clamp(2, PROFILES.len()))];
@@ -132,7 +145,7 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
         seats,
         faults,
         counts: Counts::default(),
-        view: View::new(folder.join("bodies.jsonl")),
+        view: View::new(folder.join(BODIES)),
         folder: folder.clone(),
         program,
         mutant: plan.mutant.clone(),
@@ -189,7 +202,7 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
 }
 
 /// Copies a file from a disk that is gone with this process to where the evidence is.
-fn keep_the_file(ground: &Ground, folder: &std::path::Path) {
+fn keep_the_file(ground: &Ground, folder: &Path) {
     if ground.kind == Kind::Sqlite {
         for ending in ["", "-wal"] {
             let from = format!("{}{ending}", ground.place.location());
@@ -208,6 +221,11 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // Nobody is to be hurt any more when the one who asked for it is gone.
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        eprintln!("chaos: {error}");
+        return ExitCode::FAILURE;
+    }
     match hold(&plan).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -215,5 +233,22 @@ async fn main() -> ExitCode {
             eprintln!("chaos: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_run_has_left_is_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("run");
+        make_room(&folder).unwrap();
+        fs::write(folder.join("mine"), "").unwrap();
+        assert!(make_room(&folder).unwrap_err().to_string().contains("name another folder"));
+        fs::write(folder.join(BODIES), "").unwrap();
+        make_room(&folder).unwrap();
+        assert!(!folder.join("mine").exists());
     }
 }
