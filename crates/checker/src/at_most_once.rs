@@ -72,9 +72,9 @@ fn begun(id: ExecutionId, attempts: &[Attempt], history: &History, claims: &Clai
         })
         .map(|attempt| attempt.fence)
         .collect();
-    let begins: BTreeMap<Fence, &Fact> = begins(trail).map(|fact| (fact.fence, fact)).collect();
+    let by_fence: BTreeMap<Fence, &Fact> = begins(trail).map(|fact| (fact.fence, fact)).collect();
     let mut before: Option<&Fact> = None;
-    for fact in begins.into_values() {
+    for fact in by_fence.into_values() {
         if let Some(first) = before.replace(fact).filter(|first| !failed.contains(&first.fence)) {
             let text = format!("{id} runs at most once, and began again under fence {}", fact.fence);
             verdict.broke(Rule::BegunAgain, 1, text, || vec![line(id, first), line(id, fact)]);
@@ -82,8 +82,10 @@ fn begun(id: ExecutionId, attempts: &[Attempt], history: &History, claims: &Clai
     }
     for fact in &trail.facts {
         let What::Recovered { from, outcome: None } = fact.what else { continue };
+        // A node that hands back what it has not begun may claim it again, and begins it then.
+        let begun = begins(trail).filter(|begun| begun.boot < fact.boot && !failed.contains(&begun.fence));
         let begun =
-            begins_of(trail, |fence| claims.owner(id, fence) == Some(from) && !failed.contains(&fence));
+            begun.filter(|begun| claims.owner(id, begun.fence) == Some(from)).min_by_key(|begun| begun.boot);
         if let Some(begun) = begun {
             let text = format!("{id} runs at most once, and was offered again though it had begun");
             verdict.broke(Rule::BegunAgain, 1, text, || vec![line(id, begun), line(id, fact)]);
@@ -93,8 +95,4 @@ fn begun(id: ExecutionId, attempts: &[Attempt], history: &History, claims: &Clai
 
 fn begins(trail: &Trail) -> impl Iterator<Item = &Fact> {
     trail.facts.iter().filter(|fact| fact.what == What::BodyBegan)
-}
-
-fn begins_of(trail: &Trail, wanted: impl Fn(Fence) -> bool) -> Option<&Fact> {
-    begins(trail).find(|fact| wanted(fact.fence))
 }

@@ -20,6 +20,15 @@ fn careful_work_that_was_released_before_it_began_runs_once_elsewhere() {
 }
 
 #[test]
+fn careful_work_that_its_node_handed_back_unbegun_may_be_claimed_by_it_again() {
+    let mut run = Run::new();
+    run.at_most_once("a").trigger("a", once(5000));
+    let first = go(1, "a", 5000, 1);
+    // The answer of the first claim was lost.
+    run.recovered(1, first, 7100).done(first.again(1), 7105, 7200).breaks(&[]);
+}
+
+#[test]
 fn careful_work_that_timed_out_may_begin_again_if_its_retries_say_so() {
     let mut run = Run::new();
     run.at_most_once("a").trigger("a", once(5000));
