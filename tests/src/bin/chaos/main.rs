@@ -21,9 +21,8 @@ use punctual::core::entropy::SeededEntropy;
 use punctual::runtime::SystemClock;
 use punctual::{Profile, Scheduler};
 use punctual_checker::{FaultEvent, Window};
-use punctual_tests::chaos::work;
+use punctual_tests::chaos::{die_with_parent, work};
 use punctual_tests::place::{Kind, Trouble};
-use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::Deserialize;
 
 use self::ground::Ground;
@@ -222,7 +221,7 @@ async fn main() -> ExitCode {
         }
     };
     // Nobody is to be hurt any more when the one who asked for it is gone.
-    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+    if let Err(error) = die_with_parent() {
         eprintln!("chaos: {error}");
         return ExitCode::FAILURE;
     }

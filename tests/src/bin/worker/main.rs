@@ -17,8 +17,8 @@ use punctual::core::{BootInstant, BoxFuture, Clock, ErrorKind, NodeId, Timestamp
 use punctual::runtime::SystemClock;
 use punctual::{JobStore, Profile, Scheduler};
 use punctual_checker::FaultEvent;
+use punctual_tests::chaos::die_with_parent;
 use punctual_tests::chaos::orders::{Duty, Order};
-use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::watch;
 
@@ -87,8 +87,7 @@ async fn main() -> ExitCode {
 
 async fn work() -> Result<()> {
     let duty: Duty = serde_json::from_str(&std::env::args().nth(1).ok_or("usage: worker DUTY")?)?;
-    // A frozen worker could not see that its driver is gone.
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    die_with_parent()?;
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     let faults = Arc::new(Log::at(&duty.faults)?);
     let points = Arc::new(Points::new(Arc::clone(&faults), Log::at(&duty.moments)?));
