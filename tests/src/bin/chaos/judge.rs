@@ -124,6 +124,7 @@ pub(crate) fn figures(plan: &Plan, counts: &Counts, verdict: &Verdict, good: boo
         "effects_doubled": verdict.effects_doubled,
         "takeovers": verdict.takeovers,
         "takeover_seconds_max": verdict.takeover_seconds_max,
+        "takeovers_late": verdict.takeovers_late,
         "false_deaths": verdict.false_deaths,
         "fenced_completions": verdict.fenced_completions,
         "skipped": verdict.skipped,
