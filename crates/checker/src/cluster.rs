@@ -12,7 +12,7 @@ use crate::record::FaultEvent;
 use crate::spans::{Span, Spans};
 
 /// How long after its thaw a freeze may still be why a node is declared dead.
-const AFTERMATH: Duration = Duration::from_secs(5);
+pub(crate) const AFTERMATH: Duration = Duration::from_secs(5);
 
 /// How often a node looks for work at the least, unless it is told otherwise.
 const POLL: Duration = Duration::from_secs(1);

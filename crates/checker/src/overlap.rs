@@ -14,7 +14,7 @@ use punctual_core::time::BootInstant;
 
 use crate::checker::Options;
 use crate::claims::Claims;
-use crate::cluster::Cluster;
+use crate::cluster::{AFTERMATH, Cluster};
 use crate::history::{By, Fact, History, Trail, What, line};
 use crate::spans::{Span, Spans};
 use crate::verdict::{Rule, Verdict};
@@ -135,8 +135,9 @@ pub(crate) fn judge(
     verdict.overlap_declared_seconds_max = longest_declared.as_secs_f64();
 }
 
-/// Whether the owner of a body was declared dead while its process lived, and the body had begun before that, or right
-/// after the process was thawed and could not know yet.
+/// Whether the owner of a body was declared dead while its process was frozen, or right after, and the body had begun
+/// before that, or right after the process was thawed and could not know yet. A node that was not frozen stops its
+/// bodies in time, whoever declares it dead.
 fn falsely_dead(cluster: &Cluster, body: &Body, allowed: Duration) -> bool {
     let Some(owner) = body.owner else { return false };
     let Some((taken, _)) = cluster.nodes.get(&owner).and_then(|node| node.taken) else { return false };
@@ -145,9 +146,12 @@ fn falsely_dead(cluster: &Cluster, body: &Body, allowed: Duration) -> bool {
     }
     let frozen = cluster.pid(owner).map(|pid| cluster.frozen(pid, body.whole.to)).unwrap_or_default();
     let innocent = frozen.iter().any(|freeze| {
-        (freeze.from..=freeze.to).contains(&taken) && body.begin.boot <= freeze.to.plus(allowed)
+        let by_freeze = (freeze.from..=freeze.to.plus(AFTERMATH)).contains(&taken);
+        let unaware =
+            (freeze.from..=freeze.to).contains(&taken) && body.begin.boot <= freeze.to.plus(allowed);
+        by_freeze && (body.begin.boot <= taken || unaware)
     });
-    taken <= body.whole.to && (body.begin.boot <= taken || innocent)
+    taken <= body.whole.to && innocent
 }
 
 fn shown(body: &Body) -> String {

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Go, Run, SECOND, all_but, alone, at, boot, every, go, node};
+use common::{Go, Run, SECOND, all_but, alone, at, boot, every, go, node, pid};
 use punctual_checker::{BodyEvent, FaultEvent, Rule};
 use punctual_core::event::Event;
 use punctual_core::execution::{Outcome, Slot};
@@ -76,6 +76,15 @@ fn a_child_of_a_frozen_node_was_not_frozen() {
 fn an_overlap_without_a_declared_death_is_none_of_the_declared() {
     let mut run = frozen_for(500, None);
     run.journal.retain(|stamped| !matches!(stamped.event, Event::TookOver { .. }));
+    run.breaks(&[(Rule::Overlap, 1)]);
+}
+
+#[test]
+fn an_overlap_after_the_death_of_a_node_that_was_only_cut_off() {
+    let mut run = frozen_for(900, None);
+    run.breaks(&[]);
+    let what = "silent".to_owned();
+    run.faults = vec![FaultEvent::Link { pid: pid(1), what, boot_us: boot(6000), until_us: boot(14_000) }];
     run.breaks(&[(Rule::Overlap, 1)]);
 }
 
