@@ -7,7 +7,6 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver};
-use std::thread::park_timeout;
 use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -142,9 +141,13 @@ impl Ground {
         let (mouth, stalls) = mpsc::channel();
         if self.kind == Kind::Sqlite {
             let location = self.place.location().to_owned();
-            std::thread::spawn(move || {
+            tokio::spawn(async move {
                 let mut good = SystemClock.boot();
-                while let Ok(free) = try_lock(&location) {
+                loop {
+                    SystemClock.sleep(TRY).await;
+                    let location = location.clone();
+                    let tried = tokio::task::spawn_blocking(move || can_lock(&location)).await;
+                    let Ok(Ok(free)) = tried else { return };
                     let now = SystemClock.boot();
                     if free && now.since(good) > STALL && mouth.send((good, now)).is_err() {
                         return;
@@ -198,14 +201,11 @@ impl Ground {
     }
 }
 
-/// Waits a moment, and answers whether the write lock of a file could be had then.
-fn try_lock(location: &str) -> rusqlite::Result<bool> {
+/// Whether the write lock of a file can be had now.
+fn can_lock(location: &str) -> rusqlite::Result<bool> {
     let connection = rusqlite::Connection::open(location)?;
-    // One that nobody wants is waited for: there is no executor here.
     connection.busy_timeout(TRY)?;
-    let tried = connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK");
-    park_timeout(TRY);
-    match tried {
+    match connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
         Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => Err(error),
         tried => Ok(tried.is_ok()),
     }
