@@ -17,7 +17,7 @@ use punctual_tests::chaos::work::{EFFECTS, Paying};
 use punctual_tests::place::{Kind, Place, Trouble};
 use punctual_tests::proxy::Proxy;
 use punctual_tests::wire::Speech;
-use rusqlite::ErrorCode;
+use rusqlite::{Connection, OpenFlags};
 use sqlx::{Connection as _, PgConnection, Row};
 
 use crate::schedule::How;
@@ -111,7 +111,7 @@ impl Ground {
     pub(crate) async fn hold_lock(kind: Kind, location: String, span: Duration) -> Result<(), Trouble> {
         match kind {
             Kind::Sqlite => {
-                let connection = rusqlite::Connection::open(location)?;
+                let connection = Connection::open(location)?;
                 connection.busy_timeout(Duration::from_secs(30))?;
                 connection.execute_batch("BEGIN IMMEDIATE")?;
                 SystemClock.sleep(span).await;
@@ -147,7 +147,7 @@ impl Ground {
                     SystemClock.sleep(TRY).await;
                     let location = location.clone();
                     let tried = tokio::task::spawn_blocking(move || can_lock(&location)).await;
-                    let Ok(Ok(free)) = tried else { return };
+                    let Ok(free) = tried else { return };
                     let now = SystemClock.boot();
                     if free && now.since(good) > STALL && mouth.send((good, now)).is_err() {
                         return;
@@ -174,7 +174,7 @@ impl Ground {
         const READ: &str = "SELECT execution, fence FROM chaos_effect";
         let rows: Vec<(String, i64)> = match self.kind {
             Kind::Sqlite => {
-                let connection = rusqlite::Connection::open(self.place.location())?;
+                let connection = Connection::open(self.place.location())?;
                 let mut statement = connection.prepare(READ)?;
                 let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
                 rows.collect::<Result<_, _>>()?
@@ -201,14 +201,14 @@ impl Ground {
     }
 }
 
-/// Whether the write lock of a file can be had now.
-fn can_lock(location: &str) -> rusqlite::Result<bool> {
-    let connection = rusqlite::Connection::open(location)?;
-    connection.busy_timeout(TRY)?;
-    match connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
-        Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => Err(error),
-        tried => Ok(tried.is_ok()),
-    }
+/// Whether the write lock of a file can be had now. On a full disk it may not be, whoever has it.
+fn can_lock(location: &str) -> bool {
+    let tried =
+        Connection::open_with_flags(location, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
+            connection.busy_timeout(TRY)?;
+            connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")
+        });
+    tried.is_ok()
 }
 
 #[derive(diesel::QueryableByName)]
