@@ -228,22 +228,23 @@ impl Cluster {
         }
     }
 
-    /// When the fault began that made others declare the node dead at `taken`; none if nothing was done to it.
+    /// When the fault began that made others declare the node dead at `taken`, or when it ended without having left; none
+    /// if nothing had happened to it.
     pub(crate) fn cause_of_death(
         &self,
         id: NodeId,
         taken: BootInstant,
         horizon: BootInstant,
     ) -> Option<BootInstant> {
-        let killed = self.ended(id).filter(|(at, killed)| *killed && *at <= taken).map(|(at, _)| at);
-        let until = killed.unwrap_or(taken);
+        let ended = self.ended(id).filter(|(at, _)| *at <= taken).map(|(at, _)| at);
+        let until = ended.unwrap_or(taken);
         let joined = self.nodes.get(&id).and_then(|node| node.joined).unwrap_or_default();
         let silent = self.pid(id).map(|pid| self.silent(pid, horizon)).unwrap_or_default();
         let freeze = silent.iter().rfind(|freeze| freeze.from <= until && freeze.to >= joined);
-        match (killed, freeze) {
+        match (ended, freeze) {
             // Killed while it was frozen or cut off: its beats had stopped before.
             (Some(_), Some(freeze)) if freeze.to >= until => Some(freeze.from),
-            (Some(killed), _) => Some(killed),
+            (Some(ended), _) => Some(ended),
             (None, Some(freeze)) if freeze.to.plus(AFTERMATH) >= taken => Some(freeze.from),
             (None, _) => None,
         }

@@ -142,6 +142,17 @@ fn a_node_that_was_cut_off_is_declared_dead_rightly() {
 }
 
 #[test]
+fn a_node_that_ended_and_could_not_leave_is_declared_dead_rightly() {
+    let mut run = all_but(11);
+    run.took_over(2, 1, 16_200);
+    assert_eq!(run.breaks(&[]).false_deaths, 1);
+    run.faults.push(FaultEvent::Exit { pid: pid(1), boot_us: boot(10_700) });
+    let verdict = run.breaks(&[]);
+    assert_eq!(verdict.false_deaths, 0);
+    assert!((verdict.takeover_seconds_max - 5.5).abs() < 1e-9, "{}", verdict.takeover_seconds_max);
+}
+
+#[test]
 fn a_node_with_a_slower_profile_is_missed_later() {
     let mut run = all_but(11);
     run.kill(1, 10_200).took_over(2, 1, 25_000);

@@ -116,6 +116,7 @@ impl Scheduler {
         if !settled {
             // The last check-in may have waited for the store as well, and have got through: results go before the leaving.
             tokio::select! {
+                biased;
                 _ = settling => settled = true,
                 () = node.clock.sleep(membership::patience(node)) => {}
             }

@@ -52,7 +52,7 @@ impl Run<'_> {
         }
         for number in 0..self.seats.len() {
             let seat = &mut self.seats[number];
-            if seat.process.as_ref().is_some_and(|process| matches!(process.state, State::Frozen(..))) {
+            if seat.process.as_ref().is_some_and(|process| matches!(process.state, State::Frozen(_))) {
                 seat.thaw(&mut self.faults);
             }
             self.tell(number, &Order::Calm);

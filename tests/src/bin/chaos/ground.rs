@@ -6,16 +6,18 @@ use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
-use punctual::core::{Clock, ExecutionId, Fence};
+use punctual::core::{BootInstant, Clock, ExecutionId, Fence};
 use punctual::runtime::SystemClock;
 use punctual_checker::{Effect, Effects};
 use punctual_tests::chaos::work::{EFFECTS, Paying};
 use punctual_tests::place::{Kind, Place, Trouble};
 use punctual_tests::proxy::Proxy;
 use punctual_tests::wire::Speech;
+use rusqlite::{Connection, OpenFlags};
 use sqlx::{Connection as _, PgConnection, Row};
 
 use crate::schedule::How;
@@ -30,8 +32,11 @@ pub(crate) struct Ground {
     keeper: Option<PathBuf>,
 }
 
-/// Who has the write lock of a file for so long keeps it.
-const KEEPS: Duration = Duration::from_millis(400);
+/// How long the write lock of a file must be out of reach to be told of. Commits of others take milliseconds.
+const STALL: Duration = Duration::from_millis(1_500);
+
+/// The time between two tries of the write lock.
+const TRY: Duration = Duration::from_millis(250);
 
 /// How large a small disk is.
 const DISK_MIB: u64 = 160;
@@ -106,8 +111,8 @@ impl Ground {
     pub(crate) async fn hold_lock(kind: Kind, location: String, span: Duration) -> Result<(), Trouble> {
         match kind {
             Kind::Sqlite => {
-                let connection = rusqlite::Connection::open(location)?;
-                connection.busy_timeout(Duration::from_secs(5))?;
+                let connection = Connection::open(location)?;
+                connection.busy_timeout(Duration::from_secs(30))?;
                 connection.execute_batch("BEGIN IMMEDIATE")?;
                 SystemClock.sleep(span).await;
                 connection.execute_batch("ROLLBACK")?;
@@ -130,14 +135,28 @@ impl Ground {
         Ok(())
     }
 
-    /// Whether somebody holds the write lock of the file, and keeps it. Servers take locks from those who stand still.
-    pub(crate) fn is_locked(&self) -> bool {
-        let tried = || {
-            let connection = rusqlite::Connection::open(self.place.location())?;
-            connection.busy_timeout(KEEPS)?;
-            connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")
-        };
-        self.kind == Kind::Sqlite && tried().is_err()
+    /// Tries the write lock of a file again and again, and tells of each stretch in which it could not be had for long.
+    /// Servers take locks from those who stand still; nobody does that on a file.
+    pub(crate) fn watch(&self) -> Receiver<(BootInstant, BootInstant)> {
+        let (mouth, stalls) = mpsc::channel();
+        if self.kind == Kind::Sqlite {
+            let location = self.place.location().to_owned();
+            tokio::spawn(async move {
+                let mut good = SystemClock.boot();
+                loop {
+                    SystemClock.sleep(TRY).await;
+                    let location = location.clone();
+                    let tried = tokio::task::spawn_blocking(move || can_lock(&location)).await;
+                    let Ok(free) = tried else { return };
+                    let now = SystemClock.boot();
+                    if free && now.since(good) > STALL && mouth.send((good, now)).is_err() {
+                        return;
+                    }
+                    good = if free { now } else { good };
+                }
+            });
+        }
+        stalls
     }
 
     /// Fills the disk up. Answers what is to be deleted to have room again.
@@ -155,7 +174,7 @@ impl Ground {
         const READ: &str = "SELECT execution, fence FROM chaos_effect";
         let rows: Vec<(String, i64)> = match self.kind {
             Kind::Sqlite => {
-                let connection = rusqlite::Connection::open(self.place.location())?;
+                let connection = Connection::open(self.place.location())?;
                 let mut statement = connection.prepare(READ)?;
                 let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
                 rows.collect::<Result<_, _>>()?
@@ -180,6 +199,16 @@ impl Ground {
         let rows = rows.into_iter().map(row).collect::<Result<_, _>>()?;
         Ok(Effects { kinds: vec![punctual::core::Kind::new(<Paying as punctual::Job>::KIND)?], rows })
     }
+}
+
+/// Whether the write lock of a file can be had now. On a full disk it may not be, whoever has it.
+fn can_lock(location: &str) -> bool {
+    let tried =
+        Connection::open_with_flags(location, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
+            connection.busy_timeout(TRY)?;
+            connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")
+        });
+    tried.is_ok()
 }
 
 #[derive(diesel::QueryableByName)]

@@ -153,6 +153,7 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
         standbys: Vec::new(),
         outages: Vec::new(),
         disk: None,
+        stalls: ground.watch(),
     };
     run.settle(UP).await?;
     run.play(drawn, span).await?;

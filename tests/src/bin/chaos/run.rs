@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use punctual::core::{BootInstant, Clock};
@@ -17,11 +18,13 @@ use tokio::task::JoinHandle;
 
 use crate::ground::Ground;
 use crate::schedule::{Fault, Planned, Trouble};
-use crate::seats::{Seat, Seen};
+use crate::seats::{Seat, Seen, State};
 use crate::view::View;
 
 /// The length of a turn.
 pub(crate) const TURN: Duration = Duration::from_millis(20);
+/// How long nobody may be able to write to a file without a reason.
+const STALLS: Duration = Duration::from_secs(8);
 /// How much later a fault comes that found nobody to hit.
 const LATER: Duration = Duration::from_millis(400);
 /// How long a seat stays empty.
@@ -67,6 +70,8 @@ pub(crate) struct Run<'g> {
     pub(crate) standbys: Vec<(usize, BootInstant)>,
     pub(crate) outages: Vec<(String, BootInstant, Outage)>,
     pub(crate) disk: Option<(PathBuf, BootInstant, BootInstant)>,
+    /// Stretches in which nobody could write to a file.
+    pub(crate) stalls: Receiver<(BootInstant, BootInstant)>,
 }
 
 impl Run<'_> {
@@ -129,6 +134,9 @@ impl Run<'_> {
             let until_us = SystemClock.boot();
             self.faults.push(FaultEvent::Outage { what, boot_us: from, until_us });
         }
+        while let Ok((from, until)) = self.stalls.try_recv() {
+            self.stalled(from, until);
+        }
         let alive = self.seats.iter().filter(|seat| seat.process.is_some()).count();
         self.view.show(&self.counts, alive);
         Ok(())
@@ -145,7 +153,6 @@ impl Run<'_> {
             Seen::Froze { in_transaction } => {
                 counts.freezes += 1;
                 counts.freezes_in_transaction += u64::from(in_transaction);
-                self.look_for_locks(number);
                 return;
             }
             Seen::Stopped => counts.stops += 1,
@@ -163,11 +170,26 @@ impl Run<'_> {
         self.seats[number].back = Some(SystemClock.boot().plus(AWAY));
     }
 
-    /// Finds out whether a process that was frozen has the write lock of a file, which it keeps until it goes on.
-    fn look_for_locks(&mut self, number: usize) {
-        if let Some(process) = &mut self.seats[number].process {
-            process.holds_all_up = self.ground.is_locked();
+    /// Takes note of a stretch in which nobody could write to a file. A process that was frozen in the wrong place is a
+    /// reason, and so is a disk that was busy with something else, but not for ever.
+    fn stalled(&mut self, from: BootInstant, until: BootInstant) {
+        let ends = |fault: &FaultEvent| {
+            let thaw = matches!(
+                fault,
+                FaultEvent::Thaw { .. } | FaultEvent::Kill { .. } | FaultEvent::Outage { .. }
+            );
+            thaw && (from..=until.plus(STALLS)).contains(&fault.boot())
+        };
+        let frozen =
+            |seat: &Seat| seat.process.as_ref().is_some_and(|one| matches!(one.state, State::Frozen(_)));
+        let explained =
+            self.faults.iter().any(ends) || self.seats.iter().any(frozen) || !self.outages.is_empty();
+        if !explained && until.since(from) > STALLS {
+            let span = until.since(from);
+            self.counts.wrong.push(format!("nobody could write for {span:?}, and nobody stood still"));
         }
+        let what = "the write lock could not be had".to_owned();
+        self.faults.push(FaultEvent::Outage { what, boot_us: from, until_us: until });
     }
 
     fn wires_come_back(&mut self, now: BootInstant) {
@@ -250,7 +272,6 @@ impl Run<'_> {
             Fault::Freeze(span) => {
                 seat.freeze(span, &mut self.faults);
                 self.counts.freezes += 1;
-                self.look_for_locks(number);
             }
             Fault::Strike(strike, stands) => {
                 let blow = strike.blow;

@@ -25,8 +25,8 @@ const UNAVAILABLE: i32 = 75;
 pub(crate) enum State {
     /// It runs.
     Runs,
-    /// It is stopped, from when until when.
-    Frozen(BootInstant, BootInstant),
+    /// It is stopped until then.
+    Frozen(BootInstant),
     /// It was asked to stop in good order, then.
     Stopping(BootInstant),
 }
@@ -39,8 +39,6 @@ pub(crate) struct Process {
     pub(crate) state: State,
     /// The blow that it is to deal itself, by when somebody else does, and how long it stands if it is stopped.
     pending: Option<(Blow, BootInstant, Duration)>,
-    /// Whether it stands with a lock that nobody can do without, and that no server takes from it.
-    pub(crate) holds_all_up: bool,
     moments: PathBuf,
     output: PathBuf,
 }
@@ -178,15 +176,7 @@ impl Seat {
         let mut child = command.spawn()?;
         let (stdin, pid) = (child.stdin.take(), child.id());
         let moments = duty.moments;
-        self.process = Some(Process {
-            child,
-            stdin,
-            state: State::Runs,
-            pending: None,
-            holds_all_up: false,
-            moments,
-            output,
-        });
+        self.process = Some(Process { child, stdin, state: State::Runs, pending: None, moments, output });
         Ok(pid)
     }
 
@@ -216,22 +206,18 @@ impl Seat {
             let boot_us = SystemClock.boot();
             faults.push(FaultEvent::Freeze { pid: process.pid(), node: None, boot_us });
             process.signal(Signal::STOP);
-            process.state = State::Frozen(boot_us, boot_us.plus(span));
+            process.state = State::Frozen(boot_us.plus(span));
         }
     }
 
     /// Lets a frozen process go on.
     pub(crate) fn thaw(&mut self, faults: &mut Vec<FaultEvent>) {
         let Some(process) = &mut self.process else { return };
-        let State::Frozen(from, _) = process.state else { return };
+        let State::Frozen(_) = process.state else { return };
         process.signal(Signal::CONT);
         process.state = State::Runs;
         let boot_us = SystemClock.boot();
         faults.push(FaultEvent::Thaw { pid: process.pid(), boot_us });
-        if std::mem::take(&mut process.holds_all_up) {
-            let what = "a frozen process had the write lock".to_owned();
-            faults.push(FaultEvent::Outage { what, boot_us: from, until_us: boot_us });
-        }
     }
 
     /// Asks the process to stop in good order.
@@ -261,7 +247,7 @@ impl Seat {
             }));
         }
         match process.state {
-            State::Frozen(_, until) => {
+            State::Frozen(until) => {
                 if now >= until {
                     self.thaw(faults);
                 }
@@ -277,7 +263,7 @@ impl Seat {
         if process.stands() {
             let span = process.pending.take().map_or(COMES_WITHIN, |(_, _, span)| span);
             let mark = process.mark();
-            process.state = State::Frozen(now, now.plus(span));
+            process.state = State::Frozen(now.plus(span));
             let in_transaction = matches!(mark, Some(Mark::Struck(moment)) if moment != Moment::Before);
             return Ok(Some(Seen::Froze { in_transaction }));
         }
