@@ -24,16 +24,18 @@ fn with_database() -> Place {
 /// Runs the command, and answers its exit code, its output and its errors.
 fn check(place: &Place, arguments: &[&str]) -> (i32, String, String) {
     let output = place.run(&[&["check"], arguments].concat());
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    (output.status.code().expect("it ends by itself"), text(&output.stdout), text(&output.stderr))
 }
 
 fn json(place: &Place, arguments: &[&str]) -> (i32, Value) {
     let (code, out, _) = check(place, &[arguments, &["--json"]].concat());
-    (code, serde_json::from_str(out.lines().last().unwrap()).unwrap())
+    let last = out.lines().last().expect("it says something");
+    (code, serde_json::from_str(last).expect("the last line is JSON"))
 }
 
 fn alter(place: &Place, sql: &str) {
-    Connection::open(place.path("punctual.db")).unwrap().execute_batch(sql).unwrap();
+    let file = Connection::open(place.path("punctual.db")).expect("the file opens");
+    file.execute_batch(sql).expect("the file can be written");
 }
 
 #[test]

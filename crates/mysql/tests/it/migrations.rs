@@ -391,7 +391,7 @@ async fn a_long_reader_is_waited_for_and_named() {
         'Waiting for table metadata lock'";
     database.until(waits, |n| n == 1).await;
     reader.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(run.await.unwrap().unwrap().ready().unwrap().applied, [2]);
+    assert_eq!(run.await.unwrap().unwrap().ready().unwrap().applied, numbers()[1..]);
     database.drop().await;
 }
 

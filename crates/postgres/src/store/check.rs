@@ -64,8 +64,11 @@ fn live(c: &Columns<'_>) -> ([u8; 16], Option<i64>, i64) {
     (c.id(), c.int_or_null(), c.int())
 }
 
+/// A statement, and what a row of it is.
+type Look = (&'static str, fn(&Columns<'_>) -> Finding);
+
 async fn contradictions(step: &mut Step<'_>, limit: u32) -> Outcome<Vec<Finding>> {
-    let rules: [(&'static str, fn(&Columns<'_>) -> Finding); 8] = [
+    let rules: [Look; 8] = [
         (sql::CHECK_SLOTS, slot),
         (sql::CHECK_UNSLOTTED, |c| Finding::without_slot(live(c), &c.text())),
         (sql::CHECK_ENDED, |c| Finding::ended(live(c), c.int())),
