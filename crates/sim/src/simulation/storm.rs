@@ -45,6 +45,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// Sets the clock of the store, and says so to whoever would compare its times.
+    fn set_store_clock(&self, by_us: i64) {
+        self.clock.jump(by_us);
+        let boot_us = BootInstant::from_micros(self.world.now());
+        self.world.write(|log| log.fault(&FaultEvent::ClockJump { pid: None, by_us, boot_us }));
+    }
+
     /// What is to happen happens.
     pub(crate) fn happens(&mut self, event: Event) -> Result<()> {
         match event {
@@ -141,10 +148,10 @@ impl Cluster {
             }
             Fault::StoreClockForth => {
                 let far = if one_in(dice, 5) { 400 } else { 60 };
-                self.clock.jump(i64::try_from(between(dice, MILLI, far * SECOND)).unwrap_or(0));
+                self.set_store_clock(i64::try_from(between(dice, MILLI, far * SECOND)).unwrap_or(0));
             }
             Fault::StoreClockBack => {
-                self.clock.jump(-i64::try_from(between(dice, MILLI, 45 * SECOND)).unwrap_or(0));
+                self.set_store_clock(-i64::try_from(between(dice, MILLI, 45 * SECOND)).unwrap_or(0));
             }
             Fault::Standby => {
                 // Sometimes at once, so that a claim can be under way from before to after.
