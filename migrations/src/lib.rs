@@ -8,6 +8,7 @@ pub const SQLITE_SHAPES: &[&str] = &[
     include_str!("../sqlite/0001_init.schema"),
     include_str!("../sqlite/0002_queues.schema"),
     include_str!("../sqlite/0003_repairs.schema"),
+    include_str!("../sqlite/0004_pauses.schema"),
 ];
 
 /// The shape of the PostgreSQL schema after each migration.
@@ -15,6 +16,7 @@ pub const POSTGRES_SHAPES: &[&str] = &[
     include_str!("../postgres/0001_init.schema"),
     include_str!("../postgres/0002_queues.schema"),
     include_str!("../postgres/0003_repairs.schema"),
+    include_str!("../postgres/0004_pauses.schema"),
 ];
 
 /// The migrations of PostgreSQL, as pairs of file name and text, in order. `{s}` stands for the schema.
@@ -22,6 +24,7 @@ pub const POSTGRES: &[(&str, &str)] = &[
     ("0001_init.sql", include_str!("../postgres/0001_init.sql")),
     ("0002_queues.sql", include_str!("../postgres/0002_queues.sql")),
     ("0003_repairs.sql", include_str!("../postgres/0003_repairs.sql")),
+    ("0004_pauses.sql", include_str!("../postgres/0004_pauses.sql")),
 ];
 
 /// The migrations of SQLite, as pairs of file name and text, in order.
@@ -29,6 +32,7 @@ pub const SQLITE: &[(&str, &str)] = &[
     ("0001_init.sql", include_str!("../sqlite/0001_init.sql")),
     ("0002_queues.sql", include_str!("../sqlite/0002_queues.sql")),
     ("0003_repairs.sql", include_str!("../sqlite/0003_repairs.sql")),
+    ("0004_pauses.sql", include_str!("../sqlite/0004_pauses.sql")),
 ];
 
 /// The migrations of MySQL and MariaDB, as pairs of file name and text, in order.
@@ -36,6 +40,7 @@ pub const MYSQL: &[(&str, &str)] = &[
     ("0001_init.sql", include_str!("../mysql/0001_init.sql")),
     ("0002_queues.sql", include_str!("../mysql/0002_queues.sql")),
     ("0003_repairs.sql", include_str!("../mysql/0003_repairs.sql")),
+    ("0004_pauses.sql", include_str!("../mysql/0004_pauses.sql")),
 ];
 
 /// The shape of the MySQL schema after each migration; that of MariaDB comes to the same lines.
@@ -43,4 +48,5 @@ pub const MYSQL_SHAPES: &[&str] = &[
     include_str!("../mysql/0001_init.schema"),
     include_str!("../mysql/0002_queues.schema"),
     include_str!("../mysql/0003_repairs.schema"),
+    include_str!("../mysql/0004_pauses.schema"),
 ];

@@ -297,6 +297,7 @@ impl Yard {
                     set: None,
                     hash: 0,
                     created: now,
+                    paused: None,
                 },
             });
         }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use punctual_core::calendar::Calendar;
 use punctual_core::execution::{Execution, ExecutionState};
-use punctual_core::key::ExecutionId;
+use punctual_core::key::{ExecutionId, TriggerKey};
 use punctual_core::node::NodeInfo;
+use punctual_core::pause::{Pause, PausedGroup};
 use punctual_core::schedule::Weekdays;
 use punctual_core::store::{
     CalendarRecord, Change, Claim, ClaimReady, ClaimRef, Enqueue, Expect, LiveWork, PARK, Prune, SetRecord,
@@ -162,6 +163,32 @@ pub(crate) const SCENES: &[Scene] = &[
                     replace_trigger(TriggerRecord { payload: Some(data("edited")), ..old }),
                     Change::PutCalendar { expect, calendar },
                     Change::PutSet { expect, set },
+                ])
+            })
+        },
+    },
+    Scene {
+        name: "pause",
+        repeated: Repeated::ChangesNothing,
+        fill: |bench| {
+            Box::pin(async {
+                bench.node("a").await;
+                let job = bench.job("j").await;
+                bench.trigger("t", &job).await;
+                let pause = Pause { since: bench.t0, by: "x".into(), reason: None };
+                let group = "default".into();
+                bench.write([Change::PauseGroup(PausedGroup { group, pause })]).await;
+                let other = TriggerKey::new("other", "u").expect("a key");
+                bench.trigger_with("u", &job, |trigger| trigger.key = other).await;
+            })
+        },
+        step: |bench| {
+            Box::pin(async {
+                let pause = Pause { since: bench.t0, by: "y".into(), reason: Some("a crash".into()) };
+                let other = PausedGroup { group: "other".into(), pause };
+                Step::Apply(vec![
+                    Change::ResumeGroup { group: "default".into() },
+                    Change::PauseGroup(other),
                 ])
             })
         },

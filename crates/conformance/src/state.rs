@@ -32,6 +32,9 @@ impl State {
         for calendar in inspect.calendars().await.expect("a read") {
             lines.push(format!("{calendar:?}"));
         }
+        for group in inspect.paused_groups().await.expect("a read") {
+            lines.push(format!("{group:?}"));
+        }
         for name in ["t", "u", "v"] {
             let mark = inspect.trigger(&crate::bench::trigger_key(name)).await.expect("a read").mark;
             lines.extend(mark.map(|mark| format!("mark of {name}: {mark:?}")));

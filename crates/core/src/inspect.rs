@@ -9,6 +9,7 @@ use crate::execution::{Execution, ExecutionState, HistoryRecord};
 use crate::job::JobRecord;
 use crate::key::{ExecutionId, JobId, JobKey, NodeId, TriggerKey};
 use crate::node::NodeRecord;
+use crate::pause::PausedGroup;
 use crate::store::{CalendarRecord, Readable, SetRecord};
 use crate::time::Timestamp;
 use crate::trigger::TriggerRecord;
@@ -53,6 +54,8 @@ pub trait Inspect: fmt::Debug + Send + Sync {
     async fn history(&self, filter: HistoryFilter) -> Result<Vec<HistoryRecord>>;
     /// All nodes that the store remembers, by time of joining.
     async fn nodes(&self) -> Result<Vec<NodeRecord>>;
+    /// All paused groups of triggers, by name, at most [`MAX_PAGE`].
+    async fn paused_groups(&self) -> Result<Vec<PausedGroup>>;
     /// The row of a set, and the keys, revisions and hashes of what it defines.
     async fn set(&self, name: &str) -> Result<FoundSet>;
 }

@@ -34,6 +34,19 @@ fn checked(part: &'static str, text: &str) -> Result<Box<str>> {
     Ok(text.into())
 }
 
+/// A group, if it can be one: 1 to 200 bytes, no control characters, no blanks at its ends, no `/`.
+///
+/// # Errors
+/// `Invalid`, saying what is wrong with it.
+pub fn checked_group(group: &str) -> Result<Box<str>> {
+    let group = checked("group", group)?;
+    if group.contains('/') {
+        let message = format!("group {group:?} has a slash; only a name may have one");
+        return Err(Error::invalid("key", message));
+    }
+    Ok(group)
+}
+
 /// A group and a name, shown and parsed as `group/name`; `name` alone is in the group `default`.
 ///
 /// Each part has 1 to 200 bytes, no control characters and no blanks at its ends; a group has no `/`.
@@ -50,14 +63,7 @@ impl Key {
     /// # Errors
     /// `Invalid` if a part breaks the rules above.
     pub fn new(group: &str, name: &str) -> Result<Self> {
-        let group = checked("group", group)?;
-        if group.contains('/') {
-            return Err(Error::invalid(
-                "key",
-                format!("group {group:?} has a slash; only a name may have one"),
-            ));
-        }
-        Ok(Self { group, name: checked("name", name)? })
+        Ok(Self { group: checked_group(group)?, name: checked("name", name)? })
     }
 
     /// The group.

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod migrate;
 pub mod misfire;
 pub mod node;
+pub mod pause;
 pub mod preview;
 pub mod protocol;
 pub mod quartz;

@@ -22,7 +22,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use self::definition::{CalendarRow, DueRow, JobRow, SetRow, TriggerRow, progress_document};
+pub use self::definition::{CalendarRow, DueRow, JobRow, PauseRow, SetRow, TriggerRow, progress_document};
 pub use self::node::NodeRow;
 pub use self::work::{ExecutionRow, HistoryRow, OwnedRow, SkipRow, WorkRow};
 use crate::error::{Error, Result};
@@ -94,7 +94,7 @@ macro_rules! coded {
     };
 }
 
-coded!(TriggerState { Active = 1, Complete = 2, Error = 3 });
+coded!(TriggerState { Active = 1, Complete = 2, Error = 3, Paused = 4 });
 coded!(ExecutionState { Ready = 1, Claimed = 2, Running = 3, Held = 4 });
 coded!(NodeState { Up = 1, Left = 2, Dead = 3 });
 coded!(Outcome { Succeeded = 1, Failed = 2, Cancelled = 3, Lost = 4, Skipped = 5 });

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::job::{Payload, duration_us};
 use crate::key::{JobId, TriggerId, TriggerKey};
 use crate::misfire::MisfirePolicy;
+use crate::pause::Pause;
 use crate::quartz::Progress;
 use crate::schedule::Schedule;
 use crate::time::Timestamp;
@@ -140,10 +141,24 @@ impl TriggerSpec {
 pub enum TriggerState {
     /// It has a next instant.
     Active,
+    /// It has a next instant and is under a pause, of its own or of its group: it goes on with that instant when the
+    /// last pause is lifted, as its misfire policy says.
+    Paused,
     /// Its schedule has no further instant.
     Complete,
     /// Its row could not be understood; `error` says why. Writing a correct definition makes it active again.
     Error,
+}
+
+impl TriggerState {
+    /// The state of a trigger that is or is not under a pause, by which only those are changed that have a next instant.
+    pub const fn under(self, pause: bool) -> Self {
+        match (self, pause) {
+            (Self::Active | Self::Paused, true) => Self::Paused,
+            (Self::Active | Self::Paused, false) => Self::Active,
+            (Self::Complete | Self::Error, _) => self,
+        }
+    }
 }
 
 /// A stored trigger.
@@ -191,6 +206,8 @@ pub struct TriggerRecord {
     pub hash: i64,
     /// When it was created, on the store's clock.
     pub created: Timestamp,
+    /// Its own pause, beside which its group may have one.
+    pub paused: Option<Pause>,
 }
 
 /// How many slices there are; a node's share is a range of them.

@@ -7,8 +7,9 @@ use punctual_core::inspect::{
 };
 use punctual_core::job::JobRecord;
 use punctual_core::node::NodeRecord;
+use punctual_core::pause::PausedGroup;
 use punctual_core::record::{
-    BadColumn, CalendarRow, Coded, ExecutionRow, HistoryRow, JobRow, NodeRow, SetRow, TriggerRow,
+    BadColumn, CalendarRow, Coded, ExecutionRow, HistoryRow, JobRow, NodeRow, PauseRow, SetRow, TriggerRow,
 };
 use punctual_core::store::{CalendarRecord, Poison, PoisonRow, Readable, SetRecord};
 use punctual_core::trigger::TriggerRecord;
@@ -116,6 +117,11 @@ impl Inspect for MysqlStore {
     async fn calendars(&self) -> Result<Vec<CalendarRecord>> {
         let look: Look = (sql::CALENDARS, values![MAX_PAGE]);
         self.read("calendars", look, |step, look| Box::pin(many::<CalendarRow, _>(step, look))).await
+    }
+
+    async fn paused_groups(&self) -> Result<Vec<PausedGroup>> {
+        let look: Look = (sql::PAUSES, values![MAX_PAGE]);
+        self.read("pauses", look, |step, look| Box::pin(many::<PauseRow, _>(step, look))).await
     }
 
     async fn triggers_using(&self, calendar: &str) -> Result<Vec<TriggerRecord>> {

@@ -11,8 +11,8 @@ use diesel::row::{Field, Row};
 use diesel::sql_types::Untyped;
 use punctual_core::check::DefinitionRow;
 use punctual_core::record::{
-    BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PayloadRow, SetRow,
-    TriggerRow, WorkRow,
+    BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PauseRow, PayloadRow,
+    SetRow, TriggerRow, WorkRow,
 };
 
 use crate::query::{Value, values};
@@ -220,6 +220,7 @@ impl FromColumns for TriggerRow {
             created_us: c.int(),
             progress: c.text_or_null(),
             calendar: None,
+            paused: c.text_or_null(),
         }
     }
 }
@@ -237,12 +238,12 @@ impl FromColumns for DefinitionRow {
         let (kind, rank) = (c.text(), c.int());
         trigger.calendar = c.text_or_null();
         let slot_key = c.text_or_null();
-        let has_calendar = c.int() != 0;
+        let (has_calendar, group_is_paused) = (c.int() != 0, c.int() != 0);
         let job = (!c.is_null()).then(|| {
             let job = JobRow::read(c);
             JobRow { slot_key: c.text_or_null(), slot_limit: c.int_or_null(), ..job }
         });
-        Self { trigger, kind, rank, slot_key: Some(slot_key), has_calendar, job, bad: None }
+        Self { trigger, kind, rank, slot_key: Some(slot_key), has_calendar, group_is_paused, job, bad: None }
     }
 }
 
@@ -348,6 +349,12 @@ impl FromColumns for NodeRow {
     }
 }
 
+impl FromColumns for PauseRow {
+    fn read(c: &Columns) -> Self {
+        Self { group_name: c.text(), document: c.text() }
+    }
+}
+
 impl FromColumns for CalendarRow {
     fn read(c: &Columns) -> Self {
         Self { name: c.text(), document: c.text(), rev: c.int(), updated_us: c.int() }
@@ -402,7 +409,7 @@ impl IntoValues for TriggerRow {
     fn into_values(self) -> Vec<Value> {
         let Self { id, group_name, name, job_id, description, spec, payload, priority, state, .. } = self;
         let Self { next_fire_us, wake_us, last_us, fires, fire_seq, generation, rev, slice, .. } = self;
-        let Self { error, set_name, hash, created_us, progress, calendar, .. } = self;
+        let Self { error, set_name, hash, created_us, progress, calendar, paused, .. } = self;
         let PayloadRow { codec, version, data } = payload;
         values![
             id,
@@ -429,7 +436,8 @@ impl IntoValues for TriggerRow {
             hash,
             created_us,
             progress,
-            calendar
+            calendar,
+            paused
         ]
     }
 }

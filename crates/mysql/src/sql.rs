@@ -59,7 +59,7 @@ macro_rules! trigger_columns {
     () => {
         "t.id, t.group_name, t.name, t.job_id, t.description, t.spec, t.payload_codec, t.payload_version, \
          t.payload_data, t.priority, t.state, t.next_fire_us, t.wake_us, t.last_us, t.fires, t.fire_seq, t.generation, \
-         t.rev, t.slice, t.error, t.set_name, t.hash, t.created_us, t.progress"
+         t.rev, t.slice, t.error, t.set_name, t.hash, t.created_us, t.progress, t.paused"
     };
 }
 
@@ -152,11 +152,13 @@ mod check;
 mod listings;
 mod migrations;
 mod own;
+mod pauses;
 
 pub(crate) use self::check::*;
 pub(crate) use self::listings::*;
 pub(crate) use self::migrations::*;
 pub(crate) use self::own::*;
+pub(crate) use self::pauses::*;
 
 /// A statement with its part in double square brackets repeated: `VALUES [[(?, ?)||, ]]` for 2 is `VALUES (?, ?), (?, ?)`.
 /// What follows the bars stands between two of them. Only placeholders and constant text are ever repeated.
@@ -211,8 +213,8 @@ pub(crate) const FIND_MARK: &str = "SELECT last_us FROM punctual_mark WHERE grou
 pub(crate) const PUT_TRIGGER: &str = "
 INSERT INTO punctual_trigger (id, group_name, name, job_id, description, spec, payload_codec, payload_version,
   payload_data, priority, state, next_fire_us, wake_us, last_us, fires, fire_seq, generation, rev, slice, error,
-  set_name, hash, created_us, progress, calendar, kind, urgency, slot_key, completed_us)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, CASE WHEN ? = 2 THEN ? END)";
+  set_name, hash, created_us, progress, calendar, paused, kind, urgency, slot_key, completed_us)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, CASE WHEN ? = 2 THEN ? END)";
 
 /// Deletes a trigger of a revision, by primary key. Zero rows: it is gone or was changed.
 pub(crate) const DELETE_TRIGGER: &str = "DELETE FROM punctual_trigger WHERE id = ? AND rev = ?";

@@ -7,8 +7,9 @@ use punctual_core::inspect::{
 };
 use punctual_core::job::JobRecord;
 use punctual_core::node::NodeRecord;
+use punctual_core::pause::PausedGroup;
 use punctual_core::record::{
-    BadColumn, CalendarRow, Coded, ExecutionRow, HistoryRow, JobRow, NodeRow, SetRow, TriggerRow,
+    BadColumn, CalendarRow, Coded, ExecutionRow, HistoryRow, JobRow, NodeRow, PauseRow, SetRow, TriggerRow,
 };
 use punctual_core::store::{CalendarRecord, Poison, PoisonRow, Readable, SetRecord};
 use punctual_core::trigger::TriggerRecord;
@@ -145,6 +146,13 @@ impl Inspect for PostgresStore {
     async fn calendars(&self) -> Result<Vec<CalendarRecord>> {
         self.step("calendars", Shape::One, (), |step, ()| {
             Box::pin(list::<CalendarRow, _>(step, sql::CALENDARS, of_number(i64::from(MAX_PAGE))))
+        })
+        .await
+    }
+
+    async fn paused_groups(&self) -> Result<Vec<PausedGroup>> {
+        self.step("pauses", Shape::One, (), |step, ()| {
+            Box::pin(list::<PauseRow, _>(step, sql::PAUSES, of_number(i64::from(MAX_PAGE))))
         })
         .await
     }

@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 
 use punctual_core::check::DefinitionRow;
 use punctual_core::record::{
-    BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PayloadRow, SetRow,
-    TriggerRow, WorkRow,
+    BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PauseRow, PayloadRow,
+    SetRow, TriggerRow, WorkRow,
 };
 use sqlx::postgres::{PgArguments, PgRow, PgValueRef, Postgres};
 use sqlx::{Arguments, Column, Decode, Encode, Row, Type, ValueRef};
@@ -167,6 +167,7 @@ impl FromColumns for TriggerRow {
             created_us: c.int(),
             progress: c.text_or_null(),
             calendar: None,
+            paused: c.text_or_null(),
         }
     }
 }
@@ -183,12 +184,12 @@ impl FromColumns for DefinitionRow {
         let mut trigger = TriggerRow::read(c);
         let (kind, rank) = (c.text(), c.int());
         trigger.calendar = c.text_or_null();
-        let has_calendar = c.get::<bool>();
+        let (has_calendar, group_is_paused) = (c.get::<bool>(), c.get::<bool>());
         let job = (!c.is_null()).then(|| {
             let job = JobRow::read(c);
             JobRow { slot_key: c.text_or_null(), slot_limit: c.int_or_null(), ..job }
         });
-        Self { trigger, kind, rank, slot_key: None, has_calendar, job, bad: None }
+        Self { trigger, kind, rank, slot_key: None, has_calendar, group_is_paused, job, bad: None }
     }
 }
 
@@ -294,6 +295,12 @@ impl FromColumns for NodeRow {
     }
 }
 
+impl FromColumns for PauseRow {
+    fn read(c: &Columns<'_>) -> Self {
+        Self { group_name: c.text(), document: c.text() }
+    }
+}
+
 impl FromColumns for CalendarRow {
     fn read(c: &Columns<'_>) -> Self {
         Self { name: c.text(), document: c.text(), rev: c.int(), updated_us: c.int() }
@@ -384,12 +391,13 @@ impl ToParams for TriggerRow {
     fn push_to(&self, args: &mut Args) -> Result<(), Failure> {
         let Self { id, group_name, name, job_id, description, spec, payload, priority, state, .. } = self;
         let Self { next_fire_us, wake_us, last_us, fires, fire_seq, generation, rev, slice, .. } = self;
-        let Self { error, set_name, hash, created_us, progress, calendar, .. } = self;
+        let Self { error, set_name, hash, created_us, progress, calendar, paused, .. } = self;
         let PayloadRow { codec, version, data } = payload;
         push_each!(
             args; id, group_name, name, job_id, plain_or_null(description.as_ref()), spec, codec, version, data,
             priority, state, next_fire_us, wake_us, last_us, fires, fire_seq, generation, rev, slice,
-            plain_or_null(error.as_ref()), set_name, hash, created_us, progress, calendar
+            plain_or_null(error.as_ref()), set_name, hash, created_us, progress, calendar,
+            plain_or_null(paused.as_ref())
         )
     }
 }

@@ -102,7 +102,7 @@ macro_rules! trigger_columns {
     () => {
         "t.id, t.group_name, t.name, t.job_id, t.description, t.spec, t.payload_codec, t.payload_version, \
          t.payload_data, t.priority, t.state, t.next_fire_us, t.wake_us, t.last_us, t.fires, t.fire_seq, t.generation, \
-         t.rev, t.slice, t.error, t.set_name, t.hash, t.created_us, t.progress"
+         t.rev, t.slice, t.error, t.set_name, t.hash, t.created_us, t.progress, t.paused"
     };
 }
 
@@ -334,6 +334,7 @@ mod firing;
 mod listings;
 mod migrations;
 mod own;
+mod pauses;
 mod upkeep;
 
 pub(crate) use self::check::*;
@@ -342,6 +343,7 @@ pub(crate) use self::firing::*;
 pub(crate) use self::listings::*;
 pub(crate) use self::migrations::*;
 pub(crate) use self::own::*;
+pub(crate) use self::pauses::*;
 pub(crate) use self::upkeep::*;
 
 // ---- transactions and the clock ----
@@ -406,7 +408,8 @@ pub(crate) const ALL: &[(&str, &str)] = list![
     TRY_SESSION_LOCK SESSION_UNLOCK OWNS_LOCK LOCK_HOLDER CURRENT_STEP IN_THE_WAY LONG_STATEMENTS SHAPE LIVE_BINARIES
     HAS_NODES CLOCK CHECK_SLOTS CHECK_UNSLOTTED CHECK_ENDED CHECK_OWNERS CHECK_HELD CHECK_BEATS CHECK_BEATLESS
     CHECK_DEFINITIONS CHECK_DEFINITION CHECK_DEFINITIONS_OF FREE_SLOT_OF_NOBODY DELETE_ENDED DELETE_STRAY_BEAT MEND_TRIGGER
-    MEND_JOB PUT_REPAIR REPAIRS WAITING_KEYS
+    MEND_JOB PUT_REPAIR REPAIRS WAITING_KEYS PUT_PAUSE DELETE_PAUSE GROUP_IS_PAUSED PAUSE_TRIGGERS RESUME_TRIGGERS PAUSES
+    SHARE_PAUSES LOCK_PAUSES LOCK_GROUP
 ];
 
 #[cfg(test)]

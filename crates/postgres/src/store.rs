@@ -4,6 +4,7 @@ mod check;
 mod definitions;
 pub(crate) mod firing;
 mod members;
+mod pauses;
 mod settling;
 pub(crate) mod slots;
 mod upkeep;

@@ -7,8 +7,9 @@ use punctual_core::inspect::{
 };
 use punctual_core::job::JobRecord;
 use punctual_core::node::NodeRecord;
+use punctual_core::pause::PausedGroup;
 use punctual_core::record::{
-    BadColumn, CalendarRow, Coded, ExecutionRow, HistoryRow, JobRow, NodeRow, SetRow, TriggerRow,
+    BadColumn, CalendarRow, Coded, ExecutionRow, HistoryRow, JobRow, NodeRow, PauseRow, SetRow, TriggerRow,
 };
 use punctual_core::store::{CalendarRecord, Poison, PoisonRow, Readable, SetRecord};
 use punctual_core::trigger::TriggerRecord;
@@ -117,6 +118,10 @@ impl Inspect for SqliteStore {
 
     async fn calendars(&self) -> Result<Vec<CalendarRecord>> {
         self.read("calendars", |step| Ok(good(step.rows::<CalendarRow>(sql::CALENDARS, [MAX_PAGE])?))).await
+    }
+
+    async fn paused_groups(&self) -> Result<Vec<PausedGroup>> {
+        self.read("pauses", |step| Ok(good(step.rows::<PauseRow>(sql::PAUSES, [MAX_PAGE])?))).await
     }
 
     async fn triggers_using(&self, calendar: &str) -> Result<Vec<TriggerRecord>> {

@@ -7,8 +7,8 @@ use std::cell::{Cell, RefCell};
 
 use punctual_core::check::DefinitionRow;
 use punctual_core::record::{
-    BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PayloadRow, SetRow,
-    TriggerRow, WorkRow,
+    BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PauseRow, PayloadRow,
+    SetRow, TriggerRow, WorkRow,
 };
 use rusqlite::Row;
 use rusqlite::types::{ToSql, ValueRef};
@@ -180,6 +180,7 @@ impl FromColumns for TriggerRow {
             created_us: c.int(),
             progress: c.text_or_null(),
             calendar: None,
+            paused: c.text_or_null(),
         }
     }
 }
@@ -245,7 +246,7 @@ impl FromColumns for DefinitionRow {
         let mut trigger = TriggerRow::read(c);
         let (kind, rank) = (c.text(), c.int());
         trigger.calendar = c.text_or_null();
-        let has_calendar = c.int() != 0;
+        let (has_calendar, group_is_paused) = (c.int() != 0, c.int() != 0);
         let begin = c.at.get();
         let is_missing = c.next() == ValueRef::Null;
         c.at.set(begin);
@@ -253,7 +254,7 @@ impl FromColumns for DefinitionRow {
             let job = JobRow::read(c);
             JobRow { slot_key: c.text_or_null(), slot_limit: c.int_or_null(), ..job }
         });
-        Self { trigger, kind, rank, slot_key: None, has_calendar, job, bad: None }
+        Self { trigger, kind, rank, slot_key: None, has_calendar, group_is_paused, job, bad: None }
     }
 }
 
@@ -315,6 +316,12 @@ impl FromColumns for NodeRow {
     }
 }
 
+impl FromColumns for PauseRow {
+    fn read(c: &Columns<'_, '_>) -> Self {
+        Self { group_name: c.text(), document: c.text() }
+    }
+}
+
 impl FromColumns for CalendarRow {
     fn read(c: &Columns<'_, '_>) -> Self {
         Self { name: c.text(), document: c.text(), rev: c.int(), updated_us: c.int() }
@@ -373,7 +380,7 @@ impl ToParams for TriggerRow {
     fn params(&self) -> Vec<&dyn ToSql> {
         let Self { id, group_name, name, job_id, description, spec, payload, priority, state, .. } = self;
         let Self { next_fire_us, wake_us, last_us, fires, fire_seq, generation, rev, slice, .. } = self;
-        let Self { error, set_name, hash, created_us, progress, calendar, .. } = self;
+        let Self { error, set_name, hash, created_us, progress, calendar, paused, .. } = self;
         let PayloadRow { codec, version, data } = payload;
         params_of![
             *id,
@@ -400,7 +407,8 @@ impl ToParams for TriggerRow {
             *hash,
             *created_us,
             *progress,
-            *calendar
+            *calendar,
+            *paused
         ]
     }
 }

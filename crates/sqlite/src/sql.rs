@@ -46,7 +46,7 @@ macro_rules! trigger_columns {
     () => {
         "t.id, t.group_name, t.name, t.job_id, t.description, t.spec, t.payload_codec, t.payload_version, \
          t.payload_data, t.priority, t.state, t.next_fire_us, t.wake_us, t.last_us, t.fires, t.fire_seq, t.generation, \
-         t.rev, t.slice, t.error, t.set_name, t.hash, t.created_us, t.progress"
+         t.rev, t.slice, t.error, t.set_name, t.hash, t.created_us, t.progress, t.paused"
     };
 }
 
@@ -97,11 +97,13 @@ mod check;
 mod listings;
 mod migrations;
 mod own;
+mod pauses;
 
 pub(crate) use self::check::*;
 pub(crate) use self::listings::*;
 pub(crate) use self::migrations::*;
 pub(crate) use self::own::*;
+pub(crate) use self::pauses::*;
 
 // ---- transactions and the clock ----
 
@@ -149,9 +151,9 @@ pub(crate) const FIND_MARK: &str = "SELECT last_us FROM mark WHERE group_name = 
 pub(crate) const PUT_TRIGGER: &str = "
 INSERT INTO trigger (id, group_name, name, job_id, description, spec, payload_codec, payload_version, payload_data,
   priority, state, next_fire_us, wake_us, last_us, fires, fire_seq, generation, rev, slice, error, set_name, hash,
-  created_us, progress, calendar, kind, rank, completed_us)
+  created_us, progress, calendar, paused, kind, rank, completed_us)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
-  ?23, ?24, ?25, j.kind, j.priority + ?10, CASE WHEN ?11 = 2 THEN ?26 END
+  ?23, ?24, ?25, ?26, j.kind, j.priority + ?10, CASE WHEN ?11 = 2 THEN ?27 END
 FROM job j WHERE j.id = ?4 AND (?25 IS NULL OR EXISTS (SELECT 1 FROM calendar WHERE name = ?25))
 ON CONFLICT (id) DO UPDATE SET job_id = excluded.job_id, description = excluded.description, spec = excluded.spec,
   payload_codec = excluded.payload_codec, payload_version = excluded.payload_version,
@@ -159,7 +161,7 @@ ON CONFLICT (id) DO UPDATE SET job_id = excluded.job_id, description = excluded.
   next_fire_us = excluded.next_fire_us, wake_us = excluded.wake_us, last_us = excluded.last_us, fires = excluded.fires,
   fire_seq = excluded.fire_seq, generation = excluded.generation, rev = excluded.rev, slice = excluded.slice,
   error = excluded.error, set_name = excluded.set_name, hash = excluded.hash, created_us = excluded.created_us,
-  progress = excluded.progress, calendar = excluded.calendar,
+  progress = excluded.progress, calendar = excluded.calendar, paused = excluded.paused,
   kind = excluded.kind, rank = excluded.rank,
   completed_us = CASE WHEN excluded.state = 2 THEN ifnull(completed_us, excluded.completed_us) END";
 

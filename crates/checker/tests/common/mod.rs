@@ -115,6 +115,7 @@ impl Run {
             set: None,
             hash: 0,
             created: at(0),
+            paused: None,
         });
         self.tables.triggers.last_mut().unwrap()
     }

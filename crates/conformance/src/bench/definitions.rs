@@ -75,6 +75,7 @@ impl Bench {
             set: None,
             hash: 0,
             created: self.t0,
+            paused: None,
         }
     }
 

@@ -142,6 +142,12 @@ cases! {
         disturb(&bench, "apply", How::Cut).await;
     }
 
+    /// A pause of a group whose connection is cut anywhere holds for all of its triggers or for none.
+    [Statements, Clock]
+    async fn pause(bench) {
+        disturb(&bench, "pause", How::Cut).await;
+    }
+
     /// A deletion whose connection is cut anywhere takes all that goes with it, or nothing.
     [Statements, Clock]
     async fn delete(bench) {

@@ -25,6 +25,7 @@ mod migration_histories;
 mod migration_modes;
 mod migration_races;
 mod migrations;
+mod pauses;
 mod plans;
 mod poison;
 mod protocol;
@@ -44,6 +45,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     definitions::CASES,
     calendars::CASES,
     deletion::CASES,
+    pauses::CASES,
     enqueue::CASES,
     due::CASES,
     claim::CASES,

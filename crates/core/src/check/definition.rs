@@ -19,6 +19,8 @@ pub struct DefinitionRow {
     pub slot_key: Option<Option<String>>,
     /// Whether the calendar that the stored copy names is there.
     pub has_calendar: bool,
+    /// Whether its group is paused.
+    pub group_is_paused: bool,
     /// The job, if it is there; `slot_key` and `slot_limit` are the stored copies.
     pub job: Option<JobRow>,
     /// A column that has another type than it should.
@@ -70,7 +72,14 @@ impl DefinitionRow {
             TriggerState::Active if trigger.wake.is_none() => {
                 find(Rule::ActiveWithoutNext, "it has no time to wake at".to_owned());
             }
-            TriggerState::Active | TriggerState::Complete => {}
+            state @ (TriggerState::Active | TriggerState::Paused) => {
+                let is_paused = trigger.paused.is_some() || self.group_is_paused;
+                if state != state.under(is_paused) {
+                    let pause = if is_paused { "it is under a pause" } else { "nothing pauses it" };
+                    find(Rule::PauseDiffers, format!("its state is {state:?}, and {pause}"));
+                }
+            }
+            TriggerState::Complete => {}
         }
         // As long as the copy is another one, it is not known whether the calendar itself is there.
         let copied = |name: &&str| self.trigger.calendar.as_deref() == Some(*name);

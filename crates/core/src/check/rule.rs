@@ -30,6 +30,8 @@ pub enum Rule {
     JobCopies,
     /// An active trigger has no next instant, or no time to wake at.
     ActiveWithoutNext,
+    /// An active trigger is under a pause, or a paused one under none.
+    PauseDiffers,
     /// A trigger was set aside.
     TriggerInError,
     /// A trigger's job is not there.
@@ -62,7 +64,7 @@ impl Remedy {
 
 impl Rule {
     /// All rules, in the order in which findings are listed and mended.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SlotOfNobody,
         Self::OwnedWithoutSlot,
         Self::LiveAndEnded,
@@ -74,6 +76,7 @@ impl Rule {
         Self::TriggerCopies,
         Self::JobCopies,
         Self::ActiveWithoutNext,
+        Self::PauseDiffers,
         Self::TriggerInError,
         Self::JobMissing,
         Self::CalendarMissing,
@@ -94,6 +97,7 @@ impl Rule {
             Self::TriggerCopies => "trigger-copies",
             Self::JobCopies => "job-copies",
             Self::ActiveWithoutNext => "active-without-next",
+            Self::PauseDiffers => "pause-differs",
             Self::TriggerInError => "trigger-in-error",
             Self::JobMissing => "job-missing",
             Self::CalendarMissing => "calendar-missing",
@@ -115,6 +119,7 @@ impl Rule {
             Self::TriggerCopies => "What a trigger copies from its job and its rules is not what they say.",
             Self::JobCopies => "What a job copies from its rules is not what they say.",
             Self::ActiveWithoutNext => "An active trigger has no next instant, so it never fires.",
+            Self::PauseDiffers => "An active trigger is under a pause, or a paused one under none.",
             Self::TriggerInError => "A trigger was set aside, and does not fire.",
             Self::JobMissing => "The job of a trigger is not there, so it never fires.",
             Self::CalendarMissing => "The calendar that a trigger names is not there.",
@@ -140,6 +145,9 @@ impl Rule {
             Self::TriggerCopies | Self::JobCopies => Remedy::Repair("Writes the copies again."),
             Self::ActiveWithoutNext | Self::TriggerInError => {
                 Remedy::Person("Write its definition again, which computes its next instant.")
+            }
+            Self::PauseDiffers => {
+                Remedy::Person("Pause or resume it, or its group, once more. A node of an older version wrote it.")
             }
             Self::JobMissing => Remedy::Person("Delete the trigger, or define it again with its job."),
             Self::CalendarMissing => Remedy::Person("Write the calendar, or a definition without it."),

@@ -71,7 +71,7 @@ fn sound() -> DefinitionRow {
         ..TriggerRow::default()
     };
     let (kind, slot_key) = ("work".to_owned(), Some(Some("k".to_owned())));
-    DefinitionRow { trigger, kind, rank: 7, slot_key, has_calendar: true, job: Some(job), bad: None }
+    DefinitionRow { trigger, kind, rank: 7, slot_key, has_calendar: true, group_is_paused: false, job: Some(job), bad: None }
 }
 
 fn rules(change: impl FnOnce(&mut DefinitionRow)) -> Vec<Rule> {

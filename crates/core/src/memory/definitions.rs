@@ -6,6 +6,7 @@ use super::state::State;
 use crate::execution::ExecutionState;
 use crate::job::JobRecord;
 use crate::key::{ExecutionId, JobId, JobKey, TriggerId, TriggerKey};
+use crate::pause::{Pause, PausedGroup};
 use crate::store::{Applied, CalendarRecord, Change, Expect, Leave, LiveWork, SetRecord};
 use crate::time::Timestamp;
 use crate::trigger::{TriggerRecord, TriggerState};
@@ -23,6 +24,7 @@ pub(super) struct Definitions {
     pub(super) marks: BTreeMap<TriggerKey, Mark>,
     pub(super) sets: BTreeMap<Box<str>, SetRecord>,
     pub(super) calendars: BTreeMap<Box<str>, CalendarRecord>,
+    pub(super) paused_groups: BTreeMap<Box<str>, Pause>,
 }
 
 /// A trigger's row with what only upkeep needs.
@@ -38,7 +40,7 @@ impl StoredTrigger {
     pub(super) fn note_end(&mut self, now: Timestamp) {
         self.completed = match self.record.state {
             TriggerState::Complete => self.completed.or(Some(now)),
-            TriggerState::Active | TriggerState::Error => None,
+            TriggerState::Active | TriggerState::Paused | TriggerState::Error => None,
         };
     }
 }
@@ -57,6 +59,7 @@ enum Before {
     Mark(TriggerKey, Option<Mark>),
     Set(Box<str>, Option<SetRecord>),
     Calendar(Box<str>, Option<CalendarRecord>),
+    Pause(Box<str>, Option<Pause>),
 }
 
 /// What a change does to live rows, once it is known that the batch applies.
@@ -119,6 +122,37 @@ impl Definitions {
         Before::Calendar(name.into(), before)
     }
 
+    fn set_pause(&mut self, group: &str, pause: Option<Pause>) -> Before {
+        let before = match pause {
+            Some(pause) => self.paused_groups.insert(group.into(), pause),
+            None => self.paused_groups.remove(group),
+        };
+        Before::Pause(group.into(), before)
+    }
+
+    /// Brings the triggers of a group to what the pauses say, under new revisions.
+    fn follow_pauses(&mut self, group: &str, undo: &mut Vec<Before>) {
+        let wrong = |stored: &&StoredTrigger| {
+            let record = &stored.record;
+            record.key.group() == group && record.state != record.state.under(self.is_paused(record))
+        };
+        let wrong: Vec<StoredTrigger> = self.triggers.values().filter(wrong).cloned().collect();
+        for mut stored in wrong {
+            let record = &mut stored.record;
+            record.state = record.state.under(self.is_paused(record));
+            if record.state == TriggerState::Active {
+                record.wake = record.next_fire;
+            }
+            record.rev = record.rev.saturating_add(1);
+            undo.push(self.set_trigger(record.id, Some(stored)));
+        }
+    }
+
+    /// Whether a trigger is under a pause.
+    fn is_paused(&self, trigger: &TriggerRecord) -> bool {
+        trigger.paused.is_some() || self.paused_groups.contains_key(trigger.key.group())
+    }
+
     /// Whether the calendar that a trigger names, if any, is there.
     fn has_calendar_of(&self, trigger: &TriggerRecord) -> bool {
         trigger.spec.calendar.as_ref().is_none_or(|name| self.calendars.contains_key(name))
@@ -139,6 +173,7 @@ impl Definitions {
             Before::Mark(key, mark) => self.set_mark(&key, mark),
             Before::Set(name, set) => self.set_set(&name, set),
             Before::Calendar(name, calendar) => self.set_calendar(&name, calendar),
+            Before::Pause(group, pause) => self.set_pause(&group, pause),
         };
     }
 
@@ -216,6 +251,7 @@ impl State {
                     return Err(Lost);
                 }
                 let completed = stored.and_then(|old| old.completed);
+                trigger.state = trigger.state.under(here.is_paused(&trigger));
                 let mut stored = StoredTrigger { record: trigger, completed };
                 stored.note_end(now);
                 undo.push(here.set_mark(&stored.record.key, None));
@@ -256,6 +292,14 @@ impl State {
                     return Err(Lost);
                 }
                 undo.push(here.set_calendar(&name, None));
+            }
+            Change::PauseGroup(PausedGroup { group, pause }) => {
+                undo.push(here.set_pause(&group, Some(pause)));
+                here.follow_pauses(&group, undo);
+            }
+            Change::ResumeGroup { group } => {
+                undo.push(here.set_pause(&group, None));
+                here.follow_pauses(&group, undo);
             }
         }
         Ok(())

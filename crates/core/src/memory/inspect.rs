@@ -12,6 +12,7 @@ use crate::inspect::{ExecutionFilter, FoundSet, FoundTrigger, HistoryFilter, Ins
 use crate::job::JobRecord;
 use crate::key::{ExecutionId, JobId, JobKey, TriggerKey};
 use crate::node::NodeRecord;
+use crate::pause::PausedGroup;
 use crate::store::{CalendarRecord, Readable};
 use crate::trigger::TriggerRecord;
 
@@ -95,6 +96,13 @@ impl Inspect for MemoryStore {
 
     async fn triggers_using(&self, calendar: &str) -> Result<Vec<TriggerRecord>> {
         Ok(self.step(|state, _| state.definitions.users_of(calendar).cloned().collect()))
+    }
+
+    async fn paused_groups(&self) -> Result<Vec<PausedGroup>> {
+        Ok(self.step(|state, _| {
+            let groups = state.definitions.paused_groups.iter().take(page_of(MAX_PAGE));
+            groups.map(|(group, pause)| PausedGroup { group: group.clone(), pause: pause.clone() }).collect()
+        }))
     }
 
     async fn execution(&self, id: ExecutionId) -> Result<Option<Execution>> {

@@ -1,12 +1,14 @@
 //! From wanted definitions to changes: nothing is written where nothing differs, and older sets never overwrite newer.
 
 mod calendars;
+mod pauses;
 mod set;
 
 use std::sync::Arc;
 
 use self::calendars::touched;
 pub use self::calendars::{delete_calendar, put_calendar};
+pub use self::pauses::{pause_trigger, resume_trigger};
 pub use self::set::{Counts, Elsewhere, FoundCalendar, SetDefinition, SetPlan, Unlisted, apply_set};
 use crate::calendar::Calendar;
 use crate::entropy::Entropy;
@@ -255,6 +257,7 @@ fn plan_trigger(
                 set: set.map(Into::into),
                 hash,
                 created: now,
+                paused: None,
             }
         }
     };

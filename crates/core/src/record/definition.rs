@@ -9,6 +9,7 @@ use super::{
 use crate::error::Result;
 use crate::job::JobRecord;
 use crate::key::{JobId, JobKey, Kind, TriggerId, TriggerKey};
+use crate::pause::PausedGroup;
 use crate::quartz::Progress;
 use crate::store::{CalendarRecord, DueTrigger, SetRecord};
 use crate::time::Timestamp;
@@ -112,6 +113,7 @@ pub struct TriggerRow {
     pub progress: Option<String>,
     /// The calendar that `spec` names; written, never read back.
     pub calendar: Option<String>,
+    pub paused: Option<String>,
 }
 
 /// The document of what a trigger has come to; `None` if that is nothing.
@@ -152,6 +154,7 @@ impl TriggerRow {
             created_us: trigger.created.as_micros(),
             progress: progress_document(&trigger.progress)?,
             calendar: text_of(trigger.spec.calendar.as_deref()),
+            paused: trigger.paused.as_ref().map(document).transpose()?,
         })
     }
 }
@@ -187,6 +190,7 @@ impl TryFrom<TriggerRow> for TriggerRecord {
             set: boxed(row.set_name),
             hash: row.hash,
             created: Timestamp::from_micros(row.created_us),
+            paused: row.paused.as_deref().map(|text| parsed("trigger.paused", text)).transpose()?,
         })
     }
 }
@@ -292,5 +296,32 @@ impl TryFrom<CalendarRow> for CalendarRecord {
             rev: row.rev,
             updated: Timestamp::from_micros(row.updated_us),
         })
+    }
+}
+
+/// A row of `pause`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are the columns, explained by PausedGroup")]
+pub struct PauseRow {
+    pub group_name: String,
+    pub document: String,
+}
+
+impl PauseRow {
+    /// The row of a record.
+    ///
+    /// # Errors
+    /// Those of [`document`].
+    pub fn of(paused: &PausedGroup) -> Result<Self> {
+        Ok(Self { group_name: paused.group.to_string(), document: document(&paused.pause)? })
+    }
+}
+
+impl TryFrom<PauseRow> for PausedGroup {
+    type Error = BadColumn;
+
+    fn try_from(row: PauseRow) -> Decoded<Self> {
+        Ok(Self { group: row.group_name.into(), pause: parsed("pause.document", &row.document)? })
     }
 }

@@ -11,6 +11,7 @@ use crate::execution::{
 use crate::job::{Concurrency, ExecutionSpec, JobRecord, RetryPolicy, WhenBusy};
 use crate::key::{ExecutionId, Fence, JobId, JobKey, NodeId, TriggerId, TriggerKey};
 use crate::node::{NodeInfo, NodeRecord, Profile};
+use crate::pause::Pause;
 use crate::quartz::{CatchUp, Progress};
 use crate::schedule::{Every, Schedule};
 use crate::store::{Back, TriggerPatch};
@@ -64,6 +65,7 @@ fn trigger() -> TriggerRecord {
         set: None,
         hash: -1,
         created: Timestamp::from_secs(1),
+        paused: Some(Pause { since: Timestamp::EPOCH, by: "Ada".into(), reason: Some("why".into()) }),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::execution::NewExecution;
 use crate::job::{ExecutionSpec, JobRecord, Payload};
 use crate::key::{JobId, TriggerId};
+use crate::pause::PausedGroup;
 use crate::time::Timestamp;
 use crate::trigger::TriggerRecord;
 
@@ -149,6 +150,25 @@ pub enum Change {
         /// Its revision.
         rev: i64,
     },
+    /// Pauses a group of triggers, in place of an older pause of it.
+    PauseGroup(PausedGroup),
+    /// Lifts the pause of a group of triggers, if there is one.
+    ResumeGroup {
+        /// Which.
+        group: Box<str>,
+    },
+}
+
+impl Change {
+    /// Whether it pauses or resumes a group, so that nobody else may write a trigger meanwhile.
+    pub const fn is_of_group(&self) -> bool {
+        matches!(self, Self::PauseGroup(_) | Self::ResumeGroup { .. })
+    }
+
+    /// Whether it writes a trigger, which the pauses of groups have a say in.
+    pub const fn puts_trigger(&self) -> bool {
+        matches!(self, Self::PutTrigger { .. })
+    }
 }
 
 /// What became of a batch of changes.

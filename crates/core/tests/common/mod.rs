@@ -64,6 +64,7 @@ pub(crate) fn due(spec: TriggerSpec, next: Timestamp) -> DueTrigger {
         set: None,
         hash: 0,
         created: Timestamp::EPOCH,
+        paused: None,
     };
     DueTrigger { trigger, job, calendar: None }
 }

@@ -69,8 +69,19 @@ pub(crate) const UPDATE_TRIGGER: &str = "
 UPDATE punctual_trigger SET id = ?, group_name = ?, name = ?, job_id = ?, description = ?, spec = ?, payload_codec = ?,
   payload_version = ?, payload_data = ?, priority = ?, state = ?, next_fire_us = ?, wake_us = ?, last_us = ?, fires = ?,
   fire_seq = ?, generation = ?, rev = ?, slice = ?, error = ?, set_name = ?, hash = ?, created_us = ?, progress = ?,
-  calendar = ?, kind = ?, urgency = ?, slot_key = ?,
+  calendar = ?, paused = ?, kind = ?, urgency = ?, slot_key = ?,
   completed_us = CASE WHEN ? = 2 THEN IFNULL(completed_us, ?) END WHERE id = ?";
+
+/// Keeps the pauses of groups as they are until the end of the transaction, which writes triggers by them.
+pub(crate) const SHARE_PAUSES: &str = "SELECT value FROM punctual_meta WHERE name = 'pauses' LOCK IN SHARE MODE";
+
+/// Waits for transactions that write triggers by the pauses of groups, and keeps others from beginning.
+pub(crate) const LOCK_PAUSES: &str = "SELECT value FROM punctual_meta WHERE name = 'pauses' FOR UPDATE";
+
+/// The triggers of a group that have a state, by trigger_key and without locks; LOCK_PAUSES comes before, so there are no
+/// more of them afterwards.
+pub(crate) const TRIGGERS_OF_GROUP: &str =
+    "SELECT id FROM punctual_trigger WHERE group_name = ? AND state = ? ORDER BY id";
 
 /// What a trigger of a revision leaves, locked by primary key. Zero rows: it is gone or was changed.
 pub(crate) const TRIGGER_TO_DELETE: &str =

@@ -28,6 +28,7 @@ fn texts() -> impl Iterator<Item = &'static str> {
         include_str!("migrations.rs"),
         include_str!("migrations/own.rs"),
         include_str!("own.rs"),
+        include_str!("pauses.rs"),
     ];
     files.into_iter().flat_map(str::lines).filter(|line| !line.trim_start().starts_with("//"))
 }
@@ -68,6 +69,7 @@ fn the_codes_in_the_text_are_those_of_core() {
         (TriggerState::Active.code(), TriggerState::Complete.code(), TriggerState::Error.code()),
         (1, 2, 3)
     );
+    assert_eq!(TriggerState::Paused.code(), 4);
     assert_eq!((NodeState::Up.code(), NodeState::Left.code(), NodeState::Dead.code()), (1, 2, 3));
     let states =
         [ExecutionState::Ready, ExecutionState::Claimed, ExecutionState::Running, ExecutionState::Held];

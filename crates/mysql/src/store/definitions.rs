@@ -7,6 +7,7 @@ use punctual_core::trigger::TriggerRecord;
 use punctual_core::{JobId, Timestamp, TriggerId};
 
 use super::Outcome;
+use super::pauses::{follow_pauses, guard, pause_group, resume_group};
 use super::work::{cancel_rows, list_of_ids};
 use crate::query::values;
 use crate::rows::{Columns, IntoValues};
@@ -30,6 +31,7 @@ impl Fit {
 }
 
 pub(super) async fn apply(step: &mut Step<'_>, changes: &[Change]) -> Outcome<Applied> {
+    guard(step, changes).await?;
     for (at, change) in changes.iter().enumerate() {
         if change_one(step, change).await? == Fit::Lost {
             step.give_up();
@@ -48,6 +50,8 @@ async fn change_one(step: &mut Step<'_>, change: &Change) -> Outcome<Fit> {
         Change::PutSet { expect, set } => put_set(step, *expect, set).await,
         Change::PutCalendar { expect, calendar } => put_calendar(step, *expect, calendar.clone()).await,
         Change::DeleteCalendar { name, rev } => delete_calendar(step, name, *rev).await,
+        Change::PauseGroup(paused) => pause_group(step, paused).await.map(|()| Fit::Written),
+        Change::ResumeGroup { group } => resume_group(step, group).await.map(|()| Fit::Written),
     }
 }
 
@@ -96,6 +100,7 @@ async fn put_trigger(step: &mut Step<'_>, expect: Expect, mut trigger: TriggerRe
     };
     let Some(rev) = fits.next_rev(expect) else { return Ok(Fit::Lost) };
     trigger.rev = rev;
+    follow_pauses(step, &mut trigger).await?;
     let row = TriggerRow::of(&trigger)?;
     let read = |c: &Columns| (c.text(), c.int(), c.text_or_null());
     let job = step.first(sql::JOB_OF_TRIGGER, values![row.job_id], read).await?;

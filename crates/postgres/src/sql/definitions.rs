@@ -42,10 +42,10 @@ pub(crate) const PUT_TRIGGER: &str = concat!(
     "
 INSERT INTO {s}.trigger AS t (id, group_name, name, job_id, description, spec, payload_codec, payload_version,
   payload_data, priority, state, next_fire_us, wake_us, last_us, fires, fire_seq, generation, rev, slice, error,
-  set_name, hash, created_us, progress, calendar, kind, rank, completed_us)
+  set_name, hash, created_us, progress, calendar, paused, kind, rank, completed_us)
 SELECT $2::bigint, $3::text, $4::text, $5::bigint, $6::text, $7::text, $8::text, $9::bigint, $10::bytea, $11::bigint,
   $12::bigint, $13::bigint, $14::bigint, $15::bigint, $16::bigint, $17::bigint, $18::bigint, $19::bigint, $20::bigint,
-  $21::text, $22::text, $23::bigint, $24::bigint, $25::text, $26::text, j.kind, j.priority + $11,
+  $21::text, $22::text, $23::bigint, $24::bigint, $25::text, $26::text, $27::text, j.kind, j.priority + $11,
   CASE WHEN $12 = 2 THEN ",
     clock!(),
     " END
@@ -57,7 +57,7 @@ ON CONFLICT (id) DO UPDATE SET job_id = excluded.job_id, description = excluded.
   next_fire_us = excluded.next_fire_us, wake_us = excluded.wake_us, last_us = excluded.last_us, fires = excluded.fires,
   fire_seq = excluded.fire_seq, generation = excluded.generation, rev = excluded.rev, slice = excluded.slice,
   error = excluded.error, set_name = excluded.set_name, hash = excluded.hash, created_us = excluded.created_us,
-  progress = excluded.progress, calendar = excluded.calendar,
+  progress = excluded.progress, calendar = excluded.calendar, paused = excluded.paused,
   kind = excluded.kind, rank = excluded.rank,
   completed_us = CASE WHEN excluded.state = 2 THEN coalesce(t.completed_us, excluded.completed_us) END
 WHERE t.rev = excluded.rev - 1"

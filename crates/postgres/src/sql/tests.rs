@@ -20,6 +20,7 @@ fn every_statement_is_in_the_list() {
         include_str!("migrations.rs"),
         include_str!("migrations/own.rs"),
         include_str!("own.rs"),
+        include_str!("pauses.rs"),
         include_str!("upkeep.rs"),
         include_str!("waking.rs")
     );
@@ -45,6 +46,7 @@ fn every_statement_names_the_schema_of_its_tables() {
             "history",
             "lock",
             "repair",
+            "pause",
         ] {
             for before in ["FROM ", "JOIN ", "INTO ", "UPDATE ", "USING "] {
                 let bare = format!("{before}{table} ");
@@ -62,6 +64,7 @@ fn the_codes_in_the_text_are_those_of_core() {
         (TriggerState::Active.code(), TriggerState::Complete.code(), TriggerState::Error.code()),
         (1, 2, 3)
     );
+    assert_eq!(TriggerState::Paused.code(), 4);
     assert_eq!((NodeState::Up.code(), NodeState::Left.code(), NodeState::Dead.code()), (1, 2, 3));
     let states =
         [ExecutionState::Ready, ExecutionState::Claimed, ExecutionState::Running, ExecutionState::Held];

@@ -9,6 +9,7 @@ use punctual_core::store::{Applied, CalendarRecord, Change, Expect, Leave, LiveW
 use punctual_core::trigger::TriggerRecord;
 use punctual_core::{JobId, Timestamp, TriggerId};
 
+use super::pauses::{follow_pauses, guard, pause_group, resume_group};
 use super::slots::wake_freed;
 use super::work::end_cancelled;
 use crate::rows::{Columns, ToParams, params, plain};
@@ -32,6 +33,7 @@ impl Fit {
 }
 
 pub(super) async fn apply(step: &mut Step<'_>, changes: &[Change]) -> Outcome<Applied> {
+    guard(step, changes).await?;
     for (at, change) in changes.iter().enumerate() {
         let fit = match change_one(step, change).await {
             // Somebody else has just created a record under this key or id.
@@ -60,6 +62,8 @@ async fn change_one(step: &mut Step<'_>, change: &Change) -> Outcome<Fit> {
             step.run(sql::FIND_CALENDAR, params![&**name]).await?;
             Ok(Fit::of(step.run(sql::DELETE_CALENDAR, params![&**name, rev]).await?))
         }
+        Change::PauseGroup(paused) => pause_group(step, paused).await.map(|()| Fit::Written),
+        Change::ResumeGroup { group } => resume_group(step, group).await.map(|()| Fit::Written),
     }
 }
 
@@ -105,6 +109,7 @@ async fn put_trigger(step: &mut Step<'_>, expect: Expect, mut trigger: TriggerRe
     let found = stored(step, sql::FIND_TRIGGER, key, Some(sql::FIND_MARK)).await?;
     let Some(rev) = found.next_rev(expect) else { return Ok(Fit::Lost) };
     trigger.rev = rev;
+    follow_pauses(step, &mut trigger).await?;
     let row = TriggerRow::of(&trigger)?;
     let given = step.given();
     let mut args = params![given];

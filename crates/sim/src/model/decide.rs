@@ -148,6 +148,7 @@ impl Work {
             set: None,
             hash: 0,
             created: Timestamp::EPOCH,
+            paused: None,
         }
     }
 
@@ -233,7 +234,8 @@ impl Work {
 fn patch(patch: &TriggerPatch) -> Patch {
     Patch {
         state: match patch.state {
-            CoreState::Active => TriggerState::Active,
+            // No plan pauses anything.
+            CoreState::Active | CoreState::Paused => TriggerState::Active,
             CoreState::Complete => TriggerState::Complete,
             CoreState::Error => TriggerState::Error,
         },

@@ -5,7 +5,7 @@ macro_rules! definition_columns {
     () => {
         concat!(
             trigger_columns!(),
-            ", t.kind, t.rank, t.calendar, EXISTS (SELECT 1 FROM calendar c WHERE c.name = t.calendar), ",
+            ", t.kind, t.rank, t.calendar, EXISTS (SELECT 1 FROM calendar c WHERE c.name = t.calendar), EXISTS (SELECT 1 FROM pause p WHERE p.group_name = t.group_name), ",
             job_columns!("j"),
             ", j.slot_key, j.slot_limit"
         )

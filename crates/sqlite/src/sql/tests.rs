@@ -41,7 +41,8 @@ fn statements() -> Vec<(&'static str, &'static str)> {
         include_str!("listings.rs"),
         include_str!("migrations.rs"),
         include_str!("migrations/own.rs"),
-        include_str!("own.rs")
+        include_str!("own.rs"),
+        include_str!("pauses.rs")
     );
     let names = text.lines().filter_map(|line| {
         line.strip_prefix("pub(crate) const ")?
@@ -72,7 +73,7 @@ const ALL: &[(&str, &str)] = list![
     DELETE_MIGRATION_STEP BEGIN_MIGRATION_RUN NOTE_MIGRATION_RUN END_MIGRATION_RUN SHAPE SHAPE_TEXTS LIVE_BINARIES HAS_NODES
     CHANGE_MIGRATION HAS_MIGRATION_KEY DROP_MIGRATION CHECK_SLOTS CHECK_UNSLOTTED CHECK_ENDED CHECK_OWNERS CHECK_HELD
     CHECK_BEATS CHECK_BEATLESS CHECK_DEFINITIONS CHECK_DEFINITION CHECK_DEFINITIONS_OF FREE_SLOT_OF_NOBODY DELETE_ENDED
-    DELETE_STRAY_BEAT MEND_TRIGGER MEND_JOB PUT_REPAIR REPAIRS
+    DELETE_STRAY_BEAT MEND_TRIGGER MEND_JOB PUT_REPAIR REPAIRS PUT_PAUSE DELETE_PAUSE GROUP_IS_PAUSED PAUSE_TRIGGERS RESUME_TRIGGERS PAUSES
 ];
 
 /// Statements that go through a whole table, and may: they are rare, or their table is small.
@@ -87,6 +88,7 @@ const MAY_SCAN: &[&str] = &[
     "PRUNE_SLOTS",
     "NODES",
     "CALENDARS",
+    "PAUSES",
     "HISTORY",
     "MIGRATIONS",
     "HAS_MIGRATION_KEY",
@@ -166,6 +168,7 @@ fn the_codes_in_the_text_are_those_of_core() {
         (TriggerState::Active.code(), TriggerState::Complete.code(), TriggerState::Error.code()),
         (1, 2, 3)
     );
+    assert_eq!(TriggerState::Paused.code(), 4);
     assert_eq!((NodeState::Up.code(), NodeState::Left.code(), NodeState::Dead.code()), (1, 2, 3));
     let states =
         [ExecutionState::Ready, ExecutionState::Claimed, ExecutionState::Running, ExecutionState::Held];

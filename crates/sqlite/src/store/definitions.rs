@@ -8,6 +8,7 @@ use punctual_core::{JobId, Timestamp, TriggerId};
 use rusqlite::params;
 
 use super::Outcome;
+use super::pauses::{follow_pauses, pause_group, resume_group};
 use super::work::end_cancelled;
 use crate::rows::{FromColumns, ToParams};
 use crate::sql;
@@ -58,6 +59,8 @@ fn change_one(step: &Step<'_>, change: Change) -> Outcome<Fit> {
         Change::DeleteCalendar { name, rev } => {
             Ok(Fit::of(step.run(sql::DELETE_CALENDAR, params![name, rev])?))
         }
+        Change::PauseGroup(paused) => pause_group(step, &paused).map(|()| Fit::Written),
+        Change::ResumeGroup { group } => resume_group(step, &group).map(|()| Fit::Written),
     }
 }
 
@@ -96,6 +99,7 @@ fn put_trigger(step: &Step<'_>, expect: Expect, mut trigger: TriggerRecord) -> O
     let found = stored(step, sql::FIND_TRIGGER, key, Some(sql::FIND_MARK))?;
     let Some(rev) = found.next_rev(expect) else { return Ok(Fit::Lost) };
     trigger.rev = rev;
+    follow_pauses(step, &mut trigger)?;
     let row = TriggerRow::of(&trigger)?;
     let now = step.now().as_micros();
     let mut values = row.params();

@@ -91,6 +91,7 @@ pub(crate) fn trigger(id: i64, job: &JobRecord, next: Timestamp) -> TriggerRecor
         set: None,
         hash: 1,
         created: Timestamp::EPOCH,
+        paused: None,
     }
 }
 

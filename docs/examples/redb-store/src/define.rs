@@ -32,12 +32,14 @@ impl Step<'_> {
     fn change(&mut self, change: Change) -> Tried<Fits> {
         match change {
             Change::PutJob { expect, job } => self.change_job(expect, JobRow::of(&job)?),
-            Change::PutTrigger { expect, trigger } => self.change_trigger(expect, &trigger),
+            Change::PutTrigger { expect, trigger } => self.change_trigger(expect, trigger),
             Change::DeleteTrigger { id, rev, leave } => self.delete_trigger(id, rev, &leave),
             Change::DeleteJob { id, rev, live, leave } => self.delete_job(id, rev, live, &leave),
             Change::PutSet { expect, set } => self.change_set(expect, &set),
             Change::PutCalendar { expect, calendar } => self.change_calendar(expect, &calendar),
             Change::DeleteCalendar { name, rev } => self.delete_calendar(&name, rev),
+            Change::PauseGroup(paused) => self.pause_group(&paused).map(|()| true),
+            Change::ResumeGroup { group } => self.resume_group(&group).map(|()| true),
         }
     }
 
@@ -51,8 +53,10 @@ impl Step<'_> {
         Ok(true)
     }
 
-    fn change_trigger(&mut self, expect: Expect, trigger: &TriggerRecord) -> Tried<Fits> {
-        let mut row = TriggerRow::of(trigger)?;
+    fn change_trigger(&mut self, expect: Expect, mut trigger: TriggerRecord) -> Tried<Fits> {
+        let is_paused = trigger.paused.is_some() || self.is_paused(trigger.key.group())?;
+        trigger.state = trigger.state.under(is_paused);
+        let mut row = TriggerRow::of(&trigger)?;
         let key = (&*row.group_name, &*row.name);
         let id = self.tables.trigger_key.get(key)?.map(|id| id.value());
         let mark = self.tables.mark.get(key)?.map(|mark| Timestamp::from_micros(mark.value().0));

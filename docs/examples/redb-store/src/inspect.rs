@@ -7,7 +7,8 @@ use punctual_core::execution::{Execution, HistoryRecord};
 use punctual_core::inspect::{ExecutionFilter, FoundSet, FoundTrigger, HistoryFilter, MAX_PAGE, Page};
 use punctual_core::job::JobRecord;
 use punctual_core::node::NodeRecord;
-use punctual_core::record::{CalendarRow, Coded, ExecutionRow, HistoryRow, JobRow, SetRow};
+use punctual_core::pause::PausedGroup;
+use punctual_core::record::{CalendarRow, Coded, ExecutionRow, HistoryRow, JobRow, PauseRow, SetRow};
 use punctual_core::store::{CalendarRecord, Poison, PoisonRow, Readable};
 use punctual_core::trigger::TriggerRecord;
 use punctual_core::{ExecutionId, Inspect, JobId, JobKey, Result, Timestamp, TriggerKey};
@@ -88,6 +89,18 @@ impl Inspect for RedbStore {
                 Ok(row.map(TryInto::try_into).transpose()?)
             };
             understood(names, page(0), read)
+        })
+        .await
+    }
+
+    async fn paused_groups(&self) -> Result<Vec<PausedGroup>> {
+        self.read("paused_groups", |snapshot, _| {
+            let groups = snapshot.pause.iter()?.map(|entry| Ok(entry?.0.value().to_owned()));
+            let read = |group: String| {
+                let row: Option<PauseRow> = load(&snapshot.pause, &*group)?;
+                Ok(row.map(TryInto::try_into).transpose()?)
+            };
+            understood(groups, page(0), read)
         })
         .await
     }

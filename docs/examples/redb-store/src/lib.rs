@@ -23,6 +23,7 @@ mod executions;
 mod inspect;
 mod locks;
 mod members;
+mod pauses;
 mod prune;
 mod settle;
 mod slots;

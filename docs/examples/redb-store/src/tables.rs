@@ -58,6 +58,9 @@ tables! {
     /// `CalendarRow` by name.
     calendar: &'static str => Json;
 
+    /// `PauseRow` by group.
+    pause: &'static str => Json;
+
     /// `JobRow` by id.
     job: i64 => Json;
     /// The id of a job's key.

@@ -1,0 +1,48 @@
+//! Pauses of groups, and what they make of the state of a trigger.
+//!
+//! A trigger that is put into a group while the group is being paused must not be missed by both, and neither can lock
+//! what is not there yet: so whoever writes triggers shares a guard, which whoever pauses or resumes a group has alone.
+
+use punctual_core::pause::PausedGroup;
+use punctual_core::record::{Coded, PauseRow};
+use punctual_core::store::Change;
+use punctual_core::trigger::{TriggerRecord, TriggerState};
+
+use crate::rows::{params, plain};
+use crate::sql;
+use crate::step::{News, Outcome, Step};
+
+/// Takes the guard as the batch needs it, before any other lock of it.
+pub(super) async fn guard(step: &mut Step<'_>, changes: &[Change]) -> Outcome<()> {
+    if changes.iter().any(Change::is_of_group) {
+        step.all(sql::LOCK_PAUSES, params![]).await?;
+    } else if changes.iter().any(Change::puts_trigger) {
+        step.all(sql::SHARE_PAUSES, params![]).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn pause_group(step: &mut Step<'_>, paused: &PausedGroup) -> Outcome<()> {
+    let PauseRow { group_name, document } = PauseRow::of(paused)?;
+    step.run(sql::PUT_PAUSE, params![group_name, plain(&document)]).await?;
+    step.all(sql::LOCK_GROUP, params![group_name, TriggerState::Active.code()]).await?;
+    step.run(sql::PAUSE_TRIGGERS, params![group_name]).await?;
+    Ok(())
+}
+
+pub(super) async fn resume_group(step: &mut Step<'_>, group: &str) -> Outcome<()> {
+    step.run(sql::DELETE_PAUSE, params![group]).await?;
+    step.all(sql::LOCK_GROUP, params![group, TriggerState::Paused.code()]).await?;
+    if step.run(sql::RESUME_TRIGGERS, params![group]).await? > 0 {
+        step.tell(News::Everywhere);
+    }
+    Ok(())
+}
+
+/// Gives a trigger the state that its pause and that of its group leave it.
+pub(super) async fn follow_pauses(step: &mut Step<'_>, trigger: &mut TriggerRecord) -> Outcome<()> {
+    let is_paused =
+        trigger.paused.is_some() || step.one(sql::GROUP_IS_PAUSED, params![trigger.key.group()]).await?;
+    trigger.state = trigger.state.under(is_paused);
+    Ok(())
+}
