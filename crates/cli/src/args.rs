@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     History(HistoryArgs),
     Nodes(NodesArgs),
+    Pause(crate::pause::PauseArgs),
+    Resume(crate::pause::ResumeArgs),
     Check(crate::check::CheckArgs),
     Migrate(crate::migrate::MigrateArgs),
 }

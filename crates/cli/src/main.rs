@@ -8,6 +8,7 @@
 //! | [`guard`] | the process between a node and a command, which ends the command if the node cannot |
 //! | [`demo`] | a cluster of such nodes, hurt and judged |
 //! | [`look`] | `next`, `list`, `show`, `history`, `nodes` |
+//! | [`pause`] | `pause` and `resume`: holding schedules back |
 //! | [`check`] | what should not be in a database, and its repair |
 //! | [`migrate`] | the schema: `status`, `plan`, `apply`, `validate`, `repair`, `export`, `baseline` |
 //! | [`db`] | which database, and how it is opened |
@@ -25,6 +26,7 @@ mod guard;
 mod job;
 mod look;
 mod migrate;
+mod pause;
 mod run;
 mod trouble;
 
@@ -58,6 +60,8 @@ fn main() -> ExitCode {
         Command::Show(args) => look(look::show(args)),
         Command::History(args) => look(look::history(args)),
         Command::Nodes(args) => look(look::nodes(args)),
+        Command::Pause(args) => look(pause::pause(args)),
+        Command::Resume(args) => look(pause::resume(args)),
         Command::Check(args) => block(Builder::new_current_thread(), check::run(args)),
         Command::Migrate(args) => block(Builder::new_current_thread(), migrate::run(args)),
     }

@@ -23,6 +23,8 @@ pub enum Contradiction {
     JobCopies(JobId),
     /// A trigger has no next instant.
     NoNext(TriggerId),
+    /// A trigger is active, whatever pauses it.
+    Active(TriggerId),
 }
 
 impl Contradiction {
@@ -59,6 +61,7 @@ impl Contradiction {
                 let job = table("job");
                 format!("UPDATE {job} SET slot_key = 'nobodys', slot_limit = NULL WHERE id = {}", id.get())
             }
+            Self::Active(id) => format!("UPDATE {} SET state = 1 WHERE id = {}", table("trigger"), id.get()),
             Self::NoNext(id) => {
                 format!("UPDATE {} SET next_fire_us = NULL WHERE id = {}", table("trigger"), id.get())
             }

@@ -186,10 +186,7 @@ pub(crate) const SCENES: &[Scene] = &[
             Box::pin(async {
                 let pause = Pause { since: bench.t0, by: "y".into(), reason: Some("a crash".into()) };
                 let other = PausedGroup { group: "other".into(), pause };
-                Step::Apply(vec![
-                    Change::ResumeGroup { group: "default".into() },
-                    Change::PauseGroup(other),
-                ])
+                Step::Apply(vec![Change::ResumeGroup { group: "default".into() }, Change::PauseGroup(other)])
             })
         },
     },

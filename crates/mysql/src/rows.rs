@@ -11,8 +11,8 @@ use diesel::row::{Field, Row};
 use diesel::sql_types::Untyped;
 use punctual_core::check::DefinitionRow;
 use punctual_core::record::{
-    BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PauseRow, PayloadRow,
-    SetRow, TriggerRow, WorkRow,
+    BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PauseRow,
+    PayloadRow, SetRow, TriggerRow, WorkRow,
 };
 
 use crate::query::{Value, values};

@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 
 use punctual_core::check::DefinitionRow;
 use punctual_core::record::{
-    BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PauseRow, PayloadRow,
-    SetRow, TriggerRow, WorkRow,
+    BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PauseRow,
+    PayloadRow, SetRow, TriggerRow, WorkRow,
 };
 use sqlx::postgres::{PgArguments, PgRow, PgValueRef, Postgres};
 use sqlx::{Arguments, Column, Decode, Encode, Row, Type, ValueRef};

@@ -67,7 +67,7 @@ pub use punctual_postgres::{PostgresBuilder, PostgresMigrations, PostgresStore};
 #[doc(inline)]
 pub use punctual_runtime as runtime;
 pub use punctual_runtime::{
-    Builder, Context, DeleteJob, Exclusive, Failure, Held, Job, Output, Scheduler, Settings, State,
+    Builder, Context, DeleteJob, Exclusive, Failure, Held, Job, Output, Resumed, Scheduler, Settings, State,
     StopReason, Terms,
 };
 #[cfg(feature = "sqlite")]

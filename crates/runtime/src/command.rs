@@ -314,7 +314,7 @@ impl Scheduler {
         Ok(wanted)
     }
 
-    async fn apply(&self, changes: Vec<Change>) -> Result<bool> {
+    pub(crate) async fn apply(&self, changes: Vec<Change>) -> Result<bool> {
         let applied = self.node.store.apply(changes).await?;
         self.node.hint.notify_one();
         Ok(applied == Applied::All)

@@ -52,7 +52,7 @@ async fn of(inspect: &dyn Inspect, key: &str, limit: u32) -> Result<Vec<HistoryR
     Ok(records)
 }
 
-pub(super) fn bad_key(error: punctual::Error) -> Trouble {
+pub(crate) fn bad_key(error: punctual::Error) -> Trouble {
     Trouble::new(Exit::Usage, error.message().to_owned())
         .hint("a key is `group/name`, or `name` for `default/name`")
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use punctual_core::inspect::{MAX_PAGE, Page};
+use punctual_core::pause::{Pause, PausedGroup};
 use punctual_core::trigger::{TriggerRecord, TriggerState};
 use punctual_core::{Inspect, JobId, Timestamp};
 use serde_json::json;
@@ -55,6 +56,13 @@ pub(crate) async fn list(args: ListArgs) -> Result<(), Trouble> {
         ]
     });
     print(&columns(&["KEY", "SCHEDULE", "CALENDAR", "NEXT", "LAST", "FIRED", "RUNS"], &[5], rows));
+    let groups = inspect.paused_groups().await?;
+    let shown =
+        groups.iter().filter(|paused| args.group.as_deref().is_none_or(|group| group == &*paused.group));
+    for (at, PausedGroup { group, pause }) in shown.enumerate() {
+        let space = if at == 0 { "\n" } else { "" };
+        print(&format!("{space}the group {group} was paused {}", paused(pause, now)));
+    }
     Ok(())
 }
 
@@ -76,6 +84,10 @@ async fn all_triggers(inspect: &dyn Inspect, group: Option<&str>) -> Result<Vec<
 /// When a trigger fires next, or why it does not.
 pub(super) fn next(trigger: &TriggerRecord, now: Timestamp) -> String {
     match (trigger.state, trigger.next_fire) {
+        (TriggerState::Paused, _) => match &trigger.paused {
+            Some(pause) => format!("paused by {}", text::one_line(&pause.by)),
+            None => "paused with its group".to_owned(),
+        },
         (TriggerState::Error, _) => {
             let why = trigger.error.as_deref().unwrap_or("its row cannot be understood");
             format!("set aside: {}", text::one_line(why))
@@ -84,6 +96,18 @@ pub(super) fn next(trigger: &TriggerRecord, now: Timestamp) -> String {
         (TriggerState::Active, Some(at)) if at <= now => format!("due for {}", text::span(now.since(at))),
         (TriggerState::Active, Some(at)) => text::relative(at, now),
     }
+}
+
+/// A pause for programs.
+pub(super) fn pause(pause: &Pause) -> serde_json::Value {
+    json!({ "since": text::instant(pause.since), "by": pause.by, "reason": pause.reason })
+}
+
+/// A pause for people.
+pub(super) fn paused(pause: &Pause, now: Timestamp) -> String {
+    let Pause { since, by, reason } = pause;
+    let reason = reason.as_deref().map(|reason| format!(": {}", text::one_line(reason))).unwrap_or_default();
+    format!("{} by {}{reason}", text::relative(*since, now), text::one_line(by))
 }
 
 /// A trigger for programs.
@@ -98,6 +122,7 @@ pub(super) fn document(trigger: &TriggerRecord) -> serde_json::Value {
         "when_excluded": trigger.spec.calendar.as_ref().map(|_| trigger.spec.when_excluded),
         "misfire": trigger.spec.misfire,
         "state": trigger.state,
+        "paused": trigger.paused.as_ref().map(pause),
         "error": trigger.error,
         "next": trigger.next_fire.map(text::instant),
         "last": trigger.last.map(text::instant),

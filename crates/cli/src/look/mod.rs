@@ -16,7 +16,7 @@ use punctual_core::Inspect;
 use punctual_core::inspect::{MAX_PAGE, Page};
 use punctual_core::job::{JobRecord, Payload};
 
-pub(crate) use self::history::history;
+pub(crate) use self::history::{bad_key, history};
 pub(crate) use self::list::list;
 pub(crate) use self::next::next;
 pub(crate) use self::nodes::nodes;
@@ -68,7 +68,7 @@ async fn all_jobs(inspect: &dyn Inspect, group: Option<&str>) -> Result<Vec<JobR
 }
 
 /// Nothing has the key: says so, with the nearest one that there is.
-async fn not_found(inspect: &dyn Inspect, what: &str, key: &str) -> Trouble {
+pub(crate) async fn not_found(inspect: &dyn Inspect, what: &str, key: &str) -> Trouble {
     let trouble = Trouble::new(Exit::NotFound, format!("there is no {what} `{key}`"));
     let Ok(jobs) = all_jobs(inspect, None).await else { return trouble };
     let keys: Vec<String> = jobs.iter().map(|job| job.key.to_string()).collect();

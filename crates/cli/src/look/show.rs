@@ -10,13 +10,14 @@ use punctual_core::execution::{Attempt, Execution, HistoryRecord};
 use punctual_core::inspect::{ExecutionFilter, HistoryFilter};
 use punctual_core::instants::Instants;
 use punctual_core::job::{Backoff, JobRecord};
+use punctual_core::pause::PausedGroup;
 use punctual_core::store::Readable;
 use punctual_core::trigger::{TriggerRecord, TriggerSpec};
 use punctual_core::{Inspect, Timestamp};
 use serde_json::json;
 
 use super::history::{bad_key, names, outcome, table};
-use super::list::{document, next};
+use super::list::{document, next, paused};
 use super::{columns, not_found, print, print_json, text, what, when};
 use crate::args::ShowArgs;
 use crate::db::{self, Access};
@@ -91,6 +92,7 @@ async fn one(
         }));
         return Ok(());
     }
+    let groups = inspect.paused_groups().await?;
     let mut facts = vec![("job", job.key.to_string())];
     facts.extend(job.description.as_ref().map(|text| ("description", text.to_string())));
     facts.push(("runs", what(job)));
@@ -99,7 +101,8 @@ async fn one(
     print(&list(&facts));
     for trigger in triggers {
         print("");
-        print(&list(&about(trigger, seen_through(trigger), now)));
+        let group = groups.iter().find(|paused| *paused.group == *trigger.key.group());
+        print(&list(&about(trigger, seen_through(trigger), group, now)));
     }
     let names = names(inspect).await?;
     if !live.is_empty() {
@@ -158,6 +161,7 @@ async fn calendars(
 fn about(
     trigger: &TriggerRecord,
     calendar: Option<&Calendar>,
+    group: Option<&PausedGroup>,
     now: Timestamp,
 ) -> Vec<(&'static str, String)> {
     let mut facts = vec![("trigger", trigger.key.to_string())];
@@ -179,6 +183,10 @@ fn about(
     facts.extend(
         trigger.last.map(|at| ("last", format!("{} ({})", text::instant(at), text::relative(at, now)))),
     );
+    facts.extend(trigger.paused.as_ref().map(|pause| ("paused", paused(pause, now))));
+    facts.extend(group.map(|PausedGroup { group, pause }| {
+        ("paused", format!("with the group {group}, {}", paused(pause, now)))
+    }));
     facts.push(("next", next(trigger, now)));
     facts.extend(upcoming(trigger, calendar).into_iter().map(|at| ("", text::instant(at))));
     facts

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use punctual_core::calendar::Calendar;
 use punctual_core::check::{Check, Finding, Mended, Rule, look, unreadable};
 use punctual_core::execution::Execution;
+use punctual_core::pause::{Pause, PausedGroup};
 use punctual_core::protocol::fire;
 use punctual_core::schedule::Weekdays;
 use punctual_core::store::{CalendarRecord, Change, Expect, PARK, Readable};
@@ -256,6 +257,21 @@ cases! {
         let trigger = bench.trigger("t", &bench.job("j").await).await;
         bench.contradict(Contradiction::NoNext(trigger.id)).await;
         assert_left_alone(&bench, Rule::ActiveWithoutNext).await;
+    }
+
+    /// An active trigger under a pause, of its own or of its group, is found, and so is a paused one under none.
+    [Check, Contradict]
+    async fn a_state_that_differs_from_the_pauses_is_found(bench) {
+        let job = bench.job("j").await;
+        let trigger = bench.trigger("t", &job).await;
+        let pause = Pause { since: bench.t0, by: "Ada".into(), reason: None };
+        let group = |group: &str| PausedGroup { group: group.into(), pause: pause.clone() };
+        bench.write([Change::PauseGroup(group("other")), Change::PauseGroup(group("default"))]).await;
+        assert_eq!(found(&bench).await, []);
+        bench.contradict(Contradiction::Active(trigger.id)).await;
+        assert_left_alone(&bench, Rule::PauseDiffers).await;
+        bench.write([Change::PauseGroup(group("default"))]).await;
+        assert_eq!(found(&bench).await, [], "pausing it once more is what is to be done");
     }
 
     /// A trigger that names a calendar that is not there is found, and another one is not.

@@ -146,9 +146,9 @@ impl Rule {
             Self::ActiveWithoutNext | Self::TriggerInError => {
                 Remedy::Person("Write its definition again, which computes its next instant.")
             }
-            Self::PauseDiffers => {
-                Remedy::Person("Pause or resume it, or its group, once more. A node of an older version wrote it.")
-            }
+            Self::PauseDiffers => Remedy::Person(
+                "Pause or resume it, or its group, once more. A node of an older version wrote it.",
+            ),
             Self::JobMissing => Remedy::Person("Delete the trigger, or define it again with its job."),
             Self::CalendarMissing => Remedy::Person("Write the calendar, or a definition without it."),
             Self::Unreadable => Remedy::Person("Correct the column, or write the definition again."),

@@ -71,7 +71,16 @@ fn sound() -> DefinitionRow {
         ..TriggerRow::default()
     };
     let (kind, slot_key) = ("work".to_owned(), Some(Some("k".to_owned())));
-    DefinitionRow { trigger, kind, rank: 7, slot_key, has_calendar: true, group_is_paused: false, job: Some(job), bad: None }
+    DefinitionRow {
+        trigger,
+        kind,
+        rank: 7,
+        slot_key,
+        has_calendar: true,
+        group_is_paused: false,
+        job: Some(job),
+        bad: None,
+    }
 }
 
 fn rules(change: impl FnOnce(&mut DefinitionRow)) -> Vec<Rule> {
@@ -104,6 +113,12 @@ fn each_mistake_in_a_definition_is_found_by_its_rule() {
     let complete = |row: &mut DefinitionRow| (row.trigger.state, row.trigger.next_fire_us) = (2, None);
     assert_eq!(rules(complete), []);
     assert_eq!(rules(|row| row.trigger.state = 3), [Rule::TriggerInError]);
+    let own = |row: &mut DefinitionRow| row.trigger.paused = Some(r#"{"since":5,"by":"Ada"}"#.to_owned());
+    assert_eq!(rules(own), [Rule::PauseDiffers]);
+    assert_eq!(rules(|row| row.group_is_paused = true), [Rule::PauseDiffers]);
+    assert_eq!(rules(|row| row.trigger.state = 4), [Rule::PauseDiffers], "nothing pauses it");
+    let paused = |row: &mut DefinitionRow| (row.trigger.state, row.group_is_paused) = (4, true);
+    assert_eq!(rules(paused), []);
 }
 
 #[test]

@@ -73,7 +73,8 @@ UPDATE punctual_trigger SET id = ?, group_name = ?, name = ?, job_id = ?, descri
   completed_us = CASE WHEN ? = 2 THEN IFNULL(completed_us, ?) END WHERE id = ?";
 
 /// Keeps the pauses of groups as they are until the end of the transaction, which writes triggers by them.
-pub(crate) const SHARE_PAUSES: &str = "SELECT value FROM punctual_meta WHERE name = 'pauses' LOCK IN SHARE MODE";
+pub(crate) const SHARE_PAUSES: &str =
+    "SELECT value FROM punctual_meta WHERE name = 'pauses' LOCK IN SHARE MODE";
 
 /// Waits for transactions that write triggers by the pauses of groups, and keeps others from beginning.
 pub(crate) const LOCK_PAUSES: &str = "SELECT value FROM punctual_meta WHERE name = 'pauses' FOR UPDATE";

@@ -23,10 +23,10 @@ pub(super) async fn guard(step: &mut Step<'_>, changes: &[Change]) -> Outcome<()
 }
 
 pub(super) async fn pause_group(step: &mut Step<'_>, paused: &PausedGroup) -> Outcome<()> {
-    let PauseRow { group_name, document } = PauseRow::of(paused)?;
-    step.run(sql::PUT_PAUSE, params![group_name, plain(&document)]).await?;
-    step.all(sql::LOCK_GROUP, params![group_name, TriggerState::Active.code()]).await?;
-    step.run(sql::PAUSE_TRIGGERS, params![group_name]).await?;
+    let (group, row) = (&*paused.group, PauseRow::of(paused)?);
+    step.run(sql::PUT_PAUSE, params![group, plain(&row.document)]).await?;
+    step.all(sql::LOCK_GROUP, params![group, TriggerState::Active.code()]).await?;
+    step.run(sql::PAUSE_TRIGGERS, params![group]).await?;
     Ok(())
 }
 
