@@ -177,7 +177,7 @@ impl Checker {
         let Self { mut window, options, mut history, mut cluster, tables, .. } = self;
         let Self { effects, migrations, lines, torn, journals, .. } = self;
         let mut verdict = Verdict { lines, torn_lines: torn, ..Verdict::default() };
-        verdict.clock_jumps = cluster.clock_jumps.0;
+        verdict.clock_jumps = cluster.clock_jumps;
         for (missing, what) in [(tables.is_none(), "final tables"), (journals == 0, "journal of a node")] {
             if missing {
                 verdict.broke(Rule::Incomplete, 1, format!("no {what} was handed in"), Vec::new);
@@ -201,7 +201,7 @@ impl Checker {
         claims::judge_firings(&history, &mut verdict);
         claims::judge_executions(&history, &claims, &mut verdict);
         claims::judge_records(&history, &tables, &mut verdict);
-        owners::judge_fences(&history, &claims, cluster.clock_jumps.1 == 0, &mut verdict);
+        owners::judge_fences(&history, &claims, cluster.store_jumps.is_empty(), &mut verdict);
         owners::judge_keys(&history, &effects, &mut verdict);
         at_most_once::judge(&history, &claims, &tables, &mut verdict);
         effects::judge(&history, &tables, &effects, &mut verdict);

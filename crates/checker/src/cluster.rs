@@ -8,7 +8,8 @@ use punctual_core::key::{NodeId, TriggerId, TriggerKey};
 use punctual_core::node::NodeRecord;
 use punctual_core::time::{BootInstant, Timestamp};
 
-use crate::record::FaultEvent;
+use crate::history::Trail;
+use crate::record::{FaultEvent, Pausable};
 use crate::spans::{Span, Spans};
 
 /// How long after its thaw a freeze may still be why a node is declared dead.
@@ -41,6 +42,43 @@ pub(crate) struct Standby {
     pub(crate) until: Option<Timestamp>,
 }
 
+/// A node that has made a claim notes it within this time, or is no member any more.
+const NOTED_WITHIN: Duration = Duration::from_secs(120);
+
+/// A time in which a trigger or a group was not to fire, on the store's clock.
+#[derive(Clone, Debug)]
+pub(crate) struct Paused {
+    what: Pausable,
+    pub(crate) from: Timestamp,
+    until: Option<Timestamp>,
+    /// From when to when on the boot-time clock.
+    boot: (BootInstant, Option<BootInstant>),
+}
+
+impl Paused {
+    /// Whether it is about what fired.
+    pub(crate) fn covers(&self, trail: &Trail) -> bool {
+        match &self.what {
+            Pausable::Trigger(id) => trail.of.is_some_and(|(trigger, _)| trigger == *id),
+            Pausable::Group(group) => trail.key.as_ref().is_some_and(|key| key.group() == &**group),
+        }
+    }
+
+    /// Whether a claim that was made at `at`, and noted at `boot`, lies within it. Times before and after a jump of the store's
+    /// clock tell nothing of each other.
+    pub(crate) fn holds_at(&self, at: Timestamp, boot: BootInstant, store_jumps: &[BootInstant]) -> bool {
+        let (from, until) = (self.boot.0, self.boot.1.unwrap_or(boot));
+        let jumped =
+            |jump: &BootInstant| jump.plus(NOTED_WITHIN) >= from.min(boot) && *jump <= until.max(boot);
+        at > self.from && self.until.is_none_or(|until| at < until) && !store_jumps.iter().any(jumped)
+    }
+
+    /// Whether anything of it lies between two times.
+    pub(crate) fn touches(&self, from: Timestamp, to: Timestamp) -> bool {
+        to >= self.from && self.until.is_none_or(|until| from <= until)
+    }
+}
+
 /// What is known of all processes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cluster {
@@ -53,9 +91,12 @@ pub(crate) struct Cluster {
     pub(crate) disturbances: Vec<Span>,
     outages: Vec<Span>,
     links: Vec<(u32, Span)>,
-    /// How often a wall clock was set, and how often that was the store's.
-    pub(crate) clock_jumps: (u64, u64),
+    /// How often a wall clock was set.
+    pub(crate) clock_jumps: u64,
+    /// When it was the store's.
+    pub(crate) store_jumps: Vec<BootInstant>,
     pub(crate) standbys: Vec<Standby>,
+    pub(crate) pauses: Vec<Paused>,
     pub(crate) unscheduled: BTreeMap<TriggerId, Timestamp>,
     pub(crate) stop: Option<(BootInstant, Timestamp)>,
     pub(crate) rescheduled: BTreeMap<(TriggerKey, i64), Timestamp>,
@@ -118,9 +159,9 @@ impl Cluster {
             FaultEvent::Link { pid, boot_us, until_us, .. } => {
                 self.links.push((pid, Span { from: boot_us, to: until_us }));
             }
-            FaultEvent::ClockJump { pid, .. } => {
-                self.clock_jumps.0 += 1;
-                self.clock_jumps.1 += u64::from(pid.is_none());
+            FaultEvent::ClockJump { pid, boot_us, .. } => {
+                self.clock_jumps += 1;
+                self.store_jumps.extend(pid.is_none().then_some(boot_us));
             }
             FaultEvent::Standby { node, at, .. } => {
                 self.standbys.push(Standby { node, from: at, until: None });
@@ -130,6 +171,14 @@ impl Cluster {
                 if let Some(standby) = self.standbys.iter_mut().rfind(open) {
                     standby.until = Some(at);
                 }
+            }
+            FaultEvent::Paused { what, at, boot_us } => {
+                self.pauses.push(Paused { what, from: at, until: None, boot: (boot_us, None) });
+            }
+            FaultEvent::Resuming { what, at, boot_us } => {
+                let open = self.pauses.iter_mut().filter(|pause| pause.what == what);
+                open.filter(|pause| pause.until.is_none())
+                    .for_each(|pause| (pause.until, pause.boot.1) = (Some(at), Some(boot_us)));
             }
             FaultEvent::Unscheduled { trigger_id, at, .. } => {
                 self.unscheduled.insert(trigger_id, at);

@@ -11,7 +11,7 @@ use punctual_core::key::{Fence, TriggerId};
 use punctual_core::time::Timestamp;
 
 use crate::checker::Tables;
-use crate::cluster::{Cluster, Standby};
+use crate::cluster::{Cluster, Paused, Standby};
 use crate::history::{By, Fact, History, Trail, line};
 use crate::verdict::{Rule, Verdict};
 
@@ -27,6 +27,15 @@ pub(crate) fn judge(history: &History, cluster: &Cluster, tables: &Tables, verdi
             if let Some(command) = ended_before(trail, fact, at, cluster, &created) {
                 let text = format!("{id} fired at {at} under a definition that {command} had ended");
                 verdict.broke(Rule::OldDefinition, 1, text, || vec![line(*id, fact)]);
+            }
+            if trail.slot.is_none() && fact.fence == FIRST {
+                let during = |pause: &&Paused| {
+                    pause.covers(trail) && pause.holds_at(at, fact.boot, &cluster.store_jumps)
+                };
+                if let Some(pause) = cluster.pauses.iter().find(during) {
+                    let text = format!("{id} fired at {at} under a pause of {}", pause.from);
+                    verdict.broke(Rule::FiredInPause, 1, text, || vec![line(*id, fact)]);
+                }
             }
             let By::Node(node) = fact.by else { continue };
             let during = |standby: &&Standby| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use punctual_core::time::BootInstant;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Paused};
 use crate::history::{History, What};
 use crate::spans::{Span, Spans};
 use crate::takeover::Takeover;
@@ -18,7 +18,7 @@ const UNTAKEN: Duration = Duration::from_secs(20);
 
 /// Computes the delay of first attempts of firings that need no slot: those that need one wait by design.
 ///
-/// What was due, or began, in the time of a fault is left out. That is the time from a kill or freeze until the work of
+/// What was held back by a pause, and what was due, or began, in the time of a fault is left out. That is the time from a kill or freeze until the work of
 /// its node was offered again, any other disturbance, and whenever no node lived or the store was out of reach; and the
 /// second after each.
 pub(crate) fn measure(history: &History, cluster: &Cluster, takeovers: &[Takeover], verdict: &mut Verdict) {
@@ -30,6 +30,10 @@ pub(crate) fn measure(history: &History, cluster: &Cluster, takeovers: &[Takeove
             _ => None,
         });
         let Some((boot, at)) = began.min() else { continue };
+        let held_back = |pause: &Paused| pause.covers(trail) && pause.touches(trail.scheduled, at);
+        if cluster.pauses.iter().any(held_back) {
+            continue;
+        }
         let delay = at.since(trail.scheduled);
         let due = BootInstant::from_micros(boot.as_micros().saturating_sub(as_micros(delay)));
         if !faults.touch(due, boot) {

@@ -43,5 +43,5 @@ mod verdict;
 pub use self::checker::{Checker, Options, Tables, Window};
 pub use self::effects::{Effect, Effects};
 pub use self::lines::InputError;
-pub use self::record::{BodyEvent, BodyStart, FaultEvent};
+pub use self::record::{BodyEvent, BodyStart, FaultEvent, Pausable};
 pub use self::verdict::{Guarantee, Rule, Verdict, Violation};

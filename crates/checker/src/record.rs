@@ -16,6 +16,16 @@ pub enum BodyEvent {
     Cancelled(BodyStart),
 }
 
+/// What can be paused.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pausable {
+    /// A trigger; one that is made anew under its key is not paused.
+    Trigger(TriggerId),
+    /// A group of triggers.
+    Group(Box<str>),
+}
+
 /// Which start of which execution a body is, where, and when the line was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyStart {
@@ -158,6 +168,25 @@ pub enum FaultEvent {
         /// When, on the boot-time clock.
         boot_us: BootInstant,
     },
+    /// A trigger or a group of triggers was paused, and the command had returned by `at`. Whoever pauses the same twice
+    /// waits in between until it has been resumed.
+    Paused {
+        /// What.
+        what: Pausable,
+        /// When, on the store's clock.
+        at: Timestamp,
+        /// When, on the boot-time clock.
+        boot_us: BootInstant,
+    },
+    /// What was paused is about to be resumed.
+    Resuming {
+        /// What.
+        what: Pausable,
+        /// When, on the store's clock.
+        at: Timestamp,
+        /// When, on the boot-time clock.
+        boot_us: BootInstant,
+    },
     /// A trigger was deleted, and the command had returned by `at`.
     Unscheduled {
         /// The trigger, whose id is never used again.
@@ -204,6 +233,8 @@ impl FaultEvent {
             | Self::ClockJump { boot_us, .. }
             | Self::Standby { boot_us, .. }
             | Self::Resume { boot_us, .. }
+            | Self::Paused { boot_us, .. }
+            | Self::Resuming { boot_us, .. }
             | Self::Unscheduled { boot_us, .. }
             | Self::Rescheduled { boot_us, .. }
             | Self::StopRequested { boot_us, .. } => *boot_us,

@@ -98,6 +98,8 @@ pub enum Rule {
     OldDefinition,
     /// A claim of a node in standby.
     ClaimInStandby,
+    /// A firing of a trigger under a pause.
+    FiredInPause,
     /// A migration that was applied twice.
     MigratedTwice,
     /// A migration that was left out.
@@ -153,7 +155,7 @@ impl Rule {
             Self::Lost | Self::Misaccounted | Self::Stuck | Self::Incomplete => Guarantee::G9,
             Self::LateTakeover => Guarantee::G10,
             Self::Early => Guarantee::G11,
-            Self::OldDefinition | Self::ClaimInStandby => Guarantee::G12,
+            Self::OldDefinition | Self::ClaimInStandby | Self::FiredInPause => Guarantee::G12,
             Self::MigratedTwice | Self::MigrationMissing => Guarantee::G13,
             Self::LostAtStop | Self::StopCostAttempt => Guarantee::G14,
         }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Go, Run, SECOND, all_but, alone, at, boot, every, go, id_of, key, node, once, pid};
-use punctual_checker::{FaultEvent, Guarantee, Rule};
+use punctual_checker::{FaultEvent, Guarantee, Pausable, Rule};
 use punctual_core::execution::AttemptOutcome::{Lost, Released};
 use punctual_core::execution::Outcome;
 use punctual_core::node::NodeState;
@@ -68,6 +68,36 @@ fn a_node_that_claimed_what_was_ready_in_standby() {
     standby(&mut run, 8500, 9500);
     let ready = Go { fence: 7, ..alone(60, "", 100, 1) };
     run.done(ready, 9000, 9100).breaks(&[(Rule::ClaimInStandby, 1)]);
+}
+
+/// The firing of trigger `a` that is due at 2000 and claimed at 2005, and a pause.
+fn paused(what: Pausable, from: i64, until: Option<i64>) -> Run {
+    let (mut run, late) = changed(8000);
+    run.done(late, 2005, 2010);
+    run.faults.push(FaultEvent::Paused { what: what.clone(), at: at(from), boot_us: boot(from) });
+    if let Some(until) = until {
+        run.faults.push(FaultEvent::Resuming { what, at: at(until), boot_us: boot(until) });
+    }
+    run
+}
+
+#[test]
+fn a_firing_of_a_paused_trigger() {
+    let trigger = || Pausable::Trigger(id_of("a"));
+    paused(trigger(), 2004, None).breaks(&[(Rule::FiredInPause, 1)]);
+    paused(trigger(), 2004, Some(2006)).breaks(&[(Rule::FiredInPause, 1)]);
+    paused(trigger(), 2004, Some(2005)).breaks(&[]);
+    paused(trigger(), 2005, None).breaks(&[]);
+    paused(Pausable::Trigger(id_of("b")), 2004, None).breaks(&[]);
+}
+
+#[test]
+fn a_firing_of_a_paused_group() {
+    let group = |name: &str| Pausable::Group(name.into());
+    let own = key("a").group().to_owned();
+    paused(group(&own), 2004, None).breaks(&[(Rule::FiredInPause, 1)]);
+    paused(group(&own), 1000, Some(2004)).breaks(&[]);
+    paused(group("another"), 2004, None).breaks(&[]);
 }
 
 #[test]

@@ -49,9 +49,12 @@ pub const EFFECTS: &str = "CREATE TABLE chaos_effect (execution VARCHAR(36) NOT 
 /// How many triggers are plain, and may be defined anew at any time.
 pub const PLAIN: u64 = 16;
 
+/// The group of all plain triggers.
+pub const PLAIN_GROUP: &str = "plain";
+
 /// The key of a plain trigger.
 pub fn plain_key(n: u64) -> String {
-    format!("plain/{n}")
+    format!("{PLAIN_GROUP}/{n}")
 }
 
 /// How often a plain trigger fires: one of a few intervals, in turn.

@@ -78,6 +78,7 @@ faults! {
     HintLost "hint_lost" Hint (10_000, 500_000), "a hint that there is work is lost";
     Standby "standby" Hour (2, 8), "a node is told to stand by, and to go on later";
     Edit "edit" Hour (20, 80), "a trigger is changed, or deleted and made again";
+    Pause "pause" Hour (6, 24), "a trigger or its group is paused, and resumed later";
     Cancel "cancel" Hour (5, 30), "a running execution is cancelled";
     BodyFails "body_fails" Body (1_000, 50_000), "a body fails";
     BodyPanics "body_panics" Body (500, 10_000), "a body panics";

@@ -11,6 +11,7 @@ use punctual_core::execution::{Execution, ExecutionWithJob, HistoryRecord};
 use punctual_core::inspect::{ExecutionFilter, FoundSet, FoundTrigger, HistoryFilter, Page};
 use punctual_core::job::JobRecord;
 use punctual_core::node::{NodeInfo, NodeRecord};
+use punctual_core::pause::PausedGroup;
 use punctual_core::store::{
     Applied, CalendarRecord, Cancelled, Change, CheckedIn, Claim, ClaimReady, ClaimRef, Claimed,
     ClaimedReady, Due, Enqueue, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Standby,
@@ -422,6 +423,7 @@ listings! {
     triggers(page: Page<TriggerKey>) -> Vec<TriggerRecord>;
     triggers_of(job: JobId) -> Vec<TriggerRecord>;
     calendars() -> Vec<CalendarRecord>;
+    paused_groups() -> Vec<PausedGroup>;
     execution(id: ExecutionId) -> Option<Execution>;
     executions(filter: ExecutionFilter) -> Vec<Readable<Execution>>;
     record(id: ExecutionId) -> Option<HistoryRecord>;

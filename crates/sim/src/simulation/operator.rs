@@ -1,14 +1,17 @@
 //! A person, or a deployment, that changes things while the cluster runs: from a process of its own that is no node.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use punctual_checker::{FaultEvent, Pausable};
 use punctual_core::execution::ExecutionState;
-use punctual_core::inspect::ExecutionFilter;
+use punctual_core::inspect::{ExecutionFilter, MAX_PAGE, Page};
+use punctual_core::pause::PausedGroup;
 use punctual_core::schedule::Every;
 use punctual_core::store::Readable;
 use punctual_core::trigger::TriggerSpec;
-use punctual_core::{Clock, ExecutionId, Result, Schedule};
+use punctual_core::{BootInstant, Clock, ExecutionId, Result, Schedule, TriggerKey};
 use punctual_runtime::Scheduler;
 
 use super::clock::ProcessClock;
@@ -57,6 +60,68 @@ pub(crate) async fn edit(
     let schedule = Schedule::Every(Every::new(Duration::from_secs(seconds))?);
     let spec = TriggerSpec { schedule, ..found.spec.clone() };
     scheduler.reschedule(&key, spec).await.map(drop)
+}
+
+/// Pauses a trigger, or its whole group, and resumes it later. One pause at a time, so that it is certain who lifts it.
+pub(crate) async fn pause(
+    world: Arc<World>,
+    clock: Arc<ProcessClock>,
+    scheduler: Scheduler,
+    plans: Arc<Vec<Plan>>,
+) -> Result<()> {
+    let dice = &world.dice;
+    let Some(plan) = pick(dice, &plans) else { return Ok(()) };
+    if world.pausing.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
+    let key: TriggerKey = plan.key.parse()?;
+    let what = match (one_in(dice, 4), scheduler.trigger(&key).await) {
+        (true, _) => Pausable::Group(key.group().into()),
+        (false, Ok(Some(trigger))) => Pausable::Trigger(trigger.id),
+        (false, _) => {
+            world.pausing.store(false, Ordering::SeqCst);
+            return Ok(());
+        }
+    };
+    let done = match &what {
+        Pausable::Group(group) => scheduler.pause_group(group, "the operator", None).await,
+        Pausable::Trigger(_) => scheduler.pause_trigger(&key, "the operator", None).await.map(drop),
+    };
+    if let (Ok(()), Ok(at)) = (done, scheduler.store().now().await) {
+        let boot_us = clock.boot();
+        world.write(|log| log.fault(&FaultEvent::Paused { what: what.clone(), at, boot_us }));
+    }
+    clock.sleep(Duration::from_micros(between(dice, 1_000, 20_000_000))).await;
+    // What cannot be told to the store stays paused until everything is set right.
+    if let Ok(at) = scheduler.store().now().await {
+        let boot_us = clock.boot();
+        world.write(|log| log.fault(&FaultEvent::Resuming { what: what.clone(), at, boot_us }));
+        let _ = match &what {
+            Pausable::Group(group) => scheduler.resume_group(group).await.map(drop),
+            Pausable::Trigger(_) => scheduler.resume_trigger(&key).await.map(drop),
+        };
+    }
+    world.pausing.store(false, Ordering::SeqCst);
+    Ok(())
+}
+
+/// Resumes whatever is paused, when nothing stands in the way any more.
+pub(crate) async fn let_go(world: Arc<World>, scheduler: Scheduler) -> Result<()> {
+    let at = scheduler.store().now().await?;
+    let boot_us = BootInstant::from_micros(world.now());
+    for PausedGroup { group, .. } in scheduler.paused_groups().await? {
+        let what = Pausable::Group(group.clone());
+        world.write(|log| log.fault(&FaultEvent::Resuming { what, at, boot_us }));
+        scheduler.resume_group(&group).await?;
+    }
+    for trigger in scheduler.inspect().triggers(Page::first(MAX_PAGE)).await? {
+        if trigger.paused.is_some() {
+            let what = Pausable::Trigger(trigger.id);
+            world.write(|log| log.fault(&FaultEvent::Resuming { what, at, boot_us }));
+            scheduler.resume_trigger(&trigger.key).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Cancels one of the executions that run.

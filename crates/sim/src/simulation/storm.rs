@@ -42,6 +42,7 @@ impl Cluster {
             // A late command may have left it in standby.
             self.world.add_after(SECOND, Entry::Event(Event::Resume(host)));
         }
+        self.world.add_after(SECOND, Entry::Event(Event::LetGo));
         Ok(())
     }
 
@@ -71,6 +72,10 @@ impl Cluster {
             }
             Event::Resume(host) => {
                 self.ask(host, |scheduler| async move { scheduler.resume().await });
+            }
+            Event::LetGo => {
+                let world = Arc::clone(&self.world);
+                self.ask(OPERATOR, |scheduler| operator::let_go(world, scheduler));
             }
             Event::FreeLock => self.ground.free_lock(),
             Event::Strike(..) | Event::Enqueue => {}
@@ -167,6 +172,11 @@ impl Cluster {
                 let (plans, world) = (Arc::clone(&self.plans), Arc::clone(&world));
                 let Some(clock) = self.clock_of(OPERATOR) else { return Ok(false) };
                 return Ok(self.ask(OPERATOR, |scheduler| operator::edit(world, clock, scheduler, plans)));
+            }
+            Fault::Pause => {
+                let (plans, world) = (Arc::clone(&self.plans), Arc::clone(&world));
+                let Some(clock) = self.clock_of(OPERATOR) else { return Ok(false) };
+                return Ok(self.ask(OPERATOR, |scheduler| operator::pause(world, clock, scheduler, plans)));
             }
             Fault::Cancel => {
                 let world = Arc::clone(&world);

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -53,6 +54,8 @@ pub(crate) enum Event {
     Enqueue,
     /// A node goes on after standby.
     Resume(Host),
+    /// Whatever is still paused is resumed.
+    LetGo,
     /// Somebody gives the locks of the store back.
     FreeLock,
 }
@@ -82,6 +85,8 @@ pub(crate) struct World {
     log: Mutex<Option<Log>>,
     sky: Mutex<Sky>,
     witness: Mutex<Witness>,
+    /// Whether the operator is at a pause.
+    pub(crate) pausing: AtomicBool,
 }
 
 impl fmt::Debug for World {
@@ -103,6 +108,7 @@ impl World {
             log: Mutex::new(Some(log)),
             sky: Mutex::new(Sky::new(hosts)),
             witness: Mutex::default(),
+            pausing: AtomicBool::new(false),
         })
     }
 

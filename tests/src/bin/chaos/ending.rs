@@ -47,6 +47,7 @@ impl Run<'_> {
         self.wires.iter_mut().for_each(|wire| wire.4 = now);
         self.losing.iter_mut().for_each(|one| one.3 = BootInstant::default());
         self.standbys.iter_mut().for_each(|one| one.1 = now);
+        self.pauses.iter_mut().for_each(|pause| pause.until = now);
         if let Some(disk) = &mut self.disk {
             disk.2 = now;
         }
@@ -57,7 +58,7 @@ impl Run<'_> {
             }
             self.tell(number, &Order::Calm);
         }
-        while !self.outages.is_empty() {
+        while !self.outages.is_empty() || !self.pauses.is_empty() {
             self.turn().await?;
         }
         self.settle(bound).await

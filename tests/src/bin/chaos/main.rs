@@ -151,6 +151,7 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
         wires: Vec::new(),
         losing: Vec::new(),
         standbys: Vec::new(),
+        pauses: Vec::new(),
         outages: Vec::new(),
         disk: None,
         stalls: ground.watch(),

@@ -16,6 +16,7 @@ use punctual_tests::place::Trouble as Refusal;
 use punctual_tests::proxy::Mode;
 use tokio::task::JoinHandle;
 
+use crate::commands::Pause;
 use crate::ground::Ground;
 use crate::schedule::{Fault, Planned, Trouble};
 use crate::seats::{Seat, Seen, State};
@@ -68,6 +69,7 @@ pub(crate) struct Run<'g> {
     pub(crate) wires: Vec<(usize, &'static str, u32, BootInstant, BootInstant)>,
     pub(crate) losing: Vec<(usize, u64, u32, BootInstant)>,
     pub(crate) standbys: Vec<(usize, BootInstant)>,
+    pub(crate) pauses: Vec<Pause>,
     pub(crate) outages: Vec<(String, BootInstant, Outage)>,
     pub(crate) disk: Option<(PathBuf, BootInstant, BootInstant)>,
     /// Stretches in which nobody could write to a file.
@@ -112,6 +114,7 @@ impl Run<'_> {
         for (seat, _) in due(&mut self.standbys, |(_, until)| *until <= now) {
             self.tell(seat, &Order::Resume);
         }
+        self.resume_paused(now).await;
         if let Some((ballast, from, _)) = self.disk.take_if(|(.., until)| *until <= now) {
             fs::remove_file(ballast)?;
             self.faults.push(FaultEvent::Outage {
@@ -254,7 +257,9 @@ impl Run<'_> {
             Fault::Restart(_) | Fault::HoldLock(_) | Fault::FullDisk(_) | Fault::EndSessions => {
                 self.hurt_the_store(fault, whom).await
             }
-            Fault::Reschedule { .. } | Fault::Replace { .. } => self.command(fault).await,
+            Fault::Pause { .. } | Fault::Reschedule { .. } | Fault::Replace { .. } => {
+                self.command(fault).await
+            }
             Fault::LoseAnswer | Fault::Cut | Fault::Wire(..) => self.hurt_a_wire(fault, whom),
             _ => self.hurt_a_worker(fault, whom),
         };
@@ -357,7 +362,7 @@ impl Run<'_> {
 }
 
 /// Takes out what is over.
-fn due<T>(list: &mut Vec<T>, over: impl Fn(&T) -> bool) -> Vec<T> {
+pub(crate) fn due<T>(list: &mut Vec<T>, over: impl Fn(&T) -> bool) -> Vec<T> {
     let (over, later) = std::mem::take(list).into_iter().partition(over);
     *list = later;
     over

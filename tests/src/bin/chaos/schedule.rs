@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     SetClock(i64),
     /// A worker is in standby for this long.
     Standby(Duration),
+    /// A trigger, or the group of all plain ones, is paused for this long.
+    Pause { trigger: Option<u64>, span: Duration },
     /// A trigger is given another interval, by its turn.
     Reschedule { trigger: u64, turn: u64 },
     /// A trigger is deleted and made anew.
@@ -96,6 +98,7 @@ impl Fault {
             Self::FullDisk(_) => "full_disk",
             Self::SetClock(_) => "set_clock",
             Self::Standby(_) => "standby",
+            Self::Pause { .. } => "pause",
             Self::Reschedule { .. } => "reschedule",
             Self::Replace { .. } => "replace",
             Self::Stop => "stop",
@@ -128,6 +131,7 @@ const ON_SERVERS: &[(&str, u64)] = &[
     ("hold_lock", 3),
     ("set_clock", 12),
     ("standby", 8),
+    ("pause", 16),
     ("reschedule", 20),
     ("replace", 6),
     ("stop", 8),
@@ -142,6 +146,7 @@ const ON_A_FILE: &[(&str, u64)] = &[
     ("hold_lock", 3),
     ("full_disk", 4),
     ("standby", 8),
+    ("pause", 16),
     ("reschedule", 20),
     ("replace", 6),
     ("stop", 8),
@@ -198,6 +203,10 @@ fn fault(name: &str, n: u64, kind: Kind, entropy: &SeededEntropy) -> Fault {
             Fault::SetClock(AWAY[usize::try_from(entropy.draw() % 6).unwrap_or(0)])
         }
         "standby" => Fault::Standby(between(1_000, 6_000)),
+        "pause" => {
+            let trigger = (!n.is_multiple_of(4)).then(|| entropy.draw() % PLAIN);
+            Fault::Pause { trigger, span: between(500, 6_000) }
+        }
         "reschedule" => Fault::Reschedule { trigger: entropy.draw() % PLAIN, turn: entropy.draw() },
         "replace" => Fault::Replace { trigger: entropy.draw() % PLAIN, turn: entropy.draw() },
         _ => Fault::Stop,
