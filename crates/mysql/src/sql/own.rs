@@ -79,10 +79,10 @@ pub(crate) const SHARE_PAUSES: &str =
 /// Waits for transactions that write triggers by the pauses of groups, and keeps others from beginning.
 pub(crate) const LOCK_PAUSES: &str = "SELECT value FROM punctual_meta WHERE name = 'pauses' FOR UPDATE";
 
-/// The triggers of a group that have a state, by trigger_key and without locks; LOCK_PAUSES comes before, so there are no
+/// The active and paused triggers of a group, by trigger_key and without locks; LOCK_PAUSES comes before, so there are no
 /// more of them afterwards.
 pub(crate) const TRIGGERS_OF_GROUP: &str =
-    "SELECT id FROM punctual_trigger WHERE group_name = ? AND state = ? ORDER BY id";
+    "SELECT id FROM punctual_trigger WHERE group_name = ? AND state IN (1, 4) ORDER BY id";
 
 /// What a trigger of a revision leaves, locked by primary key. Zero rows: it is gone or was changed.
 pub(crate) const TRIGGER_TO_DELETE: &str =

@@ -4,9 +4,9 @@
 //! what is not there yet: so whoever writes triggers shares a guard, which whoever pauses or resumes a group has alone.
 
 use punctual_core::pause::PausedGroup;
-use punctual_core::record::{Coded, PauseRow, document};
+use punctual_core::record::{PauseRow, document};
 use punctual_core::store::Change;
-use punctual_core::trigger::{TriggerRecord, TriggerState};
+use punctual_core::trigger::TriggerRecord;
 
 use super::Outcome;
 use crate::query::values;
@@ -27,25 +27,20 @@ pub(super) async fn guard(step: &mut Step<'_>, changes: &[Change]) -> Outcome<()
 pub(super) async fn pause_group(step: &mut Step<'_>, paused: &PausedGroup) -> Outcome<()> {
     let PauseRow { group_name, document } = PauseRow::of(paused)?;
     step.run(sql::PUT_PAUSE, values![group_name, document.clone(), document]).await?;
-    set_triggers(step, &paused.group, TriggerState::Active, sql::PAUSE_TRIGGERS).await?;
+    set_triggers(step, &paused.group, sql::PAUSE_TRIGGERS).await?;
     Ok(())
 }
 
 pub(super) async fn resume_group(step: &mut Step<'_>, group: &str) -> Outcome<()> {
     step.run(sql::DELETE_PAUSE, values![group]).await?;
-    if set_triggers(step, group, TriggerState::Paused, sql::RESUME_TRIGGERS).await? > 0 {
+    if set_triggers(step, group, sql::RESUME_TRIGGERS).await? > 0 {
         step.tell(News::Everywhere);
     }
     Ok(())
 }
 
-async fn set_triggers(
-    step: &mut Step<'_>,
-    group: &str,
-    state: TriggerState,
-    set: &'static str,
-) -> Outcome<usize> {
-    let ids = step.all(sql::TRIGGERS_OF_GROUP, values![group, state.code()], Columns::int).await?;
+async fn set_triggers(step: &mut Step<'_>, group: &str, set: &'static str) -> Outcome<usize> {
+    let ids = step.all(sql::TRIGGERS_OF_GROUP, values![group], Columns::int).await?;
     if ids.is_empty() { Ok(0) } else { step.run(set, values![document(&ids)?]).await }
 }
 

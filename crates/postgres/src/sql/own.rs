@@ -50,10 +50,10 @@ pub(crate) const SHARE_PAUSES: &str = "SELECT value FROM {s}.meta WHERE name = '
 /// Waits for transactions that write triggers by the pauses of groups, and keeps others from beginning.
 pub(crate) const LOCK_PAUSES: &str = "SELECT value FROM {s}.meta WHERE name = 'pauses' FOR UPDATE";
 
-/// Locks the triggers of a group that have a state, in the order of their ids, as claims do; waits for claims in flight.
+/// Locks the active and paused triggers of a group in the order of their ids, as claims do; waits for claims in flight.
 pub(crate) const LOCK_GROUP: &str = "
 SELECT count(*) FROM (
-  SELECT id FROM {s}.trigger WHERE group_name = $1 AND state = $2 ORDER BY id FOR NO KEY UPDATE) f";
+  SELECT id FROM {s}.trigger WHERE group_name = $1 AND state IN (1, 4) ORDER BY id FOR NO KEY UPDATE) f";
 
 /// Locks a job that is to be deleted, by primary key, so that what is read of its work after that stays true. Zero rows:
 /// it is gone.

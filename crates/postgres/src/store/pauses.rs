@@ -4,9 +4,9 @@
 //! what is not there yet: so whoever writes triggers shares a guard, which whoever pauses or resumes a group has alone.
 
 use punctual_core::pause::PausedGroup;
-use punctual_core::record::{Coded, PauseRow};
+use punctual_core::record::PauseRow;
 use punctual_core::store::Change;
-use punctual_core::trigger::{TriggerRecord, TriggerState};
+use punctual_core::trigger::TriggerRecord;
 
 use crate::rows::{params, plain};
 use crate::sql;
@@ -25,14 +25,14 @@ pub(super) async fn guard(step: &mut Step<'_>, changes: &[Change]) -> Outcome<()
 pub(super) async fn pause_group(step: &mut Step<'_>, paused: &PausedGroup) -> Outcome<()> {
     let (group, row) = (&*paused.group, PauseRow::of(paused)?);
     step.run(sql::PUT_PAUSE, params![group, plain(&row.document)]).await?;
-    step.all(sql::LOCK_GROUP, params![group, TriggerState::Active.code()]).await?;
+    step.all(sql::LOCK_GROUP, params![group]).await?;
     step.run(sql::PAUSE_TRIGGERS, params![group]).await?;
     Ok(())
 }
 
 pub(super) async fn resume_group(step: &mut Step<'_>, group: &str) -> Outcome<()> {
     step.run(sql::DELETE_PAUSE, params![group]).await?;
-    step.all(sql::LOCK_GROUP, params![group, TriggerState::Paused.code()]).await?;
+    step.all(sql::LOCK_GROUP, params![group]).await?;
     if step.run(sql::RESUME_TRIGGERS, params![group]).await? > 0 {
         step.tell(News::Everywhere);
     }
