@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use punctual_core::calendar::Calendar;
-use punctual_core::check::{Check, Finding, Mended, Rule, look, unreadable};
+use punctual_core::check::{Check, Finding, Mended, Place, Rule, look, unreadable};
 use punctual_core::execution::Execution;
 use punctual_core::protocol::fire;
 use punctual_core::schedule::Weekdays;
@@ -215,6 +215,25 @@ cases! {
         assert!(bench.take(node, 10).await.is_empty());
         assert_mended(&bench, Rule::WaitsForNothing).await;
         assert_eq!(bench.take_one(node).await.id, id);
+    }
+
+    /// A repair wakes those who wait for its key, and nobody else.
+    [Check, Contradict]
+    async fn a_repair_wakes_for_its_own_key(bench) {
+        let node = bench.node("a").await;
+        let mut ids = Vec::new();
+        for key in ["one", "two"] {
+            let id = bench.enqueue(&bench.limited(key, key, 1).await).await;
+            bench.contradict(Contradiction::Parked(id)).await;
+            ids.push(id);
+        }
+        let both = found(&bench).await;
+        let of_two = |finding: &&Finding| finding.place == Place::Key { key: "two".into() };
+        let finding = both.iter().find(of_two).expect("it waits for nothing");
+        assert_eq!(mend(&bench, finding).await, Mended::Done);
+        let left: Vec<Finding> = both.iter().filter(|one| !of_two(one)).cloned().collect();
+        assert_eq!((left.len(), found(&bench).await), (1, left));
+        assert_eq!(bench.take_one(node).await.id, ids[1]);
     }
 
     /// Copies of a trigger that are not what its job and rules say are written again under the same revision.
