@@ -236,6 +236,51 @@ cases! {
         assert_eq!(bench.take_one(node).await.id, ids[1]);
     }
 
+    /// A repair takes the beat that it names, and none that has moved on or whose node is up.
+    [Check, Contradict]
+    async fn a_repair_takes_no_other_beat(bench) {
+        let (forgotten, left, up) = (bench.node("a").await, bench.node("b").await, bench.node("c").await);
+        bench.contradict(Contradiction::NoNode(forgotten.id)).await;
+        bench.contradict(Contradiction::Left(left.id)).await;
+        let both = found(&bench).await;
+        assert_eq!(both.iter().map(|finding| finding.rule).collect::<Vec<_>>(), [Rule::BeatWithoutNode; 2]);
+        let beat = bench.member(up).await.beat;
+        for other in [Finding::beat(forgotten.id.get(), beat + 7), Finding::beat(up.id.get(), beat)] {
+            assert_eq!(mend(&bench, &other).await, Mended::Changed);
+        }
+        assert_eq!(found(&bench).await, both);
+        for n in 1..=2 {
+            assert_eq!(mend(&bench, &both[n - 1]).await, Mended::Done);
+            assert_eq!(found(&bench).await, both[n..]);
+        }
+    }
+
+    /// A repair ends the row that it names, and none that has not ended or that another claim owns.
+    [Check, Contradict]
+    async fn a_repair_ends_no_other_row(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        for _ in 0..3 {
+            bench.enqueue(&job).await;
+        }
+        let rows: Vec<_> = bench.take(node, 10).await.into_iter().map(|work| work.execution).collect();
+        for row in &rows[..2] {
+            bench.contradict(Contradiction::Ended(row.id)).await;
+        }
+        let both = found(&bench).await;
+        assert_eq!(both.iter().map(|finding| finding.rule).collect::<Vec<_>>(), [Rule::LiveAndEnded; 2]);
+        let [(id, owner, fence), .., alive] =
+            [&rows[0], &rows[2]].map(|row| (row.id.to_bytes(), row.owner.map(NodeId::get), row.fence.get()));
+        for other in [(id, None, fence), (id, owner, fence + 1), alive] {
+            assert_eq!(mend(&bench, &Finding::ended(other, 1)).await, Mended::Changed);
+        }
+        assert_eq!(found(&bench).await, both);
+        for n in 1..=2 {
+            assert_eq!(mend(&bench, &both[n - 1]).await, Mended::Done);
+            assert_eq!(found(&bench).await, both[n..]);
+        }
+    }
+
     /// Copies of a trigger that are not what its job and rules say are written again under the same revision.
     [Check, Contradict]
     async fn the_copies_of_a_trigger_are_written_again(bench) {
