@@ -144,6 +144,22 @@ cases! {
         assert_mended(&bench, Rule::SlotOfNobody).await;
     }
 
+    /// An owned row that holds a slot of another key holds none of its own.
+    [Check, Contradict]
+    async fn a_slot_of_another_key_is_none_of_its_own(bench) {
+        let node = bench.node("a").await;
+        for (name, key) in [("one", "key"), ("other", "other key")] {
+            bench.enqueue(&bench.limited(name, key, 1).await).await;
+        }
+        let rows: Vec<_> = bench.take(node, 10).await.into_iter().map(|work| work.execution).collect();
+        let of_other = |row: &&Execution| row.slot.as_ref().is_some_and(|slot| &*slot.key == "other key");
+        let stranger = rows.iter().find(of_other).expect("its row");
+        bench.contradict(Contradiction::NoSlot(stranger.id)).await;
+        bench.contradict(Contradiction::Holder("key".into(), stranger.id)).await;
+        let rules: Vec<_> = found(&bench).await.into_iter().map(|finding| finding.rule).collect();
+        assert_eq!(rules, [Rule::SlotOfNobody, Rule::OwnedWithoutSlot, Rule::OwnedWithoutSlot]);
+    }
+
     /// A slot that was taken since the look is not freed by its repair.
     [Check, Contradict]
     async fn a_slot_that_was_taken_since_is_left_alone(bench) {

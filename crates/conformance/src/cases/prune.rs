@@ -295,6 +295,18 @@ cases! {
         assert_eq!(prune(&bench, DAY, 100).await.other, 0);
     }
 
+    /// A free slot goes although triggers of other keys, or of none, are parked.
+    [Clock]
+    async fn free_slots_go_whatever_others_wait_for(bench) {
+        let node = bench.node("a").await;
+        let job = bench.limited("j", "key", 1).await;
+        fence_of_next(&bench, node, &job).await;
+        let parked = |trigger: &mut TriggerRecord| trigger.wake = Some(bench.t0.plus(DAY));
+        bench.trigger_with("t", &bench.limited("k", "other", 1).await, parked).await;
+        bench.trigger_with("u", &bench.job("plain").await, parked).await;
+        assert_eq!(prune(&bench, DAY, 100).await.other, 1);
+    }
+
     /// A free slot stays while work or a parked trigger of its key waits.
     [Clock]
     async fn slots_that_somebody_waits_for_stay(bench) {
