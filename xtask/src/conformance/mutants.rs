@@ -28,7 +28,7 @@ pub(crate) struct Testing {
     /// Begin no further mistake after so many minutes.
     #[arg(long, value_name = "N", default_value_t = 60, requires = "mutants")]
     minutes: u32,
-    /// Go on where the last run ended: do not try again what it noticed.
+    /// Go on where the last run ended: try again only what no case noticed, and only if other cases run the statement now.
     #[arg(long, requires = "mutants")]
     resume: bool,
 }

@@ -252,6 +252,18 @@ cases! {
         assert_eq!(bench.take_one(node).await.id, ids[1]);
     }
 
+    /// A repair frees no slot whose holder needs it.
+    [Check]
+    async fn a_repair_frees_no_slot_that_is_needed(bench) {
+        let node = bench.node("a").await;
+        bench.enqueue(&bench.limited("j", "key", 1).await).await;
+        let row = bench.take_one(node).await;
+        let needed = Finding::slot("key", 0, (row.id.to_bytes(), row.fence.get()), None);
+        assert_eq!(mend(&bench, &needed).await, Mended::Changed);
+        bench.enqueue(&bench.limited("k", "key", 1).await).await;
+        assert!(bench.take(node, 10).await.is_empty(), "it is still held");
+    }
+
     /// A repair takes the beat that it names, and none that has moved on or whose node is up.
     [Check, Contradict]
     async fn a_repair_takes_no_other_beat(bench) {

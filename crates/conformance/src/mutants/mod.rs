@@ -35,7 +35,7 @@ const REPORT: &str = "PUNCTUAL_CONFORMANCE_MUTANTS";
 const AT_ONCE: &str = "PUNCTUAL_CONFORMANCE_MUTANTS_JOBS";
 /// After how many minutes no further mistake is begun.
 const MINUTES: &str = "PUNCTUAL_CONFORMANCE_MUTANTS_MINUTES";
-/// If it is set, mistakes that a run before this one has noticed are not tried again.
+/// If it is set, mistakes are not tried again that the last run tried, unless no case noticed and there are others now.
 const RESUME: &str = "PUNCTUAL_CONFORMANCE_MUTANTS_RESUME";
 
 /// How long a case may take that has no mistake in it.
@@ -96,7 +96,14 @@ struct Tried<'a> {
     noticed_by: Option<String>,
 }
 
-impl Tried<'_> {
+impl<'a> Tried<'a> {
+    /// What the last run has found out; `None` if it noticed nothing, and other cases run the statement now.
+    fn of_last_run(line: &Value, statement: &'a Statement, mutant: &'a Mutant) -> Option<Self> {
+        let noticed_by = line["noticed_by"].as_str().map(str::to_owned);
+        let same_cases = line["cases"].as_u64() == u64::try_from(statement.cases.len()).ok();
+        (noticed_by.is_some() || same_cases).then_some(Self { statement, mutant, noticed_by })
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "statement": self.statement.text,
@@ -121,27 +128,30 @@ pub(crate) fn run(ground: &Ground, wanted: &Wanted) -> Result<bool> {
         })
         .collect();
     let log = wanted.report.with_extension("jsonl");
-    let known = if wanted.resumes { noticed_before(&log) } else { BTreeMap::new() };
+    let known = if wanted.resumes { of_last_run(&log) } else { BTreeMap::new() };
+    let mut file = File::create(&log).map_err(|error| cannot_write(&log, error))?;
+    for line in known.values() {
+        writeln!(file, "{line}").map_err(|error| cannot_write(&log, error))?;
+    }
     let (mut tried, mut left) = (Vec::new(), Vec::new());
     for (statement, mutant) in &mutants {
-        match known.get(&(statement.text.clone(), mutant.change.clone())) {
-            Some(case) => tried.push(Tried { statement, mutant, noticed_by: Some(case.clone()) }),
-            None => left.push((*statement, mutant)),
+        let before = known.get(&(statement.text.clone(), mutant.change.clone()));
+        match before.and_then(|line| Tried::of_last_run(line, statement, mutant)) {
+            Some(one) => tried.push(one),
+            None => left.push((*statement, mutant, before.is_some())),
         }
     }
     let all = left.len();
+    // They are taken from the end: first what was never tried.
+    left.sort_by_key(|(_, _, again)| *again);
     left.reverse();
-    let mut file = File::create(&log).map_err(|error| cannot_write(&log, error))?;
-    for one in &tried {
-        writeln!(file, "{}", one.to_json()).map_err(|error| cannot_write(&log, error))?;
-    }
     let progress = Progress::begin(statements.len(), mutants.len(), tried.len());
     let shared = Mutex::new((left, tried, file, progress));
     let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
     let work = || -> Result<()> {
         while wanted.time.is_none_or(|time| began.elapsed() < time) {
             let mut guard = lock();
-            let Some((statement, mutant)) = guard.0.pop() else { break };
+            let Some((statement, mutant, _)) = guard.0.pop() else { break };
             let cases = in_order(statement, &guard.1);
             drop(guard);
             let noticed_by = first_that_notices(&statement.text, &mutant.text, &cases)?.map(str::to_owned);
@@ -171,15 +181,15 @@ fn cannot_write(path: &Path, error: std::io::Error) -> Error {
     Error::internal("mutants", format!("{} cannot be written", path.display())).with_source(error)
 }
 
-/// What an earlier run has noticed, and by which case. A line that was cut off is passed over.
-fn noticed_before(log: &Path) -> BTreeMap<(String, String), String> {
+/// What the last run wrote of each mistake, by statement and mistake. A line that was cut off is passed over.
+fn of_last_run(log: &Path) -> BTreeMap<(String, String), Value> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    let noticed = |line: &str| {
+    let keyed = |line: &str| {
         let line: Value = serde_json::from_str(line).ok()?;
         let text = |name: &str| line[name].as_str().map(str::to_owned);
-        Some(((text("statement")?, text("mistake")?), text("noticed_by")?))
+        Some(((text("statement")?, text("mistake")?), line))
     };
-    text.lines().filter_map(noticed).collect()
+    text.lines().filter_map(keyed).collect()
 }
 
 /// Which cases run which statements, those of few statements first: they are the ones that are about them.

@@ -33,7 +33,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn begin(statements: usize, mutants: usize, known: usize) -> Self {
-        let before = if known > 0 { format!(", {known} noticed before") } else { String::new() };
+        let before = if known > 0 { format!(", {known} tried before") } else { String::new() };
         eprintln!("{statements} statements, {mutants} mistakes{before}");
         let on_terminal = std::io::stderr().is_terminal();
         Self {
