@@ -13,6 +13,8 @@ pub enum Contradiction {
     Ended(ExecutionId),
     /// The row of a node is gone, and its beat is left.
     NoNode(NodeId),
+    /// A node has left, and its beat is still there.
+    Left(NodeId),
     /// The beat of a node is gone.
     NoBeat(NodeId),
     /// A ready row is parked, though nobody holds its slot.
@@ -48,6 +50,7 @@ impl Contradiction {
                 bytes(id)
             ),
             Self::NoNode(node) => format!("DELETE FROM {} WHERE id = {}", table("node"), node.get()),
+            Self::Left(node) => format!("UPDATE {} SET state = 2 WHERE id = {}", table("node"), node.get()),
             Self::NoBeat(node) => format!("DELETE FROM {} WHERE node_id = {}", table("beat"), node.get()),
             Self::Parked(id) => {
                 format!("UPDATE {execution} SET wake_us = due_us + 3600000000 WHERE id = {}", bytes(id))

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,9 +23,6 @@ use crate::report::{Outcome, Report, Tested};
 
 /// 2030-01-01T00:00:00Z: where settable clocks begin.
 const BEGIN: Timestamp = Timestamp::from_secs(1_893_456_000);
-
-/// Names the file of a report: then the cases are not only run, but tested themselves, by mistakes in the store's SQL.
-const MUTANTS: &str = "PUNCTUAL_CONFORMANCE_MUTANTS";
 
 /// What precedes the sentence of a case that rejects a store.
 pub(crate) const SENTENCE: &str = "the contract says: ";
@@ -51,11 +47,14 @@ fn run_with(harness: Arc<dyn Harness>, arguments: &Arguments) -> Result<ExitCode
     if let Some(told) = child::told() {
         return child::play(&runtime, harness, &told);
     }
+    if let Some(told) = mutants::told() {
+        return mutants::play(&runtime, &harness, &told);
+    }
     let able = runtime.block_on(Abilities::probe(&*harness))?;
-    if let Some(path) = std::env::var_os(MUTANTS) {
+    if let Some(wanted) = mutants::Wanted::by_environment()? {
         let cases = all_cases().filter(|case| case.needs.iter().all(|need| able.can(*need))).collect();
         let ground = mutants::Ground { runtime, harness, cases, filter: arguments.filter.clone() };
-        return Ok(ExitCode::from(u8::from(!mutants::run(&ground, Path::new(&path))?)));
+        return Ok(ExitCode::from(u8::from(!mutants::run(&ground, &wanted)?)));
     }
     let tested = Arc::new(Mutex::new(Vec::new()));
     let trials = all_cases().map(|case| {

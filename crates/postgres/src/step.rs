@@ -176,7 +176,12 @@ impl<'c> Step<'c> {
 
     /// Says that a slot was freed.
     pub(crate) fn freed(&mut self, slot_key: String) {
-        *self.after.freed.entry(slot_key).or_default() += 1;
+        self.has_free(slot_key, 1);
+    }
+
+    /// Says that a key has so many free slots more, for which nobody was woken yet.
+    pub(crate) fn has_free(&mut self, slot_key: String, slots: i64) {
+        *self.after.freed.entry(slot_key).or_default() += slots;
     }
 
     /// Slots that were freed, and for which nobody was woken yet.

@@ -85,6 +85,18 @@ impl<'r, 's> Columns<'r, 's> {
         self.or_null(Self::text_in)
     }
 
+    /// Text for people, as far as it can be read.
+    pub(crate) fn shown(&self) -> String {
+        self.shown_or_null().unwrap_or_default()
+    }
+
+    pub(crate) fn shown_or_null(&self) -> Option<String> {
+        self.or_null(|c, value| match value {
+            ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            other => c.text_in(other),
+        })
+    }
+
     pub(crate) fn id(&self) -> [u8; 16] {
         match self.next() {
             ValueRef::Blob(bytes) => bytes.try_into().unwrap_or_else(|_| self.wrong("has not 16 bytes")),

@@ -4,6 +4,7 @@
 //! started for it.
 
 mod mutants;
+mod reasons;
 mod stores;
 
 use std::fs;
@@ -37,10 +38,8 @@ pub(crate) struct Options {
     report: Option<PathBuf>,
     #[command(flatten)]
     programs: db::Programs,
-    /// Put mistakes into the SQL of the store, one at a time, and expect the kit to notice each. Then the filter chooses
-    /// statements by a part of their text.
-    #[arg(long)]
-    mutants: bool,
+    #[command(flatten)]
+    mutants: mutants::Testing,
     /// Only cases whose name contains this; the broken stores are then left out.
     filter: Option<String>,
 }
@@ -58,8 +57,9 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         Some(path) => stores::of_package(path, options.url.as_deref(), &options.programs)?,
         None => stores::of_choice(options.store, options.url.as_deref(), &options.programs)?,
     };
-    if options.mutants {
-        return mutants::run(&targets, &servers, &folder, options.filter.as_deref(), options.json);
+    if options.mutants.mutants {
+        let filter = options.filter.as_deref();
+        return mutants::run(&targets, &servers, &folder, filter, &options.mutants, options.json);
     }
     let mut reports = Vec::new();
     for target in &targets {

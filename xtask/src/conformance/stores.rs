@@ -86,6 +86,15 @@ impl Target {
         self.package.is_some()
     }
 
+    /// The file beside the test program that says of each mistake which no case notices why none can.
+    pub(super) fn reasons(&self) -> PathBuf {
+        let ours = self.package.map(|package| {
+            shell::root().join("crates").join(package.strip_prefix("punctual-").unwrap_or(package))
+        });
+        let folder = self.folder.clone().or(ours).unwrap_or_default();
+        folder.join("tests").join(format!("{}.mutants", self.test))
+    }
+
     pub(super) fn command(&self, filter: Option<&str>) -> Command {
         let mut arguments = vec!["test", "--test", &self.test];
         arguments.extend(self.package.iter().flat_map(|package| ["--package", package]));

@@ -111,6 +111,9 @@ cases! {
         plain.spec.calendar = Some("c".into());
         assert_eq!(bench.apply([replace_trigger(plain)]).await, Applied::Lost { at: 0 });
         bench.write([put(ABSENT, record(&bench, "c", open(&bench))), create_trigger(trigger)]).await;
+        let mut other = bench.new_trigger("u", &job);
+        other.spec.calendar = Some("d".into());
+        assert_eq!(bench.apply([create_trigger(other)]).await, Applied::Lost { at: 0 }, "another one is there");
     }
 
     /// A calendar that a trigger names is not deleted, whatever the trigger's state.

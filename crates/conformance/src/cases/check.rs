@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use punctual_core::calendar::Calendar;
-use punctual_core::check::{Check, Finding, Mended, Rule, look, unreadable};
+use punctual_core::check::{Check, Finding, Mended, Place, Rule, look, unreadable};
 use punctual_core::execution::Execution;
 use punctual_core::pause::{Pause, PausedGroup};
 use punctual_core::protocol::fire;
@@ -145,6 +145,22 @@ cases! {
         assert_mended(&bench, Rule::SlotOfNobody).await;
     }
 
+    /// An owned row that holds a slot of another key holds none of its own.
+    [Check, Contradict]
+    async fn a_slot_of_another_key_is_none_of_its_own(bench) {
+        let node = bench.node("a").await;
+        for (name, key) in [("one", "key"), ("other", "other key")] {
+            bench.enqueue(&bench.limited(name, key, 1).await).await;
+        }
+        let rows: Vec<_> = bench.take(node, 10).await.into_iter().map(|work| work.execution).collect();
+        let of_other = |row: &&Execution| row.slot.as_ref().is_some_and(|slot| &*slot.key == "other key");
+        let stranger = rows.iter().find(of_other).expect("its row");
+        bench.contradict(Contradiction::NoSlot(stranger.id)).await;
+        bench.contradict(Contradiction::Holder("key".into(), stranger.id)).await;
+        let rules: Vec<_> = found(&bench).await.into_iter().map(|finding| finding.rule).collect();
+        assert_eq!(rules, [Rule::SlotOfNobody, Rule::OwnedWithoutSlot, Rule::OwnedWithoutSlot]);
+    }
+
     /// A slot that was taken since the look is not freed by its repair.
     [Check, Contradict]
     async fn a_slot_that_was_taken_since_is_left_alone(bench) {
@@ -216,6 +232,82 @@ cases! {
         assert!(bench.take(node, 10).await.is_empty());
         assert_mended(&bench, Rule::WaitsForNothing).await;
         assert_eq!(bench.take_one(node).await.id, id);
+    }
+
+    /// A repair wakes those who wait for its key, and nobody else.
+    [Check, Contradict]
+    async fn a_repair_wakes_for_its_own_key(bench) {
+        let node = bench.node("a").await;
+        let mut ids = Vec::new();
+        for key in ["one", "two"] {
+            let id = bench.enqueue(&bench.limited(key, key, 1).await).await;
+            bench.contradict(Contradiction::Parked(id)).await;
+            ids.push(id);
+        }
+        let both = found(&bench).await;
+        let of_two = |finding: &&Finding| finding.place == Place::Key { key: "two".into() };
+        let finding = both.iter().find(of_two).expect("it waits for nothing");
+        assert_eq!(mend(&bench, finding).await, Mended::Done);
+        let left: Vec<Finding> = both.iter().filter(|one| !of_two(one)).cloned().collect();
+        assert_eq!((left.len(), found(&bench).await), (1, left));
+        assert_eq!(bench.take_one(node).await.id, ids[1]);
+    }
+
+    /// A repair frees no slot whose holder needs it.
+    [Check]
+    async fn a_repair_frees_no_slot_that_is_needed(bench) {
+        let node = bench.node("a").await;
+        bench.enqueue(&bench.limited("j", "key", 1).await).await;
+        let row = bench.take_one(node).await;
+        let needed = Finding::slot("key", 0, (row.id.to_bytes(), row.fence.get()), None);
+        assert_eq!(mend(&bench, &needed).await, Mended::Changed);
+        bench.enqueue(&bench.limited("k", "key", 1).await).await;
+        assert!(bench.take(node, 10).await.is_empty(), "it is still held");
+    }
+
+    /// A repair takes the beat that it names, and none that has moved on or whose node is up.
+    [Check, Contradict]
+    async fn a_repair_takes_no_other_beat(bench) {
+        let (forgotten, left, up) = (bench.node("a").await, bench.node("b").await, bench.node("c").await);
+        bench.contradict(Contradiction::NoNode(forgotten.id)).await;
+        bench.contradict(Contradiction::Left(left.id)).await;
+        let both = found(&bench).await;
+        assert_eq!(both.iter().map(|finding| finding.rule).collect::<Vec<_>>(), [Rule::BeatWithoutNode; 2]);
+        let beat = bench.member(up).await.beat;
+        for other in [Finding::beat(forgotten.id.get(), beat + 7), Finding::beat(up.id.get(), beat)] {
+            assert_eq!(mend(&bench, &other).await, Mended::Changed);
+        }
+        assert_eq!(found(&bench).await, both);
+        for n in 1..=2 {
+            assert_eq!(mend(&bench, &both[n - 1]).await, Mended::Done);
+            assert_eq!(found(&bench).await, both[n..]);
+        }
+    }
+
+    /// A repair ends the row that it names, and none that has not ended or that another claim owns.
+    [Check, Contradict]
+    async fn a_repair_ends_no_other_row(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        for _ in 0..3 {
+            bench.enqueue(&job).await;
+        }
+        let rows: Vec<_> = bench.take(node, 10).await.into_iter().map(|work| work.execution).collect();
+        for row in &rows[..2] {
+            bench.contradict(Contradiction::Ended(row.id)).await;
+        }
+        let both = found(&bench).await;
+        assert_eq!(both.iter().map(|finding| finding.rule).collect::<Vec<_>>(), [Rule::LiveAndEnded; 2]);
+        let [(id, owner, fence), .., alive] =
+            [&rows[0], &rows[2]].map(|row| (row.id.to_bytes(), row.owner.map(NodeId::get), row.fence.get()));
+        for other in [(id, None, fence), (id, owner, fence + 1), alive] {
+            assert_eq!(mend(&bench, &Finding::ended(other, 1)).await, Mended::Changed);
+        }
+        assert_eq!(found(&bench).await, both);
+        for n in 1..=2 {
+            assert_eq!(mend(&bench, &both[n - 1]).await, Mended::Done);
+            assert_eq!(found(&bench).await, both[n..]);
+        }
     }
 
     /// Copies of a trigger that are not what its job and rules say are written again under the same revision.

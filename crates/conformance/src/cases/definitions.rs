@@ -127,6 +127,18 @@ cases! {
         assert_eq!(bench.apply([replace_job(stranger)]).await, Applied::Lost { at: 0 });
     }
 
+    /// Creating a record under an id that another key has is lost.
+    async fn refuses_an_id_that_another_key_has(bench) {
+        let job = bench.job("j").await;
+        let same = punctual_core::job::JobRecord { id: job.id, ..bench.new_job("k") };
+        assert_eq!(bench.apply([create_job(same)]).await, Applied::Lost { at: 0 });
+        let trigger = bench.trigger("t", &job).await;
+        let same = punctual_core::trigger::TriggerRecord { id: trigger.id, ..bench.new_trigger("u", &job) };
+        assert_eq!(bench.apply([create_trigger(same)]).await, Applied::Lost { at: 0 });
+        assert_eq!(bench.reread(&trigger).await, trigger);
+        assert_eq!(bench.store.inspect().job(&job.key).await.expect("a read"), Some(job));
+    }
+
     /// Replacing what is not there is lost.
     async fn refuses_to_replace_what_is_not_there(bench) {
         let job = punctual_core::job::JobRecord { rev: 1, ..bench.new_job("j") };

@@ -161,6 +161,18 @@ cases! {
         assert!(bench.store.inspect().nodes().await.expect("a read").is_empty());
     }
 
+    /// A check-in answers the node's own beat, which grows by one.
+    async fn a_check_in_answers_its_own_beat(bench) {
+        let (often, seldom) = (bench.node("a").await, bench.node("b").await);
+        let (mut of_often, of_seldom) = (bench.member(often).await.beat, bench.member(seldom).await.beat);
+        for _ in 0..3 {
+            of_often += 1;
+            assert_eq!(bench.check_in(often).await.beat, of_often);
+        }
+        assert_eq!(bench.check_in(seldom).await.beat, of_seldom + 1);
+        assert_eq!(bench.check_in(often).await.beat, of_often + 1);
+    }
+
     /// Taking over a node at its present beat makes it dead and ends its beat.
     async fn a_take_over_makes_a_node_dead(bench) {
         let node = bench.node("a").await;
@@ -192,8 +204,10 @@ cases! {
     async fn a_node_that_left_needs_no_take_over(bench) {
         let node = bench.node("a").await;
         bench.store.leave(node.id).await.expect("a write");
-        assert!(take_over(&bench, node, 1).await);
-        assert_eq!(bench.member(node).await.state, NodeState::Left);
+        for beat in [0, 1] {
+            assert!(take_over(&bench, node, beat).await);
+            assert_eq!(bench.member(node).await.state, NodeState::Left);
+        }
     }
 
     /// A dead node's check-in tells it that it is gone, and changes nothing.

@@ -171,6 +171,23 @@ cases! {
         assert_eq!(bench.store.inspect().job(&job.key).await.expect("a read"), None);
     }
 
+    /// A completed trigger with live work stays.
+    [Clock]
+    async fn triggers_with_live_work_stay(bench) {
+        let node = bench.node("a").await;
+        let at = Some(bench.t0);
+        let once = |trigger: &mut TriggerRecord| (trigger.spec.start, trigger.spec.end) = (at, at);
+        let trigger = bench.trigger_with("t", &bench.job("j").await, once).await;
+        let row = bench.fire_one(node).await;
+        assert_eq!(bench.reread(&trigger).await.state, TriggerState::Complete);
+        bench.advance(DAY);
+        prune(&bench, secs(1), 100).await;
+        assert!(found(&bench, "t").await.trigger.is_some());
+        bench.finish(&row).await;
+        prune(&bench, secs(1), 100).await;
+        assert!(found(&bench, "t").await.trigger.is_none());
+    }
+
     /// A pruned trigger leaves its mark, as a deleted one does.
     [Clock]
     async fn a_pruned_trigger_leaves_its_mark(bench) {
@@ -293,6 +310,18 @@ cases! {
         bench.trigger_at("u", &job, bench.t0.plus(DAY)).await;
         assert_eq!(prune(&bench, DAY, 100).await.other, 1);
         assert_eq!(prune(&bench, DAY, 100).await.other, 0);
+    }
+
+    /// A free slot goes although triggers of other keys, or of none, are parked.
+    [Clock]
+    async fn free_slots_go_whatever_others_wait_for(bench) {
+        let node = bench.node("a").await;
+        let job = bench.limited("j", "key", 1).await;
+        fence_of_next(&bench, node, &job).await;
+        let parked = |trigger: &mut TriggerRecord| trigger.wake = Some(bench.t0.plus(DAY));
+        bench.trigger_with("t", &bench.limited("k", "other", 1).await, parked).await;
+        bench.trigger_with("u", &bench.job("plain").await, parked).await;
+        assert_eq!(prune(&bench, DAY, 100).await.other, 1);
     }
 
     /// A free slot stays while work or a parked trigger of its key waits.

@@ -7,6 +7,7 @@ use punctual_core::store::{Applied, Enqueue, PARK};
 
 use crate::bench::{Bench, Node, TheSlot, replace_job, secs};
 use crate::case::cases;
+use crate::contradiction::Contradiction;
 
 /// Rows of a job in one batch, in the order of their ids.
 async fn batch(bench: &Bench, job: &JobRecord, count: u64) -> Vec<ExecutionId> {
@@ -166,6 +167,26 @@ cases! {
         assert!(bench.fire(node).await.is_empty());
         set_limit(&bench, &job, 2).await;
         assert_eq!((wake_waiting(&bench).await, wake_waiting(&bench).await), (1, 0));
+    }
+
+    /// A row that was claimed when its parking was over waits no more: it is in nobody's way.
+    [Check, Contradict, Clock]
+    async fn a_claimed_row_waits_no_more(bench) {
+        let node = bench.node("a").await;
+        let job = bench.limited("j", "key", 2).await;
+        let first = bench.enqueue(&job).await;
+        bench.contradict(Contradiction::Parked(first)).await;
+        bench.advance(PARK);
+        assert_eq!(bench.take_one(node).await.id, first);
+        let checks = bench.store.checks().expect("the case needs a check");
+        assert_eq!(checks.contradictions(10).await.expect("a read"), []);
+        let second = bench.enqueue(&job).await;
+        let row = bench.take_one(node).await;
+        assert_eq!(row.id, second, "it is not parked");
+        let third = bench.enqueue(&job).await;
+        assert!(bench.take(node, 10).await.is_empty());
+        bench.finish(&row).await;
+        assert_eq!(bench.take_one(node).await.id, third, "it is the one that waits");
     }
 
     /// No more are woken than the caller allows.

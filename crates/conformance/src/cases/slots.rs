@@ -237,6 +237,22 @@ cases! {
         }
     }
 
+    /// A lowered limit keeps triggers out as well while those beyond it run.
+    async fn a_lowered_limit_keeps_triggers_out(bench) {
+        let node = bench.node("a").await;
+        let mut job = bench.limited("j", "key", 3).await;
+        for _ in 0..3 {
+            bench.enqueue(&job).await;
+        }
+        let running = bench.take(node, 3).await;
+        job.spec.concurrency = job.spec.concurrency.map(|limit| Concurrency { limit: 2, ..limit });
+        bench.write([replace_job(job.clone())]).await;
+        bench.finish(&running[0].execution).await;
+        bench.trigger("t", &job).await;
+        let plan = bench.plan(node).await;
+        assert_eq!(bench.claim_one(node, plan).await, ClaimOutcome::Busy, "two run");
+    }
+
     /// A row that was claimed says which slot key it holds.
     async fn a_row_names_its_slot(bench) {
         let node = bench.node("a").await;

@@ -163,6 +163,19 @@ cases! {
         assert_eq!(bench.row(awaited).await.wake, bench.t0);
     }
 
+    /// Triggers of other keys sleep on, however long they have waited.
+    async fn triggers_of_other_keys_sleep_on(bench) {
+        let (one, other) = (bench.limited("one", "key", 1).await, bench.limited("other", "Key", 1).await);
+        let (node, row) = held(&bench, &one).await;
+        bench.enqueue(&other).await;
+        bench.take_one(node).await;
+        let sleeper = bench.trigger_at("s", &other, bench.t0.minus(secs(30))).await;
+        assert!(bench.fire(node).await.is_empty());
+        let awaited = parked_trigger(&bench, node, "t", &one).await;
+        bench.finish(&row).await;
+        assert!(is_parked(&bench, &sleeper).await && !is_parked(&bench, &awaited).await);
+    }
+
     /// A trigger that does not wait for the slot does not take the turn of one that does.
     async fn only_what_waits_is_woken(bench) {
         let job = bench.limited("j", "key", 1).await;

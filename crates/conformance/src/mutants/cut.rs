@@ -6,7 +6,7 @@
 /// A statement with one mistake in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mutant {
-    /// What is wrong with it, for people.
+    /// What is wrong with it, for people; no two mistakes in one statement are called the same.
     pub(super) change: String,
     /// The whole text.
     pub(super) text: String,
@@ -17,6 +17,12 @@ pub(super) fn mutants(sql: &str) -> Vec<Mutant> {
     let tokens = tokens(sql);
     let mut found = conditions(sql, &tokens);
     found.extend(clauses(sql, &tokens));
+    for n in (0..found.len()).rev() {
+        let same = found.iter().take(n).filter(|other| other.change == found[n].change).count();
+        if same > 0 {
+            found[n].change.push_str(&format!(" ({})", same + 1));
+        }
+    }
     found
 }
 
@@ -286,6 +292,14 @@ mod tests {
                 "always true: NOT EXISTS (SELECT 1 FROM u WHERE u.id = t.id)",
                 "always true: u.id = t.id",
             ]
+        );
+    }
+
+    #[test]
+    fn the_same_mistake_at_two_places_is_told_apart() {
+        assert_eq!(
+            changes("SELECT 1 FROM t WHERE a = 1 UNION SELECT 1 FROM u WHERE a = 1"),
+            ["always true: a = 1", "always true: a = 1 (2)"]
         );
     }
 

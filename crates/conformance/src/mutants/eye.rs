@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 use punctual_core::{JobStore, LockProvider, Result};
 
+use crate::contradiction::Contradiction;
 use crate::harness::{Harness, Plan, Space, Spoil, StoreClock};
 use crate::target::MigrationTarget;
 
@@ -123,6 +124,10 @@ impl Harness for Watched {
 
     async fn spoil(&self, space: &Space, spoil: Spoil) -> Result<bool> {
         self.inner.spoil(space, spoil).await
+    }
+
+    async fn contradict(&self, space: &Space, contradiction: Contradiction) -> Result<bool> {
+        self.inner.contradict(space, contradiction).await
     }
 
     async fn migrations(&self, space: &Space) -> Result<Option<Arc<dyn MigrationTarget>>> {

@@ -145,3 +145,28 @@ fn the_ends_of_time_have_an_answer() {
         }
     }
 }
+
+#[test]
+fn a_start_that_was_moved_behind_the_end_never_comes() {
+    let moved = Progress { start: Some(secs(200)), ..Progress::default() };
+    let trigger = simple(Some(150), None);
+    assert_eq!(
+        trigger.fire_time_after(&moved, secs(140)),
+        Some(secs(200)),
+        "the start fires, whatever the end"
+    );
+    assert_eq!(trigger.fire_time_after(&moved, secs(150)), None);
+}
+
+#[test]
+fn the_start_fires_though_the_end_is_the_same() {
+    assert_eq!(simple(Some(100), None).fire_time_after(&Progress::default(), secs(50)), Some(secs(100)));
+}
+
+#[test]
+fn a_search_without_a_last_year_is_given_up() {
+    let cron = Cron::quartz("0 0 0 1 1 ? *", Zone::utc()).unwrap();
+    let trigger = Trigger::cron(cron, Timestamp::EPOCH, None).unwrap();
+    assert_eq!(fires(&trigger.clone().giving_up_after(1972), None, 9).len(), 3);
+    assert_eq!(fires(&trigger, None, 9).len(), 9);
+}

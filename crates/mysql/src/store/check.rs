@@ -116,8 +116,9 @@ async fn repair(step: &mut Step<'_>, finding: &Finding, by: &str) -> Outcome<Men
             delete_ended(step, *id, *owner, fence.get()).await?
         }
         (Rule::WaitsForNothing, Place::Key { key }) => {
-            slots::waiting_keys(step, u32::MAX).await?.contains_key(&**key)
-                && slots::wake_waiting(step, WOKEN).await? > 0
+            let mut waiting = slots::waiting_keys(step, u32::MAX).await?;
+            waiting.retain(|known, _| *known == **key);
+            slots::wake_up_to(step, waiting, u32::MAX).await? > 0
         }
         (Rule::BeatWithoutNode, Place::Beat { node, beat }) => {
             let values = values![node.get(), *beat, node.get()];
@@ -137,9 +138,6 @@ async fn repair(step: &mut Step<'_>, finding: &Finding, by: &str) -> Outcome<Men
     step.run(sql::PUT_REPAIR, values![now, rule.as_str(), place.to_string(), &**detail, by]).await?;
     Ok(Mended::Done)
 }
-
-/// How many a repair wakes at most. The keys come in their order, so one look may need several repairs.
-const WOKEN: u32 = 10_000;
 
 async fn delete_ended(
     step: &mut Step<'_>,

@@ -225,12 +225,21 @@ pub(super) async fn waiting_keys(step: &mut Step<'_>, limit: u32) -> Outcome<BTr
 /// Wakes work that waits although its key has free slots.
 pub(super) async fn wake_waiting(step: &mut Step<'_>, limit: u32) -> Outcome<u32> {
     let limits = waiting_keys(step, limit).await?;
+    wake_up_to(step, limits, limit).await
+}
+
+/// Wakes those who wait for keys, as many as the limit of each leaves slots free, and at most `most`. Answers how many.
+pub(super) async fn wake_up_to(
+    step: &mut Step<'_>,
+    limits: BTreeMap<String, i64>,
+    most: u32,
+) -> Outcome<u32> {
     let keys = limits.keys().cloned().collect();
     lock(step, &keys).await?;
     let slots = Slots::read(step, &keys).await?;
     let mut woken = 0;
     for (key, of_key) in limits {
-        let free = of_key.saturating_sub(slots.held(&key)).clamp(0, i64::from(limit - woken));
+        let free = of_key.saturating_sub(slots.held(&key)).clamp(0, i64::from(most - woken));
         if free > 0 {
             woken += wake(step, &key, u32::try_from(free).unwrap_or(0)).await?;
         }

@@ -141,16 +141,18 @@ async fn repair(step: &mut Step<'_>, finding: &Finding, by: &str) -> Outcome<Men
     Ok(Mended::Done)
 }
 
-/// Wakes whoever waits for nothing, if somebody waits for this key; `false` if nobody does.
+/// Wakes those who wait for a key, as many as it has free slots; `false` if nobody could be woken.
 async fn wake_for(step: &mut Step<'_>, key: &str) -> Outcome<bool> {
-    let most = i64::from(i32::MAX);
-    let rows = step.all(sql::WAITING_KEYS, params![most]).await?;
-    let waits = rows.iter().any(|row| Columns::of(row).text() == key);
-    Ok(waits && slots::wake_waiting(step, WOKEN).await? > 0)
+    let rows = step.all(sql::WAITING_KEYS, params![i64::MAX]).await?;
+    let free = rows.iter().find_map(|row| {
+        let c = Columns::of(row);
+        (c.text() == key).then(|| c.int())
+    });
+    let Some(free) = free else { return Ok(false) };
+    step.has_free(key.to_owned(), free);
+    slots::wake_freed(step).await?;
+    Ok(step.idle_slots().get(key).is_none_or(|idle| *idle < free))
 }
-
-/// How many a repair wakes at most. The keys come in their order, so one look may need several repairs.
-const WOKEN: u32 = 10_000;
 
 /// Its job is locked first, as whoever writes the job does, so that its copies are not those of a moment ago.
 async fn mend_trigger(step: &mut Step<'_>, finding: &Finding, id: TriggerId, rev: i64) -> Outcome<bool> {

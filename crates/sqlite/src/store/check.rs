@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use punctual_core::check::{Check, DefinitionRow, Definitions, Finding, Mended, Place, RepairRecord, Rule};
 use punctual_core::{JobId, Result, Timestamp, TriggerId};
-use rusqlite::types::FromSql;
-use rusqlite::{Row, params};
+use rusqlite::params;
 
 use super::{Outcome, SqliteStore, slots};
+use crate::rows::Columns;
 use crate::sql;
 use crate::step::{News, Step};
 
@@ -35,56 +35,56 @@ impl Check for SqliteStore {
 
     async fn repairs(&self, before: Option<Timestamp>, limit: u32) -> Result<Vec<RepairRecord>> {
         self.read("repairs", move |step| {
-            let text = |row: &Row<'_>, at| row.get::<_, String>(at).map(String::into_boxed_str);
-            let read = |row: &Row<'_>| {
-                Ok(RepairRecord {
-                    at: Timestamp::from_micros(row.get(0)?),
-                    rule: text(row, 1)?,
-                    place: text(row, 2)?,
-                    detail: text(row, 3)?,
-                    by: text(row, 4)?,
-                })
-            };
             let before = before.map_or(i64::MAX, Timestamp::as_micros);
-            step.all(sql::REPAIRS, params![before, limit], read)
+            step.all(sql::REPAIRS, params![before, limit], |row| Ok(record(&Columns::of(row))))
         })
         .await
     }
 }
 
-/// A column that has another type than it should is `None`, so that one row does not stop the look.
-fn column<T: FromSql>(row: &Row<'_>, at: usize) -> Option<T> {
-    row.get(at).ok()
+fn record(c: &Columns<'_, '_>) -> RepairRecord {
+    RepairRecord {
+        at: Timestamp::from_micros(c.int()),
+        rule: c.shown().into(),
+        place: c.shown().into(),
+        detail: c.shown().into(),
+        by: c.shown().into(),
+    }
 }
 
 /// Which live row: the first three columns.
-fn live(row: &Row<'_>) -> ([u8; 16], Option<i64>, i64) {
-    (column(row, 0).unwrap_or_default(), column(row, 1), column(row, 2).unwrap_or_default())
+fn live(c: &Columns<'_, '_>) -> ([u8; 16], Option<i64>, i64) {
+    (c.id(), c.int_or_null(), c.int())
 }
 
+/// A statement, and what a row of it is. A column that cannot be read is shown as far as it can be, so that one row does
+/// not stop the look.
+type Look = (&'static str, fn(&Columns<'_, '_>) -> Finding);
+
 fn contradictions(step: &Step<'_>, limit: u32) -> Outcome<Vec<Finding>> {
-    let mut found = step.all(sql::CHECK_SLOTS, [limit], |row| {
-        let key: String = row.get(0)?;
-        let holder = (column(row, 2).unwrap_or_default(), row.get(3)?);
-        let is_live: bool = row.get(4)?;
-        let of: Option<String> = row.get(5)?;
-        Ok(Finding::slot(&key, row.get(1)?, holder, is_live.then_some(of.as_deref())))
-    })?;
-    found.extend(step.all(sql::CHECK_UNSLOTTED, [limit], |row| {
-        Ok(Finding::without_slot(live(row), &row.get::<_, String>(3)?))
-    })?);
-    found.extend(step.all(sql::CHECK_ENDED, [limit], |row| Ok(Finding::ended(live(row), row.get(3)?)))?);
-    found.extend(step.all(sql::CHECK_OWNERS, [limit], |row| Ok(Finding::orphan(live(row), row.get(3)?)))?);
-    found.extend(step.all(sql::CHECK_HELD, [limit], |row| {
-        Ok(Finding::held(live(row), row.get::<_, Option<String>>(3)?.as_deref()))
-    })?);
-    found
-        .extend(step.all(sql::WAITING_KEYS, [limit], |row| Ok(Finding::waiting(&row.get::<_, String>(0)?)))?);
-    found.extend(step.all(sql::CHECK_BEATS, [limit], |row| Ok(Finding::beat(row.get(0)?, row.get(1)?)))?);
-    found.extend(step.all(sql::CHECK_BEATLESS, [limit], |row| {
-        Ok(Finding::beatless(row.get(0)?, &row.get::<_, String>(1)?))
-    })?);
+    let rules: [Look; 8] = [
+        (sql::CHECK_SLOTS, slot),
+        (sql::CHECK_UNSLOTTED, |c| Finding::without_slot(live(c), &c.shown())),
+        (sql::CHECK_ENDED, |c| Finding::ended(live(c), c.int())),
+        (sql::CHECK_OWNERS, |c| Finding::orphan(live(c), c.int_or_null())),
+        (sql::CHECK_HELD, |c| Finding::held(live(c), c.shown_or_null().as_deref())),
+        (sql::WAITING_KEYS, |c| Finding::waiting(&c.shown())),
+        (sql::CHECK_BEATS, |c| Finding::beat(c.int(), c.int())),
+        (sql::CHECK_BEATLESS, |c| Finding::beatless(c.int(), &c.shown())),
+    ];
+    let mut found = Vec::new();
+    for (sql, finding) in rules {
+        found.extend(step.all(sql, [limit], |row| Ok(finding(&Columns::of(row))))?);
+    }
     Ok(found)
+}
+
+fn slot(c: &Columns<'_, '_>) -> Finding {
+    let (key, n) = (c.shown(), c.int());
+    let holder = (c.id(), c.int());
+    let is_live = c.int() != 0;
+    let of = c.shown_or_null();
+    Finding::slot(&key, n, holder, is_live.then_some(of.as_deref()))
 }
 
 fn definition_rows(
@@ -131,17 +131,18 @@ fn repair(step: &Step<'_>, finding: &Finding, by: &str) -> Outcome<Mended> {
     Ok(Mended::Done)
 }
 
-/// Wakes those who wait for a key, as many as it has free slots; `false` if there are none.
+/// Wakes those who wait for a key, as many as it has free slots; `false` if nobody could be woken.
 fn wake_for(step: &Step<'_>, key: &str) -> Outcome<bool> {
-    let keys: Vec<(String, i64)> =
-        step.all(sql::WAITING_KEYS, [u32::MAX], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let keys = slots::waiting_keys(step, u32::MAX)?;
     let Some((_, free)) = keys.iter().find(|(waiting, _)| waiting == key) else { return Ok(false) };
+    let mut woken = false;
     for _ in 0..*free {
         if !slots::wake_one(step, key)? {
             break;
         }
+        woken = true;
     }
-    Ok(true)
+    Ok(woken)
 }
 
 fn mend_trigger(step: &Step<'_>, finding: &Finding, id: TriggerId, rev: i64) -> Outcome<bool> {

@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use super::Outcome;
+use crate::rows::Columns;
 use crate::sql;
 use crate::step::{News, Step};
 
@@ -23,12 +24,19 @@ pub(super) fn take(
     step.number(sql::TAKE_SLOT, params![key, n, id, above])
 }
 
+/// At most `limit` keys that work waits for although they have free slots, and how many these are. A key that cannot be
+/// read is nobody's.
+pub(super) fn waiting_keys(step: &Step<'_>, limit: u32) -> Outcome<Vec<(String, i64)>> {
+    step.all(sql::WAITING_KEYS, [limit], |row| {
+        let c = Columns::of(row);
+        Ok((c.shown(), c.int()))
+    })
+}
+
 /// Wakes work that waits although its key has free slots.
 pub(super) fn wake_waiting(step: &Step<'_>, limit: u32) -> Outcome<u32> {
-    let keys: Vec<(String, i64)> =
-        step.all(sql::WAITING_KEYS, [limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut woken = 0;
-    for (key, free) in keys {
+    for (key, free) in waiting_keys(step, limit)? {
         for _ in 0..free {
             if woken == limit || !wake_one(step, &key)? {
                 break;

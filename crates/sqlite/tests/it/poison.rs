@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use punctual_core::calendar::Calendar;
+use punctual_core::check::{Mended, Rule};
 use punctual_core::execution::ExecutionState;
 use punctual_core::inspect::{ExecutionFilter, HistoryFilter, Page};
 use punctual_core::protocol::finish;
@@ -197,4 +198,31 @@ async fn an_end_that_the_history_has_already_sets_the_trigger_aside_and_settles_
     assert_eq!(store.history(HistoryFilter::default()).await.unwrap().len(), 2);
     assert_eq!(store.triggers_of(job.id).await.unwrap()[0].state, TriggerState::Error);
     assert!(store.executions(ExecutionFilter::default()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_text_stops_neither_the_look_nor_the_waking_of_others() {
+    let fixture = Fixture::new().await;
+    let (store, now) = (&fixture.store, fixture.now);
+    let [damaged, sound] = [job(1, true), job(2, true)];
+    put(store, &damaged, &[]).await;
+    put(store, &sound, &[]).await;
+    let rows = vec![work(1, Some(&damaged), now), work(2, Some(&damaged), now)];
+    assert_eq!(store.enqueue(rows).await.unwrap(), Applied::All);
+    assert_eq!(good(&claim_ready(store, 1, 10).await.work).len(), 1);
+    assert_eq!(store.enqueue(vec![work(3, Some(&sound), now)]).await.unwrap(), Applied::All);
+    fixture.damage("UPDATE slot SET slot_key = CAST(x'fe' AS TEXT)");
+    fixture.damage("UPDATE execution SET slot_key = CAST(x'ff' AS TEXT) WHERE wake_us > due_us");
+    fixture.damage("UPDATE execution SET wake_us = due_us + 1 WHERE slot_key LIKE '%job-2'");
+
+    let checks = store.checks().unwrap();
+    let found = checks.contradictions(10).await.unwrap();
+    let rules: Vec<_> = found.iter().map(|finding| finding.rule).collect();
+    let waiting = Rule::WaitsForNothing;
+    assert_eq!(rules, [Rule::SlotOfNobody, Rule::OwnedWithoutSlot, waiting, waiting], "{found:?}");
+    for finding in [&found[0], &found[3]] {
+        assert!(finding.place.to_string().contains('\u{fffd}'), "{finding:?}");
+        assert_eq!(checks.repair(finding, "a test").await.unwrap(), Mended::Changed, "it cannot be named");
+    }
+    assert_eq!(store.wake_waiting(10).await.unwrap(), 1, "the other one");
 }
