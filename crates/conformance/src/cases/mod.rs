@@ -33,6 +33,7 @@ mod queues;
 mod races;
 mod ready;
 mod recover;
+mod sequences;
 mod settle;
 mod slots;
 mod waiting;
@@ -63,6 +64,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     poison::CASES,
     check::CASES,
     protocol::CASES,
+    sequences::CASES,
     races::CASES,
     held::CASES,
     between::CASES,

@@ -1,0 +1,145 @@
+//! Sequences of steps, done side by side by a store and by the memory store: answers and what is left behind must be
+//! the same after each.
+//!
+//! A sequence is drawn as moves, which are small numbers. The scribe makes a step of each by what the memory store shows
+//! at that moment, so that a sequence that is shortened still makes sense. Ids, delays and random numbers are given, and
+//! both stores go by one clock that stands still; so nothing may differ but what the contract leaves open, which the view
+//! takes out.
+
+mod definitions;
+mod moves;
+mod scribe;
+mod sights;
+mod view;
+mod work;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use punctual_core::check::{Rule, look};
+use punctual_core::{ErrorKind, JobStore, MemoryStore, Result};
+
+use self::moves::{CLOSE, Move, OPEN, What, any_moves};
+use self::scribe::Scribe;
+use self::sights::Sights;
+use self::view::View;
+use crate::bench::Bench;
+use crate::step::Answer;
+
+/// The environment variable that says how many sequences are tried.
+const COUNT: &str = "PUNCTUAL_CONFORMANCE_SEQUENCES";
+
+/// How many are tried where nobody says so, and how many moves each has between its opening and its close.
+const SEQUENCES: u64 = 32;
+const MOVES: usize = 120;
+
+/// How many shorter sequences are tried for one that differs.
+const SHORTENINGS: u32 = 200;
+
+/// Draws sequences, and does each on an empty space beside `bench`. The first that shows a difference is shortened.
+///
+/// # Panics
+/// If there is a difference, with the shortest sequence that shows one; or if too little happened to show anything.
+pub(crate) async fn compare_many(bench: Bench) {
+    let bench = Arc::new(bench);
+    let executor = tokio::runtime::Handle::current();
+    let work = move || {
+        let count = std::env::var(COUNT).ok().and_then(|count| count.parse().ok()).unwrap_or(SEQUENCES);
+        let mut spaces = 0;
+        let mut sights = Sights::default();
+        for number in 0..count {
+            let mut attempt = |moves: Vec<Move>| {
+                spaces += 1;
+                let name = format!("s{spaces}");
+                executor.block_on(async {
+                    let beside = bench.beside(&name, "sequence").await;
+                    compare(&beside, &moves, &mut sights).await
+                })
+            };
+            if let Err((why, moves)) = shortest(number, &mut attempt) {
+                let moves: String = moves.iter().map(|one| format!("    {one:?},\n")).collect();
+                panic!("sequence {number}, shortened to [\n{moves}]: {why}");
+            }
+        }
+        let missing = sights.missing();
+        assert!(count < SEQUENCES || missing.is_empty(), "{count} sequences never came past {missing:?}");
+    };
+    if let Err(error) = tokio::task::spawn_blocking(work).await {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
+/// Tries the sequence of a number. If it fails, answers why, and the shortest one found that fails too.
+fn shortest(
+    number: u64,
+    attempt: &mut dyn FnMut(Vec<Move>) -> std::result::Result<(), String>,
+) -> std::result::Result<(), (String, Vec<Move>)> {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&number.to_le_bytes());
+    let config =
+        Config { cases: 1, failure_persistence: None, max_shrink_iters: SHORTENINGS, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
+    let attempt = Mutex::new(attempt);
+    let tried = runner.run(&any_moves(MOVES), |moves| {
+        let mut attempt = attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        attempt(moves).map_err(TestCaseError::fail)
+    });
+    match tried {
+        Ok(()) => Ok(()),
+        Err(TestError::Fail(why, moves)) => Err((why.to_string(), moves)),
+        Err(TestError::Abort(why)) => Err((why.to_string(), Vec::new())),
+    }
+}
+
+/// Does a sequence on the empty store of `bench` and on a memory store.
+async fn compare(bench: &Bench, moves: &[Move], sights: &mut Sights) -> std::result::Result<(), String> {
+    let clock = bench.space().clock();
+    let model = MemoryStore::new(Arc::clone(&clock));
+    let mut scribe = Scribe::new(clock.wall());
+    let mut view = View::of(&model).await;
+    for (n, next) in OPEN.iter().chain(moves).chain(CLOSE).enumerate() {
+        if let What::Advance | What::SetBack = next.what {
+            let span = next.span();
+            match next.what {
+                What::Advance => bench.advance(span),
+                _ => bench.set_clock(clock.wall().minus(span)),
+            }
+            continue;
+        }
+        let Some(step) = scribe.step(*next, &view, clock.wall()) else { continue };
+        let (wanted, got) = (step.run(&model).await, step.run(&*bench.store).await);
+        let wrong = |what: &str| format!("step {n}, {next:?}: {step:#?}\n{what}");
+        if !same(&wanted, &got) {
+            return Err(wrong(&format!("memory answers {wanted:#?}\nthe store answers {got:#?}")));
+        }
+        view = View::of(&model).await;
+        if let Some(difference) = view.difference(&View::of(&*bench.store).await) {
+            return Err(wrong(&format!("memory (-) and the store (+) show{difference}")));
+        }
+        if let Ok(answer) = wanted {
+            sights.saw(&answer);
+            scribe.learn(&step, answer, clock.wall());
+        }
+    }
+    contradictions(&*bench.store).await
+}
+
+/// Whether two answers are the same but for what the contract leaves open: the order of lists about members, and the
+/// words of errors.
+fn same(wanted: &Result<Answer>, got: &Result<Answer>) -> bool {
+    let kind =
+        |answer: &Result<Answer>| answer.as_ref().err().map(|error: &punctual_core::Error| error.kind());
+    match (wanted, got) {
+        (Ok(wanted), Ok(got)) => view::normal(wanted.clone()) == view::normal(got.clone()),
+        _ => kind(wanted) == kind(got) && kind(got) != Some(ErrorKind::Unavailable),
+    }
+}
+
+/// What the store's own check finds, but for what a person may cause.
+async fn contradictions(store: &dyn JobStore) -> std::result::Result<(), String> {
+    let Some(check) = store.checks() else { return Ok(()) };
+    let found = look(check, 100).await.map_err(|error| error.chain())?;
+    let is_wrong = |rule: Rule| !rule.passes() && !matches!(rule, Rule::Held | Rule::TriggerInError);
+    let wrong: Vec<_> = found.into_iter().filter(|finding| is_wrong(finding.rule)).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(format!("the check finds {wrong:#?}")) }
+}
