@@ -23,6 +23,8 @@ const JOBS: [&str; 3] = ["j", "k", "l"];
 pub(super) const TRIGGERS: [&str; 4] = ["t", "u", "v", "w"];
 pub(super) const SET: &str = "s";
 const CALENDAR: &str = "c";
+/// The key of which two may run at once.
+pub(super) const POOL: &str = "pool";
 
 impl Scribe {
     /// The change of a move.
@@ -166,14 +168,14 @@ impl Scribe {
     }
 }
 
-/// The rules of a job: of six, half share the key `x`.
+/// The rules of a job. All who share a key agree on its limit: what becomes of those who do not is left open.
 fn rules(how: u8) -> ExecutionSpec {
     let limit = |key: &str, limit, when_busy| Some(Concurrency { key: key.into(), limit, when_busy });
     let plain = ExecutionSpec::default();
     match how % 6 {
         0 => ExecutionSpec { retry: RetryPolicy::fixed(3, secs(5)), ..plain },
         1 => ExecutionSpec { concurrency: limit("x", 1, WhenBusy::Queue), ..plain },
-        2 => ExecutionSpec { concurrency: limit("x", 2, WhenBusy::Queue), ..plain },
+        2 => ExecutionSpec { concurrency: limit(POOL, 2, WhenBusy::Skip), ..plain },
         3 => ExecutionSpec { concurrency: limit("x", 1, WhenBusy::Skip), ..plain },
         4 => ExecutionSpec {
             concurrency: limit("y", 1, WhenBusy::Queue),
@@ -181,7 +183,7 @@ fn rules(how: u8) -> ExecutionSpec {
             ..plain
         },
         _ => ExecutionSpec {
-            concurrency: limit("y", 2, WhenBusy::Queue),
+            concurrency: limit(POOL, 2, WhenBusy::Queue),
             retry: RetryPolicy::fixed(3, secs(5)),
             hold_slot_while_waiting: true,
             ..plain

@@ -8,6 +8,7 @@
 
 mod definitions;
 mod moves;
+mod normal;
 mod scribe;
 mod sights;
 mod view;
@@ -30,11 +31,11 @@ use crate::step::Answer;
 const COUNT: &str = "PUNCTUAL_CONFORMANCE_SEQUENCES";
 
 /// How many are tried where nobody says so, and how many moves each has between its opening and its close.
-const SEQUENCES: u64 = 32;
+const SEQUENCES: u64 = 16;
 const MOVES: usize = 120;
 
 /// How many shorter sequences are tried for one that differs.
-const SHORTENINGS: u32 = 200;
+const SHORTENINGS: u32 = 60;
 
 /// Draws sequences, and does each on an empty space beside `bench`. The first that shows a difference is shortened.
 ///
@@ -95,8 +96,9 @@ fn shortest(
 async fn compare(bench: &Bench, moves: &[Move], sights: &mut Sights) -> std::result::Result<(), String> {
     let clock = bench.space().clock();
     let model = MemoryStore::new(Arc::clone(&clock));
-    let mut scribe = Scribe::new(clock.wall());
-    let mut view = View::of(&model).await;
+    // Each goes by what its own store shows, because fences may differ.
+    let (mut ours, mut theirs) = (Scribe::new(clock.wall()), Scribe::new(clock.wall()));
+    let (mut wanted_view, mut view) = (View::of(&model).await, View::of(&*bench.store).await);
     for (n, next) in OPEN.iter().chain(moves).chain(CLOSE).enumerate() {
         if let What::Advance | What::SetBack = next.what {
             let span = next.span();
@@ -106,19 +108,22 @@ async fn compare(bench: &Bench, moves: &[Move], sights: &mut Sights) -> std::res
             }
             continue;
         }
-        let Some(step) = scribe.step(*next, &view, clock.wall()) else { continue };
-        let (wanted, got) = (step.run(&model).await, step.run(&*bench.store).await);
+        let now = clock.wall();
+        let steps = (ours.step(*next, &wanted_view, now), theirs.step(*next, &view, now));
+        let (Some(step), Some(their_step)) = steps else { continue };
+        let (wanted, got) = (step.run(&model).await, their_step.run(&*bench.store).await);
         let wrong = |what: &str| format!("step {n}, {next:?}: {step:#?}\n{what}");
         if !same(&wanted, &got) {
             return Err(wrong(&format!("memory answers {wanted:#?}\nthe store answers {got:#?}")));
         }
-        view = View::of(&model).await;
-        if let Some(difference) = view.difference(&View::of(&*bench.store).await) {
+        (wanted_view, view) = (View::of(&model).await, View::of(&*bench.store).await);
+        if let Some(difference) = wanted_view.difference(&view) {
             return Err(wrong(&format!("memory (-) and the store (+) show{difference}")));
         }
-        if let Ok(answer) = wanted {
-            sights.saw(&answer);
-            scribe.learn(&step, answer, clock.wall());
+        if let (Ok(wanted), Ok(got)) = (wanted, got) {
+            sights.saw(&wanted);
+            ours.learn(&step, wanted, now);
+            theirs.learn(&their_step, got, now);
         }
     }
     contradictions(&*bench.store).await
@@ -130,7 +135,7 @@ fn same(wanted: &Result<Answer>, got: &Result<Answer>) -> bool {
     let kind =
         |answer: &Result<Answer>| answer.as_ref().err().map(|error: &punctual_core::Error| error.kind());
     match (wanted, got) {
-        (Ok(wanted), Ok(got)) => view::normal(wanted.clone()) == view::normal(got.clone()),
+        (Ok(wanted), Ok(got)) => normal::answer(wanted.clone()) == normal::answer(got.clone()),
         _ => kind(wanted) == kind(got) && kind(got) != Some(ErrorKind::Unavailable),
     }
 }

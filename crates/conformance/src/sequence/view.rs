@@ -11,8 +11,8 @@ use punctual_core::store::CalendarRecord;
 use punctual_core::trigger::TriggerRecord;
 
 use super::definitions::{SET, TRIGGERS};
+use super::normal;
 use crate::bench::{readable, trigger_key};
-use crate::step::Answer;
 
 /// What is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,29 +33,37 @@ impl View {
         let inspect = store.inspect();
         let mut keys = Vec::new();
         for name in TRIGGERS {
-            let mut found = inspect.trigger(&trigger_key(name)).await.expect("a read");
-            found.trigger.iter_mut().for_each(forget_words);
-            keys.push(found);
+            keys.push(inspect.trigger(&trigger_key(name)).await.expect("a read"));
         }
-        let mut triggers = inspect.triggers(Page::first(u32::MAX)).await.expect("a read");
-        triggers.iter_mut().for_each(forget_words);
-        let mut set = inspect.set(SET).await.expect("a read");
-        set.triggers.iter_mut().for_each(forget_words);
         let live = inspect.executions(ExecutionFilter::default()).await.expect("a read");
         Self {
             jobs: inspect.jobs(Page::first(u32::MAX)).await.expect("a read"),
-            triggers,
+            triggers: inspect.triggers(Page::first(u32::MAX)).await.expect("a read"),
             keys,
             calendars: inspect.calendars().await.expect("a read"),
-            set,
+            set: inspect.set(SET).await.expect("a read"),
             live: live.into_iter().map(readable).collect(),
             history: inspect.history(HistoryFilter::default()).await.expect("a read"),
             nodes: inspect.nodes().await.expect("a read"),
         }
     }
 
-    /// What the other shows otherwise, if anything.
+    /// What the other shows otherwise, if anything, but for what the contract leaves open.
     pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+        self.normal().difference_of_all(&other.normal())
+    }
+
+    fn normal(&self) -> Self {
+        let mut view = self.clone();
+        view.live.iter_mut().for_each(normal::execution);
+        view.history.iter_mut().for_each(normal::record);
+        let keys = view.keys.iter_mut().filter_map(|found| found.trigger.as_mut());
+        let triggers = view.triggers.iter_mut().chain(&mut view.set.triggers).chain(keys);
+        triggers.for_each(normal::trigger);
+        view
+    }
+
+    fn difference_of_all(&self, other: &Self) -> Option<String> {
         let parts = [
             rows("job", &self.jobs, &other.jobs),
             rows("trigger", &self.triggers, &other.triggers),
@@ -71,13 +79,6 @@ impl View {
     }
 }
 
-/// The words of the reason why a trigger was set aside are the store's own; that there is one is not.
-fn forget_words(trigger: &mut TriggerRecord) {
-    if let Some(error) = &mut trigger.error {
-        *error = "some reason".into();
-    }
-}
-
 /// The rows of each that are not at the same place of the other.
 fn rows<T: Debug + PartialEq>(what: &str, here: &[T], there: &[T]) -> String {
     if here == there {
@@ -89,24 +90,4 @@ fn rows<T: Debug + PartialEq>(what: &str, here: &[T], there: &[T]) -> String {
     };
     let found = only(here, there, '-') + &only(there, here, '+');
     if found.is_empty() { format!("\n{what}s in another order: {here:#?}\n{there:#?}") } else { found }
-}
-
-/// An answer without the order of the lists that are sets: those of a check-in.
-pub(super) fn normal(mut answer: Answer) -> Answer {
-    match &mut answer {
-        Answer::CheckedIn(reply) => {
-            reply.nodes.sort_by_key(|node| node.info.id);
-            reply.owned.sort_by_key(|owned| owned.id);
-            reply.gone_owners.sort_unstable();
-        }
-        Answer::Due(due) => {
-            for row in &mut due.triggers {
-                if let punctual_core::store::Readable::Row(row) = row {
-                    forget_words(&mut row.trigger);
-                }
-            }
-        }
-        _ => {}
-    }
-    answer
 }
