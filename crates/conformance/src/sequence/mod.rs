@@ -70,30 +70,46 @@ pub(crate) async fn compare_many(bench: Bench) {
     }
 }
 
+/// Where a sequence shows a difference, and which.
+struct Difference {
+    /// The number of the step, that of the last move and more if it shows at the end.
+    step: usize,
+    what: String,
+}
+
 /// Tries the sequence of a number. If it fails, answers why, and the shortest one found that fails too.
 fn shortest(
     number: u64,
-    attempt: &mut dyn FnMut(Vec<Move>) -> std::result::Result<(), String>,
+    attempt: &mut dyn FnMut(Vec<Move>) -> std::result::Result<(), Difference>,
 ) -> std::result::Result<(), (String, Vec<Move>)> {
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&number.to_le_bytes());
     let config =
         Config { cases: 1, failure_persistence: None, max_shrink_iters: SHORTENINGS, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
-    let attempt = Mutex::new(attempt);
+    let attempt = Mutex::new((attempt, usize::MAX));
     let tried = runner.run(&any_moves(MOVES), |moves| {
-        let mut attempt = attempt.lock().unwrap_or_else(PoisonError::into_inner);
-        attempt(moves).map_err(TestCaseError::fail)
+        let mut guard = attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        let (attempt, failed_at) = &mut *guard;
+        attempt(moves).map_err(|Difference { step, what }| {
+            *failed_at = step;
+            TestCaseError::fail(what)
+        })
     });
+    let (_, failed_at) = attempt.into_inner().unwrap_or_else(PoisonError::into_inner);
     match tried {
         Ok(()) => Ok(()),
-        Err(TestError::Fail(why, moves)) => Err((why.to_string(), moves)),
+        Err(TestError::Fail(why, mut moves)) => {
+            // The one that is answered failed last; what came after that step says nothing.
+            moves.truncate(failed_at.saturating_sub(OPEN.len()).saturating_add(1));
+            Err((why.to_string(), moves))
+        }
         Err(TestError::Abort(why)) => Err((why.to_string(), Vec::new())),
     }
 }
 
 /// Does a sequence on the empty store of `bench` and on a memory store.
-async fn compare(bench: &Bench, moves: &[Move], sights: &mut Sights) -> std::result::Result<(), String> {
+async fn compare(bench: &Bench, moves: &[Move], sights: &mut Sights) -> std::result::Result<(), Difference> {
     let clock = bench.space().clock();
     let model = MemoryStore::new(Arc::clone(&clock));
     // Each goes by what its own store shows, because fences may differ.
@@ -112,7 +128,10 @@ async fn compare(bench: &Bench, moves: &[Move], sights: &mut Sights) -> std::res
         let steps = (ours.step(*next, &wanted_view, now), theirs.step(*next, &view, now));
         let (Some(step), Some(their_step)) = steps else { continue };
         let (wanted, got) = (step.run(&model).await, their_step.run(&*bench.store).await);
-        let wrong = |what: &str| format!("step {n}, {next:?}: {step:#?}\n{what}");
+        let wrong = |what: &str| {
+            let what = format!("step {n}, {next:?}: {step:#?}\n{what}");
+            Difference { step: n, what }
+        };
         if !same(&wanted, &got) {
             return Err(wrong(&format!("memory answers {wanted:#?}\nthe store answers {got:#?}")));
         }
@@ -126,7 +145,8 @@ async fn compare(bench: &Bench, moves: &[Move], sights: &mut Sights) -> std::res
             theirs.learn(&their_step, got, now);
         }
     }
-    contradictions(&*bench.store).await
+    let at_the_end = |what| Difference { step: OPEN.len() + moves.len(), what };
+    contradictions(&*bench.store).await.map_err(at_the_end)
 }
 
 /// Whether two answers are the same but for what the contract leaves open: the order of lists about members, and the

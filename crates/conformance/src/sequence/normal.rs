@@ -1,5 +1,5 @@
-//! Takes out what the contract leaves open: the order of the lists of a check-in, the words of a store's own reasons, and
-//! which of several free slots of a key is taken, which shows in fences.
+//! Takes out what the contract leaves open: the order of the lists of a check-in, the words of a store's own reasons,
+//! how many rows of its own an upkeep deletes, and which of several free slots of a key is taken, which shows in fences.
 
 use punctual_core::Fence;
 use punctual_core::execution::{Attempt, Execution, HistoryRecord};
@@ -35,6 +35,8 @@ pub(super) fn answer(mut answer: Answer) -> Answer {
         }
         Answer::Ready(claimed) => claimed.work.iter_mut().for_each(work),
         Answer::Orphans(rows) => rows.iter_mut().for_each(work),
+        // Rows that only the store knows of are counted, too.
+        Answer::Pruned(pruned) => pruned.other = 0,
         _ => {}
     }
     answer

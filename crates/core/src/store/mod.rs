@@ -48,7 +48,7 @@ use crate::time::{BoxFuture, Timestamp};
 ///   same rows. Left open are: which of several free slots of a key is taken, which shows in fences; what becomes of work
 ///   that needs one key and names different limits for it in one step, where a plan may be `Lost`, a ready row may stay as
 ///   it is, and the highest limit that a job of the key has may count; the order of the lists in [`CheckedIn`]; which rows
-///   go first where a limit cuts an upkeep short; and the words of a store's own reasons.
+///   go first where a limit cuts an upkeep short, and how many of the store's own; and the words of its own reasons.
 /// * **Poison stays alone.** A row that cannot be understood is returned as [`Poison`], never as an error of the batch.
 ///
 /// # Cancel safety
@@ -287,7 +287,7 @@ pub struct Prune {
 pub struct Pruned {
     /// History rows.
     pub history: u64,
-    /// Everything else.
+    /// Everything else, with rows that only the store knows of.
     pub other: u64,
 }
 
