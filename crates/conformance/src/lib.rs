@@ -39,7 +39,9 @@ pub mod report;
 mod runner;
 mod scene;
 mod schema;
+mod sequence;
 mod state;
+mod step;
 mod target;
 
 pub use self::case::{Case, Need, Section, all_cases};

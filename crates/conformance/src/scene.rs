@@ -7,62 +7,21 @@ use std::sync::Arc;
 
 use punctual_core::calendar::Calendar;
 use punctual_core::execution::{Execution, ExecutionState};
-use punctual_core::key::{ExecutionId, TriggerKey};
-use punctual_core::node::NodeInfo;
+use punctual_core::key::TriggerKey;
 use punctual_core::pause::{Pause, PausedGroup};
 use punctual_core::schedule::Weekdays;
 use punctual_core::store::{
-    CalendarRecord, Change, Claim, ClaimReady, ClaimRef, Enqueue, Expect, LiveWork, PARK, Prune, SetRecord,
-    SettlePlan, Standby, Within,
+    CalendarRecord, Change, Claim, ClaimReady, Enqueue, Expect, LiveWork, PARK, Prune, SetRecord, Standby,
+    Within,
 };
 use punctual_core::trigger::TriggerRecord;
-use punctual_core::{BoxFuture, Fence, JobStore, NodeId, Result, Zone};
+use punctual_core::{BoxFuture, Fence, Zone};
 
 use crate::bench::{
     Bench, Node, TheSlot, WORK, back, claim_of, create_job, create_trigger, data, delete_job, delete_trigger,
     kind, replace_job, replace_trigger, secs, success,
 };
-
-/// A step with all that it is asked for.
-#[derive(Clone, Debug)]
-pub(crate) enum Step {
-    Apply(Vec<Change>),
-    Enqueue(Vec<Enqueue>),
-    Cancel(Vec<ExecutionId>),
-    Join(NodeInfo),
-    CheckIn(NodeId),
-    TakeOver(NodeId, i64),
-    Leave(NodeId),
-    SetStandby(NodeId, Standby),
-    Claim(Claim),
-    ClaimReady(ClaimReady),
-    Begin(Vec<ClaimRef>),
-    Settle(Vec<SettlePlan>),
-    WakeWaiting(u32),
-    Prune(Prune),
-}
-
-impl Step {
-    /// Does it, and answers what the store answered.
-    pub(crate) async fn run(&self, store: &dyn JobStore) -> Result<String> {
-        Ok(match self.clone() {
-            Self::Apply(changes) => format!("{:?}", store.apply(changes).await?),
-            Self::Enqueue(work) => format!("{:?}", store.enqueue(work).await?),
-            Self::Cancel(ids) => format!("{:?}", store.cancel(ids, "a crash".to_owned()).await?),
-            Self::Join(info) => format!("{:?}", store.join(info).await?),
-            Self::CheckIn(node) => format!("{:?}", store.check_in(node).await?),
-            Self::TakeOver(node, beat) => format!("{:?}", store.take_over(node, beat).await?),
-            Self::Leave(node) => format!("{:?}", store.leave(node).await?),
-            Self::SetStandby(node, standby) => format!("{:?}", store.set_standby(node, standby).await?),
-            Self::Claim(claim) => format!("{:?}", store.claim(claim).await?),
-            Self::ClaimReady(claim) => format!("{:?}", store.claim_ready(claim).await?),
-            Self::Begin(claims) => format!("{:?}", store.begin(claims).await?),
-            Self::Settle(plans) => format!("{:?}", store.settle(plans).await?),
-            Self::WakeWaiting(limit) => format!("{:?}", store.wake_waiting(limit).await?),
-            Self::Prune(request) => format!("{:?}", store.prune(request).await?),
-        })
-    }
-}
+use crate::step::Step;
 
 /// Whether a step that is repeated after it was done leaves the store as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

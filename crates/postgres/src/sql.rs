@@ -252,8 +252,10 @@ macro_rules! take_slots {
 
 /// Claims ready rows whose time has come. For each kind and priority, as in READ_DUE, at most `limit` entries of
 /// execution_ready in its order are locked by `$locked`; then the best of all kinds go, as far as there are slots for
-/// them, and what stands before the last of them and finds its slots taken is parked. Answers, with the rows, how many
-/// were parked and how many were to be claimed; `$missed` adds those that others were claiming.
+/// them, and what stands before the last of them and finds its slots taken is parked. Where as many as `limit` of a kind
+/// and priority were locked there may be more of them, so nothing goes that stands behind the last of these: it would
+/// overtake. Answers, with the rows, how many were parked and how many were to be claimed; `$missed` adds those that
+/// others were claiming.
 ///
 /// Rows are locked before slots here, and in every step that has both.
 macro_rules! claim_ready {
@@ -275,9 +277,15 @@ WITH RECURSIVE ",
   FROM level l WHERE l.priority IS NOT NULL
 ), ",
             $locked,
-            "), ready AS MATERIALIZED (
+            "), edge AS MATERIALIZED (
+  SELECT n.priority, n.wake_us, n.id FROM (
+    SELECT l.priority, l.wake_us, l.id,
+      row_number() OVER (PARTITION BY l.kind, l.priority ORDER BY l.wake_us, l.id) AS place FROM locked l) n
+  WHERE n.place = $5 ORDER BY n.priority DESC, n.wake_us, n.id LIMIT 1
+), ready AS MATERIALIZED (
   SELECT l.*, s.n AS kept, s.fence_seq AS kept_fence, l.slot_key IS NOT NULL AND l.slot_limit IS NOT NULL AS needs
   FROM locked l LEFT JOIN LATERAL (SELECT * FROM {s}.slot s WHERE s.exec_id = l.id LIMIT 1) s ON true
+  WHERE NOT EXISTS (SELECT 1 FROM edge g WHERE (g.priority, l.wake_us, l.id) > (l.priority, g.wake_us, g.id))
 ), wanted AS MATERIALIZED (
   SELECT r.id AS holder, r.slot_key, r.slot_limit, r.fence AS above,
     row_number() OVER (PARTITION BY r.slot_key ORDER BY r.priority DESC, r.wake_us, r.id) AS turn

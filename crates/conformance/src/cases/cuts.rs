@@ -9,8 +9,9 @@ use crate::bench::Bench;
 use crate::case::cases;
 use crate::child::{self, End};
 use crate::probe::{Point, Probe};
-use crate::scene::{self, Repeated, Scene, Step};
+use crate::scene::{self, Repeated, Scene};
 use crate::state::State;
+use crate::step::Step;
 
 /// What an undisturbed run of a scene looks like.
 struct Undisturbed {

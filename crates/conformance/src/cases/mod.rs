@@ -34,6 +34,7 @@ mod queues;
 mod races;
 mod ready;
 mod recover;
+mod sequences;
 mod settle;
 mod slots;
 mod waiting;
@@ -65,6 +66,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     poison::CASES,
     check::CASES,
     protocol::CASES,
+    sequences::CASES,
     races::CASES,
     held::CASES,
     between::CASES,

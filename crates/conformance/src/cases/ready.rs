@@ -57,6 +57,19 @@ cases! {
         assert_eq!(bench.take(node, 2).await.len(), 1);
     }
 
+    /// A row that finds its slot taken does not hide the one behind it: none of lower priority overtakes that.
+    async fn a_busy_row_hides_no_other(bench) {
+        let node = bench.node("a").await;
+        let (limited, free) = (bench.limited("j", "key", 1).await, bench.job("free").await);
+        let early = bench.t0.minus(secs(5));
+        bench.enqueue_with(&limited, |work| (work.priority, work.scheduled) = (1, early)).await;
+        bench.enqueue_with(&limited, |work| work.priority = 2).await;
+        assert_eq!(bench.take(node, 1).await.len(), 1);
+        let high = bench.enqueue_with(&free, |work| work.priority = 1).await;
+        bench.enqueue_with(&free, |work| work.priority = 0).await;
+        assert_eq!(bench.take(node, 1).await[0].execution.id, high);
+    }
+
     /// Only rows of the asked kinds are claimed; the others are not in their way.
     async fn leaves_out_unknown_kinds(bench) {
         let node = bench.node("a").await;

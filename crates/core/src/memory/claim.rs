@@ -85,27 +85,23 @@ impl State {
             return ClaimOutcome::Lost;
         }
         let record = record.clone();
-        if let Some(why) = self.repeated(&record, &executions, &then.skips) {
+        let holder =
+            executions.iter().find(|execution| execution.slot.is_some()).or_else(|| executions.first());
+        let slot = slot.zip(holder.map(|execution| execution.id));
+        let is_busy =
+            slot.as_ref().is_some_and(|(slot, holder)| self.slots.place_for(slot, *holder).is_none());
+        let (inserted, skips) = if is_busy { (&[][..], &busy.skips) } else { (&executions[..], &then.skips) };
+        if let Some(why) = self.repeated(&record, inserted, skips) {
             self.set_aside(now, &record, &why);
             return ClaimOutcome::Lost;
         }
-
-        let mut slot_fence = None;
-        let holder =
-            executions.iter().find(|execution| execution.slot.is_some()).or_else(|| executions.first());
-        let holder = holder.map(|execution| execution.id);
-        if let (Some(slot), Some(holder)) = (&slot, holder) {
-            slot_fence = self.slots.take(slot, holder, Fence::NONE);
-            if slot_fence.is_none() {
-                if let Some(why) = self.repeated(&record, &[], &busy.skips) {
-                    self.set_aside(now, &record, &why);
-                    return ClaimOutcome::Lost;
-                }
-                self.patch(now, &record, busy);
-                return ClaimOutcome::Busy;
-            }
+        if is_busy {
+            self.patch(now, &record, busy);
+            return ClaimOutcome::Busy;
         }
 
+        let holder = slot.as_ref().map(|(_, holder)| *holder);
+        let slot_fence = slot.and_then(|(slot, holder)| self.slots.take(&slot, holder, Fence::NONE));
         let mut fences = Vec::with_capacity(executions.len());
         for execution in executions {
             let fence = slot_fence.filter(|_| holder == Some(execution.id)).unwrap_or(Fence::NONE.next());

@@ -31,27 +31,30 @@ impl Slots {
         self.rows.iter().find(|(_, row)| row.holder == Some(id)).map(|(place, _)| place.clone())
     }
 
+    /// The place that `id` holds of a key, or else a free one; `None` if all are taken.
+    ///
+    /// A limit that was lowered counts those that hold places beyond it.
+    pub(super) fn place_for(&self, slot: &Slot, id: ExecutionId) -> Option<u32> {
+        let key = &slot.key;
+        let mut of_key = self.rows.range((key.clone(), 0)..=(key.clone(), u32::MAX));
+        if let Some(((_, n), _)) = of_key.find(|(_, row)| row.holder == Some(id)) {
+            return Some(*n);
+        }
+        if self.held(key) >= slot.limit {
+            return None;
+        }
+        let is_free = |n: &u32| self.rows.get(&(key.clone(), *n)).is_none_or(|row| row.holder.is_none());
+        (0..slot.limit).find(is_free)
+    }
+
     /// Takes a place for `id`, or keeps the one that it holds, and answers its next fence; `None` if all are taken.
     ///
-    /// A limit that was lowered counts those that hold places beyond it. The fence is also above `above`, that of the
-    /// execution's last claim, which may have been on another place of the key.
+    /// The fence is also above `above`, that of the execution's last claim, which may have been on another place of the
+    /// key.
     pub(super) fn take(&mut self, slot: &Slot, id: ExecutionId, above: Fence) -> Option<Fence> {
-        let key = &slot.key;
-        let of_key = || self.rows.range((key.clone(), 0)..=(key.clone(), u32::MAX));
-        let kept = of_key().find(|(_, row)| row.holder == Some(id)).map(|((_, n), _)| *n);
-        let n = match kept {
-            Some(n) => n,
-            None => {
-                if self.held(key) >= slot.limit {
-                    return None;
-                }
-                let is_free =
-                    |n: &u32| self.rows.get(&(key.clone(), *n)).is_none_or(|row| row.holder.is_none());
-                (0..slot.limit).find(is_free)?
-            }
-        };
+        let n = self.place_for(slot, id)?;
         let floor = self.floor;
-        let row = self.rows.entry((key.clone(), n)).or_insert(SlotRow { holder: None, fence: floor });
+        let row = self.rows.entry((slot.key.clone(), n)).or_insert(SlotRow { holder: None, fence: floor });
         row.holder = Some(id);
         row.fence = row.fence.max(above).next();
         Some(row.fence)

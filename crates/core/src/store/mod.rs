@@ -44,6 +44,11 @@ use crate::time::{BoxFuture, Timestamp};
 /// * **One clock.** Due, wake and `now` are the store's clock, read after nothing in the step can block any more.
 ///   Delays arrive as durations and are added to that clock by the store. No guard ever compares two clocks.
 /// * **Lock order** node → trigger → job → slot → execution.
+/// * **The same everywhere.** To the same steps at the same times every store gives the same answers, and is left with the
+///   same rows. Left open are: which of several free slots of a key is taken, which shows in fences; what becomes of work
+///   that needs one key and names different limits for it in one step, where a plan may be `Lost`, a ready row may stay as
+///   it is, and the highest limit that a job of the key has may count; the order of the lists in [`CheckedIn`]; which rows
+///   go first where a limit cuts an upkeep short, and how many of the store's own; and the words of its own reasons.
 /// * **Poison stays alone.** A row that cannot be understood is returned as [`Poison`], never as an error of the batch.
 ///
 /// # Cancel safety
@@ -287,7 +292,7 @@ pub struct Prune {
 pub struct Pruned {
     /// History rows.
     pub history: u64,
-    /// Everything else.
+    /// Everything else, with rows that only the store knows of.
     pub other: u64,
 }
 

@@ -258,7 +258,7 @@ pub(crate) const CLAIM_READY_CAS: &str = claim_ready!(
     ORDER BY r.wake_us, r.id LIMIT $5) r
   WHERE l.priority IS NOT NULL
 ), locked AS MATERIALIZED (
-  SELECT r.id, r.priority, r.wake_us, r.slot_key, r.slot_limit, r.fence FROM {s}.execution r
+  SELECT r.id, r.kind, r.priority, r.wake_us, r.slot_key, r.slot_limit, r.fence FROM {s}.execution r
   WHERE r.id = ANY(ARRAY(SELECT c.id FROM candidate c)) AND r.state = 1 AND r.wake_us <= (SELECT us FROM due)
   ORDER BY r.id FOR NO KEY UPDATE
 ",

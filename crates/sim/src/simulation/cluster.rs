@@ -68,6 +68,24 @@ pub(crate) struct Running {
     shutdown: Option<oneshot::Sender<()>>,
 }
 
+/// Draws the same id for the first node of each process on a host.
+#[derive(Debug)]
+struct SameId {
+    host: Host,
+    is_used: AtomicBool,
+    seeded: SeededEntropy,
+}
+
+impl Entropy for SameId {
+    fn draw(&self) -> u64 {
+        let drawn = self.seeded.draw();
+        if self.is_used.swap(true, Ordering::SeqCst) {
+            return drawn;
+        }
+        u64::try_from(self.host).unwrap_or(u64::MAX).wrapping_add(1) << 32
+    }
+}
+
 /// Writes down what a node tells, with true time and the number of its process.
 #[derive(Debug)]
 struct Ear {
@@ -161,12 +179,13 @@ impl Cluster {
             Arc::new(Court::new(Arc::clone(&world), host, pid, store, Arc::clone(&self.clock), self.mutant));
         let line = Line::new(Arc::clone(&world), host, court, scissors);
         let dead = Arc::new(AtomicBool::new(false));
+        let entropy = self.entropy(host);
         let machine = &mut self.hosts[host];
         let site =
             Site { world: Arc::clone(&world), host, pid, clock: Arc::clone(&clock), dead: Arc::clone(&dead) };
         let builder = Scheduler::builder(line)
             .clock(Arc::clone(&clock) as Arc<dyn punctual_core::Clock>)
-            .entropy(Arc::new(SeededEntropy::new(dice.draw())))
+            .entropy(entropy)
             .name(machine.name.clone())
             .profile(machine.profile)
             .capacity(machine.capacity)
@@ -203,6 +222,16 @@ impl Cluster {
         });
         world.rouse(host);
         Ok(())
+    }
+
+    /// The random numbers of a process; the first of them is the id of its node.
+    fn entropy(&self, host: Host) -> Arc<dyn Entropy> {
+        let seeded = SeededEntropy::new(self.world.dice.draw());
+        if self.mutant == Some(Mutant::M8) {
+            Arc::new(SameId { host, is_used: AtomicBool::new(false), seeded })
+        } else {
+            Arc::new(seeded)
+        }
     }
 
     /// Lets every host that has something to do and is not frozen do it.

@@ -24,6 +24,9 @@ use super::clock::StoreClock;
 use super::mutant::Mutant;
 use super::world::{Host, World};
 
+/// How many check-ins are made ahead, by the mistake that counts a lease from too late.
+const AHEAD: u32 = 2;
+
 /// The store of one process, with the witness behind it.
 pub(crate) struct Court {
     world: Arc<World>,
@@ -35,6 +38,8 @@ pub(crate) struct Court {
     mutant: Option<Mutant>,
     /// What the last check-in showed as owned.
     owned: Mutex<BTreeSet<(ExecutionId, Fence)>>,
+    /// Answers to check-ins that were made before they were asked for.
+    ahead: Mutex<Vec<(NodeId, CheckedIn)>>,
 }
 
 impl Court {
@@ -46,11 +51,18 @@ impl Court {
         clock: Arc<StoreClock>,
         mutant: Option<Mutant>,
     ) -> Self {
-        Self { world, host, pid, store, clock, mutant, owned: Mutex::new(BTreeSet::new()) }
+        let owned = Mutex::new(BTreeSet::new());
+        Self { world, host, pid, store, clock, mutant, owned, ahead: Mutex::new(Vec::new()) }
     }
 
     fn has(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
+    }
+
+    /// The answer to a check-in of a node that was made before it was asked for, if there is one.
+    fn made_ahead(&self, node: NodeId) -> Option<CheckedIn> {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.pop_if(|(of, _)| *of == node).map(|(_, reply)| reply)
     }
 
     /// Spoils what a node learns of the others.
@@ -58,6 +70,11 @@ impl Court {
         let own = reply.nodes.iter().find(|other| other.info.id == node).map(|own| own.info.profile);
         match self.mutant {
             Some(Mutant::M5) => reply.gone_owners.clear(),
+            Some(Mutant::M10) => {
+                // Every second beat is shown before it comes; then the guard of a take-over holds, and the time does not.
+                let others = reply.nodes.iter_mut().filter(|other| other.info.id != node);
+                others.for_each(|other| other.beat += other.beat & 1);
+            }
             Some(Mutant::M11) => {
                 reply.nodes.iter_mut().for_each(|other| other.info.profile.take = other.info.profile.hold);
             }
@@ -216,8 +233,20 @@ impl JobStore for Court {
     }
 
     async fn check_in(&self, node: NodeId) -> Result<CheckedIn> {
+        if let Some(reply) = self.made_ahead(node) {
+            return Ok(CheckedIn { now: self.store.now().await?, ..reply });
+        }
         let reply = self.store.check_in(node).await?;
         self.world.witness().checked_in(node, self.world.now());
+        if self.has(Mutant::M9) {
+            // The beats of the next check-ins are committed now; the node will count its lease from when it asks for them.
+            let mut ahead = Vec::new();
+            for _ in 0..AHEAD {
+                ahead.push((node, self.store.check_in(node).await?));
+            }
+            ahead.reverse();
+            *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = ahead;
+        }
         self.spoilt(reply, node).await
     }
 

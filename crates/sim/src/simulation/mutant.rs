@@ -34,6 +34,9 @@ mutants! {
     M4 "G1" "a claim asks whether the trigger is due, not whether it is as it was read";
     M5 "G9" "nobody looks for owners that are gone";
     M6 "G2" "a node is declared dead without comparing its beat";
+    M8 "G6" "a process that is started again goes on under the id of the one before it";
+    M9 "G3b" "a lease counts from a sending that came after the commit of its beat";
+    M10 "G2" "an observer's window begins before the beat that it is about";
     M11 "G2" "the time to take is the time to hold: the wind-down is forgotten";
     M14 "G3a" "a claim takes no slot";
     M15 "G2" "handing back compares neither owner nor fence";
