@@ -33,6 +33,7 @@ pub(crate) enum Step {
     TakeOver(NodeId, i64),
     Leave(NodeId),
     SetStandby(NodeId, Standby),
+    RaiseEpoch(u32),
     Claim(Claim),
     ClaimReady(ClaimReady),
     Begin(Vec<ClaimRef>),
@@ -53,6 +54,7 @@ impl Step {
             Self::TakeOver(node, beat) => format!("{:?}", store.take_over(node, beat).await?),
             Self::Leave(node) => format!("{:?}", store.leave(node).await?),
             Self::SetStandby(node, standby) => format!("{:?}", store.set_standby(node, standby).await?),
+            Self::RaiseEpoch(to) => format!("{:?}", store.raise_epoch(to).await?),
             Self::Claim(claim) => format!("{:?}", store.claim(claim).await?),
             Self::ClaimReady(claim) => format!("{:?}", store.claim_ready(claim).await?),
             Self::Begin(claims) => format!("{:?}", store.begin(claims).await?),
@@ -258,6 +260,17 @@ pub(crate) const SCENES: &[Scene] = &[
         repeated: Repeated::CountsOn,
         fill: |bench| Box::pin(a_busy_key(bench)),
         step: |bench| Box::pin(async { Step::SetStandby(node(bench).await.id, Standby::On) }),
+    },
+    Scene {
+        name: "raise_epoch",
+        repeated: Repeated::ChangesNothing,
+        fill: |bench| {
+            Box::pin(async {
+                a_busy_key(bench).await;
+                bench.node("b").await;
+            })
+        },
+        step: |_| Box::pin(async { Step::RaiseEpoch(3) }),
     },
     Scene {
         name: "claim",

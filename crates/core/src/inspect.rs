@@ -53,6 +53,8 @@ pub trait Inspect: fmt::Debug + Send + Sync {
     async fn history(&self, filter: HistoryFilter) -> Result<Vec<HistoryRecord>>;
     /// All nodes that the store remembers, by time of joining.
     async fn nodes(&self) -> Result<Vec<NodeRecord>>;
+    /// The epoch of the store.
+    async fn epoch(&self) -> Result<u32>;
     /// The row of a set, and the keys, revisions and hashes of what it defines.
     async fn set(&self, name: &str) -> Result<FoundSet>;
 }

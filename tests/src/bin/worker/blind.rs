@@ -90,6 +90,10 @@ impl JobStore for Blind {
         self.inner.set_standby(node, standby).await
     }
 
+    async fn raise_epoch(&self, to: u32) -> Result<u32> {
+        self.inner.raise_epoch(to).await
+    }
+
     async fn orphans(&self, owner: NodeId, limit: u32) -> Result<Vec<Readable<ExecutionWithJob>>> {
         self.inner.orphans(owner, limit).await
     }
