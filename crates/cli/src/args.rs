@@ -45,6 +45,7 @@ pub(crate) enum Command {
     History(HistoryArgs),
     Nodes(NodesArgs),
     Check(crate::check::CheckArgs),
+    Epoch(crate::epoch::EpochArgs),
     Migrate(crate::migrate::MigrateArgs),
 }
 

@@ -9,6 +9,7 @@
 //! | [`demo`] | a cluster of such nodes, hurt and judged |
 //! | [`look`] | `next`, `list`, `show`, `history`, `nodes` |
 //! | [`check`] | what should not be in a database, and its repair |
+//! | [`epoch`] | the epoch of a store, raised after commits were lost |
 //! | [`migrate`] | the schema: `status`, `plan`, `apply`, `validate`, `repair`, `export`, `baseline` |
 //! | [`db`] | which database, and how it is opened |
 //! | [`trouble`] | errors for people, and exit codes |
@@ -20,6 +21,7 @@ mod check;
 mod db;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod demo;
+mod epoch;
 mod file;
 mod guard;
 mod job;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Command::History(args) => look(look::history(args)),
         Command::Nodes(args) => look(look::nodes(args)),
         Command::Check(args) => block(Builder::new_current_thread(), check::run(args)),
+        Command::Epoch(args) => block(Builder::new_current_thread(), epoch::run(args)),
         Command::Migrate(args) => block(Builder::new_current_thread(), migrate::run(args)),
     }
 }
