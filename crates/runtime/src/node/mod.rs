@@ -207,6 +207,11 @@ impl Node {
         self.advance(Phase::Draining);
     }
 
+    /// Whether it was stopped for good.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     pub(crate) fn advance(&self, phase: Phase) {
         self.phase.change(|now| {
             let moved = *now < phase;
