@@ -200,7 +200,7 @@ impl Postgres {
             ready: "database system is ready to accept connections",
             stop: Signal::INT,
             end: Signal::QUIT,
-            data: Some(data.clone()),
+            data: Some(data),
         })?;
         Ok((process, format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres")))
     }
