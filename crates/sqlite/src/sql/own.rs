@@ -62,9 +62,8 @@ pub(crate) const DELETE_BEAT: &str = "DELETE FROM beat WHERE node_id = ?1";
 /// Raises the epoch, by primary key. Zero rows: it is that high already.
 pub(crate) const RAISE_EPOCH: &str = "UPDATE meta SET value = ?1 WHERE name = 'epoch' AND value < ?1";
 
-/// Deletes the beats of all nodes that are up, by node_state.
-pub(crate) const DELETE_BEATS_UP: &str =
-    "DELETE FROM beat WHERE node_id IN (SELECT id FROM node WHERE state = 1)";
+/// Deletes all beats: only nodes that are up have one.
+pub(crate) const DELETE_BEATS: &str = "DELETE FROM beat";
 
 /// Marks all nodes that are up dead, by node_state.
 pub(crate) const END_NODES_UP: &str = "UPDATE node SET state = 3, ended_us = ?1 WHERE state = 1";

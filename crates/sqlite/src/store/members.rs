@@ -74,7 +74,7 @@ pub(super) fn raise_epoch(step: &Step<'_>, to: u32) -> Outcome<u32> {
     if step.run(sql::RAISE_EPOCH, [to])? == 0 {
         return Ok(step.epoch());
     }
-    step.run(sql::DELETE_BEATS_UP, [])?;
+    step.run(sql::DELETE_BEATS, [])?;
     step.run(sql::END_NODES_UP, [step.now().as_micros()])?;
     Ok(to)
 }
