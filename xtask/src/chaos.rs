@@ -24,6 +24,9 @@ pub(crate) struct Options {
     /// What the faults, their times and their victims are drawn from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Take a backup after a third of the time, put it back after another third, and raise the epoch.
+    #[arg(long)]
+    restore: bool,
     /// Break a rule in the workers' store: the run must then fail.
     #[arg(long, value_name = "NAME", value_parser = MUTANTS)]
     mutant: Option<String>,
@@ -38,13 +41,18 @@ pub(crate) struct Options {
 }
 
 /// The rules that can be broken; the worker knows how.
-const MUTANTS: [&str; 5] = [
+const MUTANTS: [&str; 7] = [
     "settle-ignores-the-fence",
     "recovery-ignores-the-beat",
     "claim-ignores-the-revision",
     "check-in-revives-the-dead",
     "check-in-forgets-owned-rows",
+    OF_RESTORES[0],
+    OF_RESTORES[1],
 ];
+
+/// Those that break what only a restore shows.
+const OF_RESTORES: [&str; 2] = ["epoch-not-raised", "check-in-hides-a-rollback"];
 
 /// Where a run can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,24 +82,34 @@ fn minutes(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) fn run(options: &Options) -> Result<Verdict> {
-    let Options { store, minutes, seed, mutant, folder, json, programs } = options;
+    let Options { store, minutes, seed, restore, mutant, folder, json, programs } = options;
+    if let Some(name) = mutant.as_deref().filter(|name| OF_RESTORES.contains(name) && !restore) {
+        return Err(format!("the mutant {name} needs --restore").into());
+    }
     let build = ["build", "--package", "punctual-tests", "--bin", "worker", "--bin", "chaos"];
     if !shell::run(&mut shell::cargo(&build))?.is_good() {
+        return Ok(Verdict::Bad);
+    }
+    // What an operator uses.
+    let build = ["build", "--package", "punctual-cli", "--bin", "punctual"];
+    if *restore && !shell::run(&mut shell::cargo(&build))?.is_good() {
         return Ok(Verdict::Bad);
     }
     let servers = store.server().map(|server| db::of_our_own(server, programs)).transpose()?;
     let keeper = servers.as_ref().and_then(db::Running::keeper);
     let name = store.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
     let target = shell::target_directory()?;
-    let own = || target.join("chaos").join(format!("{name}-{seed}"));
+    let suffix = if *restore { "-restore" } else { "" };
+    let own = || target.join("chaos").join(format!("{name}-{seed}{suffix}"));
     let folder = std::path::absolute(folder.clone().unwrap_or_else(own))?;
     let mounts = may_mount(*store);
     if *store == Store::Sqlite && !mounts {
         println!("without root and unshare no disk can be made that runs full: that fault is left out");
     }
+    let punctual = restore.then(|| target.join("debug").join("punctual"));
     let plan = json!({
         "store": name, "minutes": minutes, "seed": seed, "mutant": mutant, "json": json, "folder": folder,
-        "keeper": keeper, "may_mount": mounts,
+        "keeper": keeper, "may_mount": mounts, "restore": punctual,
     });
     let program = target.join("debug").join("chaos");
     let mut chaos = if mounts {

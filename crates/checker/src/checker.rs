@@ -20,7 +20,8 @@ use crate::lines::{self, Extent, InputError};
 use crate::record::{BodyEvent, FaultEvent};
 use crate::verdict::{Rule, Verdict};
 use crate::{
-    account, at_most_once, claims, commands, effects, lateness, overlap, owners, quiet, schema, takeover,
+    account, at_most_once, claims, commands, effects, lateness, overlap, owners, quiet, restore, schema,
+    takeover,
 };
 
 /// The stretch of the store's time that is judged.
@@ -183,6 +184,9 @@ impl Checker {
                 verdict.broke(Rule::Incomplete, 1, format!("no {what} was handed in"), Vec::new);
             }
         }
+        cluster.conclude();
+        restore::judge_tokens(&history, &cluster.restores, &mut verdict);
+        history.forget(|at| cluster.restores.iter().any(|restore| restore.has_lost(at)));
         let tables = tables.unwrap_or_default();
         let ended = tables.history.iter().filter(|record| record.outcome != Outcome::Skipped);
         let ended = ended.map(|record| (&record.occurrence, record.scheduled, record.id));
@@ -207,7 +211,7 @@ impl Checker {
         effects::judge(&history, &tables, &effects, &mut verdict);
         commands::judge(&history, &cluster, &tables, &mut verdict);
         schema::judge(&migrations, &mut verdict);
-        quiet::judge(&history, &tables, &mut verdict);
+        quiet::judge(&history, &cluster, &tables, &mut verdict);
         account::judge(&history, &cluster, &tables, window, &mut verdict);
         let takeovers = takeover::judge(&cluster, history.horizon, options.takeover_bound, &mut verdict);
         let bodies = overlap::bodies(&history, &cluster, &claims, &options);

@@ -10,6 +10,7 @@ use punctual_core::time::{BootInstant, Timestamp};
 
 use crate::history::Trail;
 use crate::record::{FaultEvent, Pausable};
+use crate::restore::Restore;
 use crate::spans::{Span, Spans};
 
 /// How long after its thaw a freeze may still be why a node is declared dead.
@@ -100,6 +101,10 @@ pub(crate) struct Cluster {
     pub(crate) unscheduled: BTreeMap<TriggerId, Timestamp>,
     pub(crate) stop: Option<(BootInstant, Timestamp)>,
     pub(crate) rescheduled: BTreeMap<(TriggerKey, i64), Timestamp>,
+    pub(crate) restores: Vec<Restore>,
+    /// Events and commands that a restored store may have lost, until all restores are known.
+    events: Vec<Stamped>,
+    commands: Vec<FaultEvent>,
 }
 
 fn first_from(list: &[(u32, BootInstant)], pid: u32, from: BootInstant) -> Option<BootInstant> {
@@ -109,6 +114,44 @@ fn first_from(list: &[(u32, BootInstant)], pid: u32, from: BootInstant) -> Optio
 impl Cluster {
     /// Takes in an event of a node, if it is about a node.
     pub(crate) fn node_event(&mut self, stamped: &Stamped) {
+        use Event::{Joined, Left, Recovered, Rejoined, TookOver};
+        if let Joined { .. } | Left | Rejoined { .. } | TookOver { .. } | Recovered { .. } = stamped.event {
+            self.events.push(stamped.clone());
+        }
+    }
+
+    /// Works out what became of nodes and triggers, now that it is known what restores have undone.
+    pub(crate) fn conclude(&mut self) {
+        let restores = self.restores.clone();
+        let is_lost = |at: BootInstant| restores.iter().any(|restore| restore.has_lost(at));
+        for stamped in std::mem::take(&mut self.events) {
+            if !is_lost(stamped.boot_us) {
+                self.happened(&stamped);
+            }
+        }
+        for command in std::mem::take(&mut self.commands) {
+            match command {
+                command if is_lost(command.boot()) => {}
+                FaultEvent::Unscheduled { trigger_id, at, .. } => {
+                    self.unscheduled.insert(trigger_id, at);
+                }
+                FaultEvent::Rescheduled { trigger, generation, at, .. } => {
+                    self.rescheduled.insert((trigger, generation), at);
+                }
+                FaultEvent::Paused { what, at, boot_us } => {
+                    self.pauses.push(Paused { what, from: at, until: None, boot: (boot_us, None) });
+                }
+                FaultEvent::Resuming { what, at, boot_us } => {
+                    let open =
+                        self.pauses.iter_mut().filter(|pause| pause.what == what && pause.until.is_none());
+                    open.for_each(|pause| (pause.until, pause.boot.1) = (Some(at), Some(boot_us)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn happened(&mut self, stamped: &Stamped) {
         let at = stamped.boot_us;
         let node = self.nodes.entry(stamped.node).or_default();
         match &stamped.event {
@@ -172,19 +215,18 @@ impl Cluster {
                     standby.until = Some(at);
                 }
             }
-            FaultEvent::Paused { what, at, boot_us } => {
-                self.pauses.push(Paused { what, from: at, until: None, boot: (boot_us, None) });
+            command @ (FaultEvent::Paused { .. }
+            | FaultEvent::Resuming { .. }
+            | FaultEvent::Unscheduled { .. }
+            | FaultEvent::Rescheduled { .. }) => {
+                self.commands.push(command);
             }
-            FaultEvent::Resuming { what, at, boot_us } => {
-                let open = self.pauses.iter_mut().filter(|pause| pause.what == what);
-                open.filter(|pause| pause.until.is_none())
-                    .for_each(|pause| (pause.until, pause.boot.1) = (Some(at), Some(boot_us)));
-            }
-            FaultEvent::Unscheduled { trigger_id, at, .. } => {
-                self.unscheduled.insert(trigger_id, at);
-            }
-            FaultEvent::Rescheduled { trigger, generation, at, .. } => {
-                self.rescheduled.insert((trigger, generation), at);
+            FaultEvent::Restored { kept_us, until_us, .. } => {
+                let lost = Span { from: kept_us, to: until_us };
+                // Nobody of before is there to observe, or to be observed, until nodes are started again.
+                self.outages.push(lost);
+                self.disturbances.push(lost);
+                self.restores.push(Restore { lost });
             }
             FaultEvent::StopRequested { boot_us, at } => {
                 let first = self.stop.map_or((boot_us, at), |stop| stop.min((boot_us, at)));
@@ -297,6 +339,16 @@ impl Cluster {
             (None, Some(freeze)) if freeze.to.plus(AFTERMATH) >= taken => Some(freeze.from),
             (None, _) => None,
         }
+    }
+
+    /// Whether raising the epoch of a restored store has ended a node: it had joined before, and the backup knew of no
+    /// take-over.
+    pub(crate) fn ended_by_restore(&self, id: NodeId) -> bool {
+        let Some(node) = self.nodes.get(&id) else { return false };
+        self.restores.iter().any(|Restore { lost }| {
+            let was_up = node.taken.is_none_or(|(taken, _)| taken >= lost.to);
+            was_up && node.joined.is_some_and(|joined| joined < lost.to)
+        })
     }
 
     /// The stretches in which some node lived, was not frozen and could reach the store.

@@ -87,6 +87,14 @@ pub(crate) struct Firing {
     pub(crate) others: Vec<ExecutionId>,
 }
 
+/// A token that a body was given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Token {
+    pub(crate) token: u64,
+    pub(crate) id: ExecutionId,
+    pub(crate) fact: Fact,
+}
+
 /// What journals and bodies said.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
@@ -94,6 +102,8 @@ pub(crate) struct History {
     pub(crate) firings: BTreeMap<TriggerKey, BTreeMap<(i64, Timestamp), Firing>>,
     /// The latest stamp of all sources.
     pub(crate) horizon: BootInstant,
+    /// What bodies were given, where they say so.
+    pub(crate) tokens: Vec<Token>,
     slots: BTreeSet<Arc<str>>,
 }
 
@@ -153,7 +163,30 @@ impl History {
         trail.exclusive |= slot.is_some();
         trail.slot = slot.or_else(|| trail.slot.take());
         let (by, attempt, fence) = (By::Body(start.pid), start.attempt, start.fence);
-        trail.facts.push(Fact { boot: start.boot_us, by, attempt, fence, what });
+        let fact = Fact { boot: start.boot_us, by, attempt, fence, what };
+        trail.facts.push(fact);
+        if let (Some(token), What::BodyBegan) = (start.token, what) {
+            self.tokens.push(Token { token, id: start.execution, fact });
+        }
+    }
+
+    /// Forgets what a restored store has lost, wherever it was written down.
+    pub(crate) fn forget(&mut self, is_lost: impl Fn(BootInstant) -> bool) {
+        self.trails.retain(|_, trail| {
+            trail.facts.retain(|fact| !is_lost(fact.boot));
+            !trail.facts.is_empty()
+        });
+        let trails = &self.trails;
+        for instants in self.firings.values_mut() {
+            instants.retain(|_, firing| {
+                firing.others.retain(|id| trails.contains_key(id));
+                if !trails.contains_key(&firing.first) {
+                    let Some(first) = firing.others.pop() else { return false };
+                    firing.first = first;
+                }
+                true
+            });
+        }
     }
 
     /// Notes that an execution is the firing of an instant, whoever says so.

@@ -35,6 +35,7 @@ mod overlap;
 mod owners;
 mod quiet;
 mod record;
+mod restore;
 mod schema;
 mod spans;
 mod takeover;

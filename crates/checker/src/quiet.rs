@@ -1,7 +1,8 @@
 //! A graceful stop uses up no attempt and loses nothing (G14).
 //!
 //! A node that left is one that was asked to stop, stopped, and said so to the store. It was not declared dead before,
-//! or it could not have left.
+//! or it could not have left. One that stopped because its store was restored under it leaves what the backup shows of
+//! it, which may have ended long ago.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +11,14 @@ use punctual_core::key::{ExecutionId, NodeId};
 use punctual_core::node::NodeState;
 
 use crate::checker::Tables;
+use crate::cluster::Cluster;
 use crate::history::History;
 use crate::verdict::{Rule, Verdict};
 
-pub(crate) fn judge(history: &History, tables: &Tables, verdict: &mut Verdict) {
+pub(crate) fn judge(history: &History, cluster: &Cluster, tables: &Tables, verdict: &mut Verdict) {
     let left = tables.nodes.iter().filter(|node| node.state == NodeState::Left);
-    let left: BTreeSet<NodeId> = left.map(|node| node.info.id).collect();
+    let left = left.map(|node| node.info.id).filter(|id| !cluster.ended_by_restore(*id));
+    let left: BTreeSet<NodeId> = left.collect();
     for record in &tables.history {
         attempts(record.id, &record.attempts, None, &left, history, verdict);
     }

@@ -50,6 +50,9 @@ pub struct BodyStart {
     pub pid: u32,
     /// When this line was written, on the host's boot-time clock.
     pub boot_us: BootInstant,
+    /// The token that the body would give to other systems. Without it, what a restored store hands out is not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
 }
 
 /// Something that the driver of a run did to it.
@@ -207,6 +210,16 @@ pub enum FaultEvent {
         /// When, on the boot-time clock.
         boot_us: BootInstant,
     },
+    /// The store was put back to an earlier state, from a backup, and its epoch was raised. What happened after the backup
+    /// has not happened, as far as the store knows: it is judged by its tokens alone.
+    Restored {
+        /// When the backup was begun.
+        kept_us: BootInstant,
+        /// When putting it back was begun.
+        boot_us: BootInstant,
+        /// When nodes could be started again.
+        until_us: BootInstant,
+    },
     /// The nodes were asked to stop. Instants up to `at` are owed, so leave time between the two.
     StopRequested {
         /// When.
@@ -237,6 +250,7 @@ impl FaultEvent {
             | Self::Resuming { boot_us, .. }
             | Self::Unscheduled { boot_us, .. }
             | Self::Rescheduled { boot_us, .. }
+            | Self::Restored { boot_us, .. }
             | Self::StopRequested { boot_us, .. } => *boot_us,
         }
     }

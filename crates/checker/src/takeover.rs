@@ -32,7 +32,7 @@ pub(crate) fn judge(
 ) -> Vec<Takeover> {
     let mut all = Vec::new();
     let mut longest = Duration::ZERO;
-    for (id, node) in &cluster.nodes {
+    for (id, node) in cluster.nodes.iter().filter(|(id, _)| !cluster.ended_by_restore(**id)) {
         let bound = bound.map(|bound| bound + cluster.slower(*id));
         let Some((taken, by)) = node.taken else {
             never(cluster, *id, horizon, bound, verdict);

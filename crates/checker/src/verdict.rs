@@ -62,6 +62,8 @@ pub enum Rule {
     SharedFence,
     /// A later claim, of an execution or of an exclusive key, under a smaller fence.
     FenceBackwards,
+    /// A token of after a restore that is not larger than all of before.
+    TokenBackwards,
     /// Two executions of one exclusive key that were owned at once.
     SharedSlot,
     /// Two bodies of one exclusive key at once.
@@ -144,7 +146,8 @@ impl Rule {
     pub const fn guarantee(self) -> Guarantee {
         match self {
             Self::DoubleFiring | Self::Refired => Guarantee::G1,
-            Self::DoubleStart | Self::Unclaimed | Self::SharedFence | Self::FenceBackwards => Guarantee::G2,
+            Self::DoubleStart | Self::Unclaimed | Self::SharedFence => Guarantee::G2,
+            Self::FenceBackwards | Self::TokenBackwards => Guarantee::G2,
             Self::SharedSlot => Guarantee::G3a,
             Self::Overlap => Guarantee::G3b,
             Self::StaleCompletion | Self::StaleEffect => Guarantee::G4,

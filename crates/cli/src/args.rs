@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Pause(crate::pause::PauseArgs),
     Resume(crate::pause::ResumeArgs),
     Check(crate::check::CheckArgs),
+    Epoch(crate::epoch::EpochArgs),
     Migrate(crate::migrate::MigrateArgs),
 }
 

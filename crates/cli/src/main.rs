@@ -10,6 +10,7 @@
 //! | [`look`] | `next`, `list`, `show`, `history`, `nodes` |
 //! | [`pause`] | `pause` and `resume`: holding schedules back |
 //! | [`check`] | what should not be in a database, and its repair |
+//! | [`epoch`] | the epoch of a store, raised after commits were lost |
 //! | [`migrate`] | the schema: `status`, `plan`, `apply`, `validate`, `repair`, `export`, `baseline` |
 //! | [`db`] | which database, and how it is opened |
 //! | [`trouble`] | errors for people, and exit codes |
@@ -21,6 +22,7 @@ mod check;
 mod db;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod demo;
+mod epoch;
 mod file;
 mod guard;
 mod job;
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Pause(args) => look(pause::pause(args)),
         Command::Resume(args) => look(pause::resume(args)),
         Command::Check(args) => block(Builder::new_current_thread(), check::run(args)),
+        Command::Epoch(args) => block(Builder::new_current_thread(), epoch::run(args)),
         Command::Migrate(args) => block(Builder::new_current_thread(), migrate::run(args)),
     }
 }

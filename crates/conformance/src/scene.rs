@@ -243,6 +243,17 @@ pub(crate) const SCENES: &[Scene] = &[
         step: |bench| Box::pin(async { Step::SetStandby(node(bench).await.id, Standby::On) }),
     },
     Scene {
+        name: "raise_epoch",
+        repeated: Repeated::ChangesNothing,
+        fill: |bench| {
+            Box::pin(async {
+                a_busy_key(bench).await;
+                bench.node("b").await;
+            })
+        },
+        step: |_| Box::pin(async { Step::RaiseEpoch(3) }),
+    },
+    Scene {
         name: "claim",
         repeated: Repeated::ChangesNothing,
         fill: |bench| Box::pin(due_triggers(bench)),

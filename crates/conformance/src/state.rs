@@ -15,6 +15,7 @@ impl State {
     pub(crate) async fn of(store: &dyn JobStore) -> Self {
         let mut state = Self::of_work(store).await;
         let nodes = store.inspect().nodes().await.expect("a read");
+        state.0.push(format!("epoch {}", store.inspect().epoch().await.expect("a read")));
         state.0.extend(nodes.iter().map(|node| format!("{node:?}")));
         state
     }

@@ -20,6 +20,7 @@ pub(crate) enum Step {
     TakeOver(NodeId, i64),
     Leave(NodeId),
     SetStandby(NodeId, Standby),
+    RaiseEpoch(u32),
     Orphans(NodeId, u32),
     ReadDue(ReadDue),
     Claim(Claim),
@@ -39,6 +40,7 @@ pub(crate) enum Answer {
     TakenOver(bool),
     Left,
     Gate(Option<i64>),
+    Epoch(u32),
     Orphans(Vec<Readable<ExecutionWithJob>>),
     Due(Due),
     Claimed(Claimed),
@@ -63,6 +65,7 @@ impl Step {
                 Answer::Left
             }
             Self::SetStandby(node, standby) => Answer::Gate(store.set_standby(node, standby).await?),
+            Self::RaiseEpoch(to) => Answer::Epoch(store.raise_epoch(to).await?),
             Self::Orphans(node, limit) => Answer::Orphans(store.orphans(node, limit).await?),
             Self::ReadDue(request) => Answer::Due(store.read_due(request).await?),
             Self::Claim(claim) => Answer::Claimed(store.claim(claim).await?),

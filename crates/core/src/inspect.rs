@@ -56,6 +56,8 @@ pub trait Inspect: fmt::Debug + Send + Sync {
     async fn nodes(&self) -> Result<Vec<NodeRecord>>;
     /// All paused groups of triggers, by name, at most [`MAX_PAGE`].
     async fn paused_groups(&self) -> Result<Vec<PausedGroup>>;
+    /// The epoch of the store.
+    async fn epoch(&self) -> Result<u32>;
     /// The row of a set, and the keys, revisions and hashes of what it defines.
     async fn set(&self, name: &str) -> Result<FoundSet>;
 }

@@ -366,6 +366,9 @@ impl Fence {
     /// Before the first claim.
     pub const NONE: Self = Self(0);
 
+    /// The largest epoch of a store: every token fits into a signed 64-bit column.
+    pub const MAX_EPOCH: u32 = (1 << 23) - 1;
+
     /// The number as stores keep it.
     pub const fn get(self) -> i64 {
         self.0
@@ -385,6 +388,18 @@ impl Fence {
     /// The number to give to a resource outside the database: it grows also when a restored store begins a new epoch.
     pub const fn token(self, store_epoch: u32) -> u64 {
         (store_epoch as u64) << 40 | (self.0.unsigned_abs() & 0xff_ffff_ffff)
+    }
+
+    /// Refuses an epoch that no token could carry.
+    ///
+    /// # Errors
+    /// `Invalid` if it is above [`Fence::MAX_EPOCH`].
+    pub fn check_epoch(operation: &'static str, epoch: u32) -> Result<()> {
+        if epoch > Self::MAX_EPOCH {
+            let why = format!("epoch {epoch} is above the last one, {}", Self::MAX_EPOCH);
+            return Err(Error::invalid(operation, why));
+        }
+        Ok(())
     }
 }
 
@@ -451,5 +466,19 @@ mod tests {
     #[test]
     fn a_higher_epoch_beats_every_older_fence() {
         assert!(Fence::from_stored(1).token(1) > Fence::from_stored(999_999).token(0));
+    }
+
+    #[test]
+    fn the_last_tokens_of_the_last_epoch_fit_into_a_signed_column() {
+        let last = Fence::from_stored((1 << 40) - 1).token(Fence::MAX_EPOCH);
+        assert!(i64::try_from(last).is_ok());
+        assert!(last > Fence::from_stored((1 << 40) - 1).token(Fence::MAX_EPOCH - 1));
+    }
+
+    #[test]
+    fn an_epoch_that_tokens_cannot_carry_is_refused() {
+        assert!(Fence::check_epoch("raise_epoch", Fence::MAX_EPOCH).is_ok());
+        let error = Fence::check_epoch("raise_epoch", Fence::MAX_EPOCH + 1).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Invalid);
     }
 }

@@ -180,6 +180,10 @@ impl Inspect for MysqlStore {
         self.read("nodes", look, |step, look| Box::pin(many::<NodeRow, _>(step, look))).await
     }
 
+    async fn epoch(&self) -> Result<u32> {
+        self.read("epoch", (), |step, ()| Box::pin(crate::store::members::epoch(step, sql::EPOCH))).await
+    }
+
     async fn set(&self, name: &str) -> Result<FoundSet> {
         self.read("set", name.to_owned(), |step, name| {
             Box::pin(async move {

@@ -193,6 +193,13 @@ impl Inspect for PostgresStore {
         .await
     }
 
+    async fn epoch(&self) -> Result<u32> {
+        self.step("epoch", Shape::One, (), |step, ()| {
+            Box::pin(crate::store::members::epoch(step, sql::EPOCH))
+        })
+        .await
+    }
+
     async fn set(&self, name: &str) -> Result<FoundSet> {
         self.step("set", Shape::Snapshot, name.to_owned(), |step, name| Box::pin(found_set(step, name))).await
     }

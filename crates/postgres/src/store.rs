@@ -3,7 +3,7 @@
 mod check;
 mod definitions;
 pub(crate) mod firing;
-mod members;
+pub(crate) mod members;
 mod pauses;
 mod settling;
 pub(crate) mod slots;
@@ -25,7 +25,7 @@ use punctual_core::store::{
     Applied, Cancelled, Change, CheckedIn, Claim, ClaimReady, ClaimRef, Claimed, ClaimedReady, Due, Enqueue,
     Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Standby, StoreFeatures, Wake,
 };
-use punctual_core::{BoxFuture, Error, ExecutionId, Inspect, JobStore, NodeId, Result, Timestamp};
+use punctual_core::{BoxFuture, Error, ExecutionId, Fence, Inspect, JobStore, NodeId, Result, Timestamp};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
@@ -300,6 +300,11 @@ impl JobStore for PostgresStore {
             Box::pin(members::set_standby(step, *node, *standby))
         })
         .await
+    }
+
+    async fn raise_epoch(&self, to: u32) -> Result<u32> {
+        Fence::check_epoch("raise_epoch", to)?;
+        self.step("raise_epoch", Shape::Many, to, |step, to| Box::pin(members::raise_epoch(step, *to))).await
     }
 
     async fn orphans(&self, owner: NodeId, limit: u32) -> Result<Vec<Readable<ExecutionWithJob>>> {

@@ -3,12 +3,14 @@
 mod common;
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use common::*;
 use punctual_core::event::Event;
 use punctual_core::execution::Outcome;
 use punctual_core::job::{OnNodeLoss, RetryPolicy, WhenBusy};
 use punctual_core::memory::ManualClock;
+use punctual_core::store::Prune;
 use punctual_core::{Clock, ErrorKind, Inspect, JobStore, Profile};
 
 #[tokio::test]
@@ -320,5 +322,40 @@ async fn a_store_that_lost_commits_stops_the_node() {
     assert!(ran <= 7, "it claims nothing on the word of a store that forgets: {ran}");
     let error = node.ended().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert!(error.message().contains("epoch"), "{error}");
+    assert!(error.message().contains("punctual epoch raise --above 0"), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_know_a_node_which_has_joined_stops_it() {
+    let world = World::new();
+    let node = world.member(1).await;
+    node.scheduler.schedule(task("tick")).every(secs(1)).key("tick").await.unwrap();
+    world.pass(secs(5)).await;
+    // What a backup from before the joining makes of it: no row.
+    let row = world.store.inspect().nodes().await.unwrap().remove(0);
+    assert!(world.store.take_over(row.info.id, row.beat).await.unwrap());
+    world.clock.advance(millis(1));
+    let pruned = world.store.prune(Prune { history: Duration::ZERO, limit: 10 }).await.unwrap();
+    assert!(pruned.other > 0);
+    world.pass(secs(10)).await;
+    let error = node.ended().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.message().contains("does not know this node"), "{error}");
+}
+
+#[tokio::test]
+async fn a_raised_epoch_makes_nodes_join_again_and_their_tokens_larger() {
+    let world = World::new();
+    let node = world.member(1).await;
+    node.scheduler.schedule(task("tick")).every(secs(1)).key("tick").await.unwrap();
+    world.pass(secs(5)).await;
+    let tokens = || world.runs("tick").iter().map(|run| run.token).collect::<Vec<_>>();
+    let before = tokens();
+    assert_eq!(world.store.raise_epoch(4).await.unwrap(), 4);
+    world.pass(secs(20)).await;
+
+    assert_eq!(world.count(|event| matches!(event, Event::Rejoined { .. })), 1);
+    let after = tokens().split_off(before.len());
+    assert!(after.len() > 5, "it goes on: {after:?}");
+    assert!(after.iter().all(|token| before.iter().all(|old| token > old)), "{before:?} {after:?}");
 }

@@ -181,6 +181,10 @@ impl Inspect for SqliteStore {
         self.read("nodes", |step| Ok(good(step.rows::<NodeRow>(sql::NODES, [])?))).await
     }
 
+    async fn epoch(&self) -> Result<u32> {
+        self.read("epoch", |step| Ok(step.epoch())).await
+    }
+
     async fn set(&self, name: &str) -> Result<FoundSet> {
         let name = name.to_owned();
         self.read("set", move |step| {

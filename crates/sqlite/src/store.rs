@@ -25,7 +25,7 @@ use punctual_core::store::{
     Applied, Cancelled, Change, CheckedIn, Claim, ClaimReady, ClaimRef, ClaimShape, Claimed, ClaimedReady,
     Due, Enqueue, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Standby, StoreFeatures, Wake,
 };
-use punctual_core::{ExecutionId, Inspect, JobStore, NodeId, Result, Timestamp};
+use punctual_core::{ExecutionId, Fence, Inspect, JobStore, NodeId, Result, Timestamp};
 
 use crate::builder::SqliteBuilder;
 use crate::error::Failure;
@@ -218,6 +218,11 @@ impl JobStore for SqliteStore {
 
     async fn set_standby(&self, node: NodeId, standby: Standby) -> Result<Option<i64>> {
         self.write("set_standby", move |step| members::set_standby(step, node, standby)).await
+    }
+
+    async fn raise_epoch(&self, to: u32) -> Result<u32> {
+        Fence::check_epoch("raise_epoch", to)?;
+        self.write("raise_epoch", move |step| members::raise_epoch(step, to)).await
     }
 
     async fn orphans(&self, owner: NodeId, limit: u32) -> Result<Vec<Readable<ExecutionWithJob>>> {

@@ -35,6 +35,7 @@ impl Bodies {
 
 async fn work(work: Work, bodies: State<Bodies>, ctx: Context) -> Result<(), Failure> {
     let stamp = || BodyStart {
+        token: None,
         execution: ctx.execution_id(),
         attempt: ctx.attempt(),
         fence: ctx.fence(),

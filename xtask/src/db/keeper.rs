@@ -139,10 +139,15 @@ fn obey(listener: &UnixListener, processes: &Mutex<Vec<Process>>) -> Result<Unix
         let read = caller.read_to_string(&mut word);
         match read.ok().and_then(|_| Word::of(&word)) {
             Some(Word::End) => return Ok(caller),
-            Some(Word::Restart(server, how, away)) => {
+            Some(word @ (Word::Restart(server, ..) | Word::Keep(server) | Word::PutBack(server))) => {
                 let mut processes = processes.lock().unwrap_or_else(PoisonError::into_inner);
                 let process = processes.iter_mut().find(|process| process.server() == server);
-                let done = process.map(|process| process.restart(how, Duration::from_secs(away)));
+                let done = process.map(|process| match word {
+                    Word::Keep(_) => process.keep(),
+                    Word::PutBack(_) => process.put_back(),
+                    Word::Restart(_, how, away) => process.restart(how, Duration::from_secs(away)),
+                    Word::End => Ok(()),
+                });
                 let answer = match done {
                     Some(Ok(())) => DONE.to_owned(),
                     Some(Err(error)) => error.to_string(),

@@ -23,6 +23,10 @@ pub(super) enum Word {
     End,
     /// To restart a server, which is to be away for so many seconds in between.
     Restart(Server, How, u64),
+    /// To take a backup of a server's data.
+    Keep(Server),
+    /// To put that backup in the place of the data.
+    PutBack(Server),
 }
 
 impl Word {
@@ -35,6 +39,8 @@ impl Word {
                     [How::Orderly, How::AtOnce, How::Hard].into_iter().find(|known| known.word() == how)?;
                 Some(Self::Restart(Server::named(name)?, how, away.parse().ok()?))
             }
+            ["keep", name] => Some(Self::Keep(Server::named(name)?)),
+            ["put-back", name] => Some(Self::PutBack(Server::named(name)?)),
             _ => None,
         }
     }
@@ -43,6 +49,8 @@ impl Word {
         match self {
             Self::End => "end".to_owned(),
             Self::Restart(server, how, away) => format!("restart {} {} {away}", server.name(), how.word()),
+            Self::Keep(server) => format!("keep {}", server.name()),
+            Self::PutBack(server) => format!("put-back {}", server.name()),
         }
     }
 }
@@ -126,6 +134,8 @@ mod tests {
             Word::Restart(Server::Postgres, How::Orderly, 0),
             Word::Restart(Server::Postgres, How::AtOnce, 0),
             Word::Restart(Server::Mysql, How::Hard, 8),
+            Word::Keep(Server::Postgres),
+            Word::PutBack(Server::Mysql),
         ] {
             assert_eq!(Word::of(&word.text()), Some(word));
         }
@@ -135,6 +145,8 @@ mod tests {
             "restart oracle hard 0",
             "restart mysql gently 0",
             "restart mysql hard",
+            "keep",
+            "put-back oracle",
             "end now",
         ] {
             assert_eq!(Word::of(text), None, "{text}");

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -112,6 +112,8 @@ pub(super) struct Recipe {
     pub(super) stop: Signal,
     /// How it is told to end at once.
     pub(super) end: Signal,
+    /// The folder of its data, if it has some of its own.
+    pub(super) data: Option<PathBuf>,
 }
 
 /// How a server is ended before it is started again.
@@ -159,13 +161,44 @@ impl Process {
 
     /// Ends the server and starts it again after `away`, with the same data on the same port; answers when it is ready.
     pub(super) fn restart(&mut self, how: How, away: Duration) -> Result<()> {
+        self.restart_after(how, || {
+            pause(away);
+            Ok(())
+        })
+    }
+
+    /// Takes a backup: the server's data, copied while it is stopped in good order. It takes the place of an earlier one.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        let (data, kept) = self.folders()?;
+        self.restart_after(How::Orderly, || copy(&data, &kept))
+    }
+
+    /// Puts the backup in the place of the data, as an administrator would: with the server stopped meanwhile.
+    pub(super) fn put_back(&mut self) -> Result<()> {
+        let (data, kept) = self.folders()?;
+        if !kept.exists() {
+            return Err(format!("nothing of {} was kept", self.recipe.server.name()).into());
+        }
+        self.restart_after(How::Orderly, || copy(&kept, &data))
+    }
+
+    /// The folder of the data, and that of the backup.
+    fn folders(&self) -> Result<(PathBuf, PathBuf)> {
+        let none = || format!("{} has no data of its own", self.recipe.server.name());
+        let data = self.recipe.data.clone().ok_or_else(none)?;
+        let kept = data.with_extension("kept");
+        Ok((data, kept))
+    }
+
+    /// Ends the server, does what is to be done while it is away, and starts it again.
+    fn restart_after(&mut self, how: How, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
         self.signal(match how {
             How::Orderly => self.recipe.stop,
             How::AtOnce => self.recipe.end,
             How::Hard => Signal::KILL,
         });
         self.child.wait()?;
-        pause(away);
+        meanwhile()?;
         let mut tries = 0;
         loop {
             (self.child, self.said) = spawn(&mut self.recipe)?;
@@ -204,6 +237,18 @@ impl Process {
         let name = self.recipe.server.name();
         Err(format!("{name} {why}; its last words:\n{}", said[last..].join("\n")).into())
     }
+}
+
+/// Copies a folder with owners and rights to the place of another one.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).output()?;
+    if !done.status.success() {
+        return Err(format!("cp: {}", String::from_utf8_lossy(&done.stderr)).into());
+    }
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a server is to be away, or what it left behind is to end")]
@@ -248,6 +293,7 @@ mod tests {
             ready: "ready",
             stop: Signal::TERM,
             end: Signal::KILL,
+            data: None,
         };
         let mut process = Process::start(recipe).unwrap();
         for how in [How::Orderly, How::AtOnce, How::Hard] {
@@ -259,11 +305,45 @@ mod tests {
     }
 
     #[test]
+    fn what_was_kept_is_put_back() {
+        let folder = std::env::temp_dir().join(format!("punctual-kept-{}", std::process::id()));
+        let data = folder.join("data");
+        fs::create_dir_all(&data).unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo 'ready to serve' >&2; exec cat"]).stdin(Stdio::piped());
+        let mut process = Process::start(Recipe {
+            server: Server::Postgres,
+            command,
+            ready: "ready",
+            stop: Signal::TERM,
+            end: Signal::KILL,
+            data: Some(data.clone()),
+        })
+        .unwrap();
+        assert!(process.put_back().is_err(), "nothing was kept");
+        fs::write(data.join("row"), "old").unwrap();
+        process.keep().unwrap();
+        fs::write(data.join("row"), "new").unwrap();
+        fs::write(data.join("more"), "").unwrap();
+        process.put_back().unwrap();
+        assert_eq!(fs::read_to_string(data.join("row")).unwrap(), "old");
+        assert!(!data.join("more").exists());
+        drop(process);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
     fn a_server_that_ends_early_is_quoted() {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "echo 'no room' >&2; exit 1"]);
-        let recipe =
-            Recipe { server: Server::Mysql, command, ready: "ready", stop: Signal::TERM, end: Signal::KILL };
+        let recipe = Recipe {
+            server: Server::Mysql,
+            command,
+            ready: "ready",
+            stop: Signal::TERM,
+            end: Signal::KILL,
+            data: None,
+        };
         let why = Process::start(recipe).unwrap_err().to_string();
         assert!(why.contains("mysql ended before it was ready") && why.contains("no room"), "{why}");
     }

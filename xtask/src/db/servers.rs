@@ -183,7 +183,7 @@ impl Postgres {
         set_up.finish()?;
         let port = free_port()?;
         let mut server = mortal(&bin.join("postgres"));
-        server.arg("-D").arg(data);
+        server.arg("-D").arg(&data);
         for setting in [
             "listen_addresses=127.0.0.1".to_owned(),
             "unix_socket_directories=".to_owned(),
@@ -200,6 +200,7 @@ impl Postgres {
             ready: "database system is ready to accept connections",
             stop: Signal::INT,
             end: Signal::QUIT,
+            data: Some(data),
         })?;
         Ok((process, format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres")))
     }
@@ -280,6 +281,7 @@ impl Mysql {
             ready: "ready for connections",
             stop: Signal::TERM,
             end: Signal::KILL,
+            data: Some(data),
         })?;
         Ok((process, format!("mysql://punctual:{password}@127.0.0.1:{port}/punctual")))
     }
@@ -318,6 +320,7 @@ fn pgbouncer(program: &Path, behind: &str, folder: &Path) -> Result<(Process, St
         ready: "process up",
         stop: Signal::TERM,
         end: Signal::KILL,
+        data: None,
     })?;
     Ok((process, format!("postgres://{user}:{password}@127.0.0.1:{listens}/{database}")))
 }

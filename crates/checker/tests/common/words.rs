@@ -117,6 +117,7 @@ impl Go {
             slot,
             pid,
             boot_us: boot(ms),
+            token: None,
         }
     }
 }

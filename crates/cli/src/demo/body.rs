@@ -126,6 +126,7 @@ fn wait(told: &mut UnixStream, span: Duration) -> std::io::Result<bool> {
 /// Which start of which execution this is, by the variables that `punctual run` gives to each command.
 fn start() -> Result<BodyStart, String> {
     Ok(BodyStart {
+        token: given("PUNCTUAL_FENCING_TOKEN")?,
         execution: needed("PUNCTUAL_EXECUTION_ID")?,
         attempt: needed("PUNCTUAL_ATTEMPT")?,
         fence: Fence::from_stored(needed("PUNCTUAL_FENCE")?),

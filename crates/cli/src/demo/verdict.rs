@@ -287,6 +287,7 @@ mod tests {
 
     fn start(slot: Option<&str>, id: u8, pid: u32, boot: u64) -> BodyStart {
         BodyStart {
+            token: None,
             execution: ExecutionId::from_bytes([id; 16]),
             attempt: 1,
             fence: Fence::from_stored(i64::from(id)),

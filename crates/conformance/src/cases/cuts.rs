@@ -197,6 +197,12 @@ cases! {
         disturb(&bench, "set_standby", How::Cut).await;
     }
 
+    /// A raise of the epoch whose connection is cut has ended all nodes with it, or has changed nothing.
+    [Statements, Clock]
+    async fn raise_epoch(bench) {
+        disturb(&bench, "raise_epoch", How::Cut).await;
+    }
+
     /// A claim whose connection is cut anywhere has moved each trigger with its rows and slots, or none.
     [Statements, Clock]
     async fn claim(bench) {

@@ -14,6 +14,7 @@ mod definitions;
 mod deletion;
 mod due;
 mod enqueue;
+mod epoch;
 mod held;
 mod inspect;
 mod limits;
@@ -57,6 +58,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     within::CASES,
     settle::CASES,
     membership::CASES,
+    epoch::CASES,
     recover::CASES,
     commands::CASES,
     inspect::CASES,

@@ -47,6 +47,10 @@ pub enum Fault {
     OrphansOfTheLiving,
     /// Standby is noted, but the gate stays: a claim slips past.
     StandbyLeavesTheGate,
+    /// An epoch is raised, says the answer, and is not: tokens of a restored store come again.
+    RaisedEpochIsForgotten,
+    /// Nodes are still up when the epoch was raised: what they claim has tokens of the old one.
+    RaisingLeavesTheNodesUp,
     /// Work that is put in twice runs twice.
     EnqueueIsNotIdempotent,
     /// Delays are added to the clock of the client that asks.
@@ -113,6 +117,8 @@ impl Fault {
         CheckInForgetsOwnedRows,
         OrphansOfTheLiving,
         StandbyLeavesTheGate,
+        RaisedEpochIsForgotten,
+        RaisingLeavesTheNodesUp,
         EnqueueIsNotIdempotent,
         DelaysGoByTheClient,
         ApplyIsNotAtomic,
@@ -163,6 +169,8 @@ impl Fault {
             CheckInForgetsOwnedRows => "claim::an_unseen_claim_is_found_at_the_check_in",
             OrphansOfTheLiving => "recover::a_node_that_is_up_has_no_orphans",
             StandbyLeavesTheGate => "membership::standby_raises_the_gate",
+            RaisedEpochIsForgotten => "epoch::a_token_of_a_new_epoch_is_larger_than_all_before",
+            RaisingLeavesTheNodesUp => "epoch::raising_it_ends_all_nodes",
             EnqueueIsNotIdempotent => "enqueue::leaves_a_known_id_alone",
             DelaysGoByTheClient => "clock::delays_count_from_the_clock_of_the_step",
             ApplyIsNotAtomic => "definitions::applies_all_changes_or_none",

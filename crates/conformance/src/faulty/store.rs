@@ -8,7 +8,7 @@ use punctual_core::entropy::SeededEntropy;
 use punctual_core::execution::{ExecutionState, ExecutionWithJob};
 use punctual_core::inspect::{ExecutionFilter, Inspect, Page};
 use punctual_core::key::{ExecutionId, Fence, NodeId};
-use punctual_core::node::{NodeInfo, NodeRecord};
+use punctual_core::node::{NodeInfo, NodeRecord, NodeState};
 use punctual_core::store::{
     Applied, Cancelled, Change, CheckedIn, Claim, ClaimOutcome, ClaimReady, ClaimRef, Claimed, ClaimedReady,
     Due, Enqueue, Expect, FirePlan, PARK, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan,
@@ -239,6 +239,22 @@ impl JobStore for Broken {
         let before = self.gate_of(node).await?;
         let gate = self.inner.set_standby(node, standby).await?;
         Ok(if self.has(StandbyLeavesTheGate) { gate.map(|_| before) } else { gate })
+    }
+
+    async fn raise_epoch(&self, to: u32) -> Result<u32> {
+        if self.has(RaisedEpochIsForgotten) {
+            return Ok(to);
+        }
+        let nodes = self.inner.inspect().nodes().await?;
+        let epoch = self.inner.raise_epoch(to).await?;
+        if self.has(RaisingLeavesTheNodesUp) {
+            // A node that is gone cannot come back under its own id; one that nobody has seen stands in for it.
+            for node in nodes.into_iter().filter(|node| node.state == NodeState::Up) {
+                let id = NodeId::draw(&self.entropy);
+                self.inner.join(NodeInfo { id, ..node.info }).await?;
+            }
+        }
+        Ok(epoch)
     }
 
     async fn orphans(&self, owner: NodeId, limit: u32) -> Result<Vec<Readable<ExecutionWithJob>>> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use punctual_core::calendar::Calendar;
 use punctual_core::job::{Concurrency, ExecutionSpec, JobRecord, OnNodeLoss, RetryPolicy, WhenBusy};
-use punctual_core::key::{JobId, TriggerId};
+use punctual_core::key::{DEFAULT_GROUP, JobId, TriggerId};
 use punctual_core::misfire::MisfirePolicy;
+use punctual_core::pause::{Pause, PausedGroup};
 use punctual_core::protocol::define;
 use punctual_core::quartz::Progress;
 use punctual_core::schedule::{Every, Once, Schedule, Weekdays};
@@ -56,6 +57,7 @@ impl Scribe {
                 let rev = stale(calendar.rev, extra);
                 Some(Change::DeleteCalendar { name: calendar.name.clone(), rev })
             }
+            What::Pause => self.pause(next, view),
             What::PutSet => {
                 let expect = expected(view.set.set.as_ref().map(|stored| stored.rev), extra);
                 let (revision, hash) = (i64::from(how), i64::from(extra));
@@ -64,6 +66,18 @@ impl Scribe {
                 Some(Change::PutSet { expect, set })
             }
             _ => None,
+        }
+    }
+
+    /// Pauses or resumes a trigger, or the group of all.
+    fn pause(&self, next: Move, view: &View) -> Option<Change> {
+        let Move { which, how, .. } = next;
+        let pause = Pause { since: self.t0, by: format!("{how}").into(), reason: None };
+        match how % 4 {
+            0 => Some(Change::PauseGroup(PausedGroup { group: DEFAULT_GROUP.into(), pause })),
+            1 => Some(Change::ResumeGroup { group: DEFAULT_GROUP.into() }),
+            2 => define::pause_trigger(one(&view.triggers, which)?, pause),
+            _ => define::resume_trigger(one(&view.triggers, which)?, !view.paused_groups.is_empty()),
         }
     }
 
@@ -125,6 +139,7 @@ impl Scribe {
                 set: (extra % 16 == 8).then(|| SET.into()),
                 hash: i64::from(how),
                 created: now,
+                paused: None,
             };
             return Some(Change::PutTrigger { expect: Expect::Absent { mark }, trigger });
         };

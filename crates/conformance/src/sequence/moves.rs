@@ -27,6 +27,8 @@ pub(crate) enum What {
     PutCalendar,
     DeleteCalendar,
     PutSet,
+    /// Pauses or resumes a trigger, or the group of all.
+    Pause,
     /// Several changes of definitions in one step.
     Batch,
     Enqueue,
@@ -41,6 +43,7 @@ pub(crate) enum What {
     Recover,
     WakeWaiting,
     Prune,
+    RaiseEpoch,
 }
 
 /// A move.
@@ -76,6 +79,8 @@ const WEIGHTS: &[(u32, What)] = &[
     (1, What::PutCalendar),
     (1, What::DeleteCalendar),
     (1, What::PutSet),
+    (3, What::Pause),
+    (1, What::RaiseEpoch),
     (2, What::Batch),
     (9, What::Enqueue),
     (3, What::Cancel),

@@ -74,7 +74,7 @@ impl Scribe {
             What::PutJob | What::DeleteJob | What::PutTrigger | What::DeleteTrigger => {
                 Step::Apply(vec![self.change(next, view, now)?])
             }
-            What::PutCalendar | What::DeleteCalendar | What::PutSet => {
+            What::PutCalendar | What::DeleteCalendar | What::PutSet | What::Pause => {
                 Step::Apply(vec![self.change(next, view, now)?])
             }
             What::Batch => Step::Apply(self.batch(next, view, now)),
@@ -103,6 +103,8 @@ impl Scribe {
             What::Settle => Step::Settle(self.ends(next, view, now)?),
             What::Recover => Step::Settle(Self::recovered(next, view, now)?),
             What::WakeWaiting => Step::WakeWaiting(1_000),
+            // Seldom a new one.
+            What::RaiseEpoch => Step::RaiseEpoch(u32::from(how / 32)),
             What::Prune => {
                 Step::Prune(Prune { history: secs(if how % 3 == 1 { 60 } else { 86_400 }), limit: 1_000 })
             }

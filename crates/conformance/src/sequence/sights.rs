@@ -55,7 +55,7 @@ impl Sights {
             }
             Answer::TakenOver(true) => self.note("declared dead", true),
             Answer::TakenOver(false) => self.note("has beaten since", true),
-            Answer::Left | Answer::Gate(_) => {}
+            Answer::Left | Answer::Gate(_) | Answer::Epoch(_) => {}
             Answer::Orphans(rows) => self.note("orphans", !rows.is_empty()),
             Answer::Due(due) => self.note("several due triggers", due.triggers.len() > 1),
             Answer::Claimed(claimed) => {

@@ -7,6 +7,7 @@ use punctual_core::execution::{Execution, HistoryRecord};
 use punctual_core::inspect::{ExecutionFilter, FoundSet, FoundTrigger, HistoryFilter, Page};
 use punctual_core::job::JobRecord;
 use punctual_core::node::NodeRecord;
+use punctual_core::pause::PausedGroup;
 use punctual_core::store::CalendarRecord;
 use punctual_core::trigger::TriggerRecord;
 
@@ -26,6 +27,8 @@ pub(crate) struct View {
     pub(crate) live: Vec<Execution>,
     pub(crate) history: Vec<HistoryRecord>,
     pub(crate) nodes: Vec<NodeRecord>,
+    pub(crate) paused_groups: Vec<PausedGroup>,
+    pub(crate) epoch: u32,
 }
 
 impl View {
@@ -45,6 +48,8 @@ impl View {
             live: live.into_iter().map(readable).collect(),
             history: inspect.history(HistoryFilter::default()).await.expect("a read"),
             nodes: inspect.nodes().await.expect("a read"),
+            paused_groups: inspect.paused_groups().await.expect("a read"),
+            epoch: inspect.epoch().await.expect("a read"),
         }
     }
 
@@ -73,6 +78,8 @@ impl View {
             rows("live row", &self.live, &other.live),
             rows("record", &self.history, &other.history),
             rows("node", &self.nodes, &other.nodes),
+            rows("pause", &self.paused_groups, &other.paused_groups),
+            rows("epoch", &[self.epoch], &[other.epoch]),
         ];
         let all = parts.concat();
         (!all.is_empty()).then_some(all)

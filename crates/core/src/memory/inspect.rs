@@ -145,6 +145,10 @@ impl Inspect for MemoryStore {
         Ok(self.step(|state, _| state.members().cloned().collect()))
     }
 
+    async fn epoch(&self) -> Result<u32> {
+        Ok(self.step(|state, _| state.epoch))
+    }
+
     async fn set(&self, name: &str) -> Result<FoundSet> {
         Ok(self.step(|state, _| {
             let here = &state.definitions;

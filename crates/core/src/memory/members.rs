@@ -9,9 +9,6 @@ use crate::node::{NodeInfo, NodeRecord, NodeState};
 use crate::store::{CheckedIn, Owned, Readable, Standby, Standing};
 use crate::time::Timestamp;
 
-/// The epoch of a store that cannot lose commits without losing everything.
-const EPOCH: u32 = 0;
-
 impl State {
     pub(super) fn join(&mut self, now: Timestamp, info: NodeInfo) -> CheckedIn {
         let id = info.id;
@@ -49,7 +46,7 @@ impl State {
             beat: record.map_or(0, |record| record.beat),
             gate: record.map_or(0, |record| record.gate),
             standby: if record.is_some_and(|record| record.standby) { Standby::On } else { Standby::Off },
-            epoch: EPOCH,
+            epoch: self.epoch,
             nodes: self.members().filter(|record| record.state == NodeState::Up).cloned().collect(),
             owned: mine
                 .map(|row| Owned {
@@ -93,6 +90,17 @@ impl State {
         let gate = record.gate;
         self.news |= standby == Standby::Off;
         Some(gate)
+    }
+
+    pub(super) fn raise_epoch(&mut self, now: Timestamp, to: u32) -> u32 {
+        if self.epoch < to {
+            self.epoch = to;
+            let all: Vec<NodeId> = self.nodes.keys().copied().collect();
+            for node in all {
+                self.end(now, node, NodeState::Dead);
+            }
+        }
+        self.epoch
     }
 
     pub(super) fn orphans(&self, owner: NodeId, limit: u32) -> Vec<Readable<ExecutionWithJob>> {

@@ -32,7 +32,7 @@ use crate::check::Check;
 use crate::error::Result;
 use crate::execution::ExecutionWithJob;
 use crate::inspect::Inspect;
-use crate::key::{ExecutionId, NodeId};
+use crate::key::{ExecutionId, Fence, NodeId};
 use crate::node::NodeInfo;
 use crate::store::{
     Applied, Cancelled, Change, CheckedIn, Claim, ClaimReady, ClaimRef, ClaimShape, Claimed, ClaimedReady,
@@ -175,6 +175,11 @@ impl JobStore for MemoryStore {
 
     async fn set_standby(&self, node: NodeId, standby: Standby) -> Result<Option<i64>> {
         Ok(self.step(|state, _| state.set_standby(node, standby)))
+    }
+
+    async fn raise_epoch(&self, to: u32) -> Result<u32> {
+        Fence::check_epoch("raise_epoch", to)?;
+        Ok(self.step(|state, now| state.raise_epoch(now, to)))
     }
 
     async fn orphans(&self, owner: NodeId, limit: u32) -> Result<Vec<Readable<ExecutionWithJob>>> {

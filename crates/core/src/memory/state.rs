@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) definitions: Definitions,
+    pub(super) epoch: u32,
     pub(super) nodes: BTreeMap<NodeId, Member>,
     pub(super) live: BTreeMap<ExecutionId, Live>,
     pub(super) history: BTreeMap<ExecutionId, HistoryRecord>,

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::key::NodeId;
 use crate::node::{NodeRecord, NodeState, Profile};
 use crate::time::BootInstant;
@@ -18,34 +18,74 @@ pub struct Lease {
     profile: Profile,
     sent: BootInstant,
     beat: i64,
+    epoch: u32,
 }
 
 impl Lease {
-    /// The lease of a node whose joining was sent at `sent` and answered with `beat`.
-    pub const fn begin(profile: Profile, sent: BootInstant, beat: i64) -> Self {
-        Self { profile, sent, beat }
+    /// The lease of a node whose joining was sent at `sent` and answered with `beat` and the store's `epoch`.
+    pub const fn begin(profile: Profile, sent: BootInstant, beat: i64, epoch: u32) -> Self {
+        Self { profile, sent, beat, epoch }
     }
 
     /// Renews the lease by a check-in that was *sent* at `sent`; the time of the answer says nothing.
     ///
     /// # Errors
-    /// `Corrupt` if the store shows an older beat than this node saw committed: it has lost commits, and nothing that
-    /// it says can be trusted until its epoch was raised.
-    pub fn renew(&mut self, sent: BootInstant, beat: i64) -> Result<()> {
+    /// `Corrupt` if the store shows an older beat or a smaller epoch than this node saw committed: it has lost commits,
+    /// and nothing that it says can be trusted until its epoch was raised.
+    pub fn renew(&mut self, sent: BootInstant, beat: i64, epoch: u32) -> Result<()> {
+        self.check_epoch(epoch)?;
         if beat <= self.beat {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                "check_in",
-                format!(
-                    "the store answered with beat {beat}, but beat {} of this node had been committed: it has lost \
-                     commits; stop all nodes, restore it, and raise its epoch",
-                    self.beat
-                ),
-            ));
+            return Err(self.rolled_back(&format!(
+                "it answered with beat {beat}, but beat {} of this node had been committed",
+                self.beat
+            )));
         }
         self.beat = beat;
+        self.epoch = epoch;
         self.sent = self.sent.max(sent);
         Ok(())
+    }
+
+    /// Compares the epoch that the store shows to this node, or to its next life, with the one that it saw last.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is smaller, as for [`Lease::renew`].
+    pub fn check_epoch(&self, epoch: u32) -> Result<()> {
+        if epoch < self.epoch {
+            let seen = self.epoch;
+            return Err(self.rolled_back(&format!("it is at epoch {epoch}, but was at {seen} before")));
+        }
+        Ok(())
+    }
+
+    /// Looks at why the store says at `now` that this node is no member: its row says that it ended, or there is none.
+    ///
+    /// Rows of nodes that ended are kept for `kept`. So one that is missing sooner after the last renewal was not deleted,
+    /// but is not there yet.
+    ///
+    /// # Errors
+    /// `Corrupt` then, as for [`Lease::renew`].
+    pub fn check_row(&self, row: NodeRow, now: BootInstant, kept: Duration) -> Result<()> {
+        if row == NodeRow::Missing && now.since(self.sent) < kept {
+            return Err(self.rolled_back("it does not know this node, which had joined it"));
+        }
+        Ok(())
+    }
+
+    fn rolled_back(&self, why: &str) -> Error {
+        Error::corrupt(
+            "check_in",
+            format!(
+                "the store was rolled back and has lost commits: {why}; stop all nodes, run `punctual epoch raise \
+                 --above {}`, and start them again",
+                self.epoch
+            ),
+        )
+    }
+
+    /// The epoch of the store, as it was seen last.
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     /// From here on the node claims nothing, starts nothing and stops bodies that may not go on.
@@ -67,6 +107,15 @@ impl Lease {
     pub const fn beat(&self) -> i64 {
         self.beat
     }
+}
+
+/// What a store remembers of a node that is no member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeRow {
+    /// That it has ended.
+    Ended,
+    /// Nothing.
+    Missing,
 }
 
 /// A node whose beat has not moved for as long as it said itself that it would take.
@@ -135,6 +184,7 @@ impl Observer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use crate::node::NodeInfo;
     use crate::time::Timestamp;
 
@@ -221,7 +271,7 @@ mod tests {
     #[test]
     fn the_lease_counts_from_the_send_and_the_holder_is_done_before_the_taker_begins() {
         for profile in [Profile::DEFAULT, Profile::FAST, Profile::CALM, Profile::FAILOVER_TOLERANT] {
-            let lease = Lease::begin(profile, at(100), 1);
+            let lease = Lease::begin(profile, at(100), 1, 0);
             assert!(lease.may_start(at(100)) && !lease.may_start(lease.fence_at()));
             let mut observer = Observer::new(id(1), profile);
             // The earliest possible observer read the beat in the very instant in which it was sent.
@@ -236,8 +286,28 @@ mod tests {
 
     #[test]
     fn a_beat_that_went_back_means_lost_commits() {
-        let mut lease = Lease::begin(Profile::FAST, at(0), 7);
-        lease.renew(at(1), 8).unwrap();
-        assert_eq!(lease.renew(at(2), 8).unwrap_err().kind(), ErrorKind::Corrupt);
+        let mut lease = Lease::begin(Profile::FAST, at(0), 7, 0);
+        lease.renew(at(1), 8, 0).unwrap();
+        assert_eq!(lease.renew(at(2), 8, 0).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn an_epoch_that_went_back_means_lost_commits_and_a_raised_one_does_not() {
+        let mut lease = Lease::begin(Profile::FAST, at(0), 7, 2);
+        lease.renew(at(1), 8, 3).unwrap();
+        let error = lease.renew(at(2), 9, 2).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains("punctual epoch raise --above 3"), "{error}");
+        assert!(lease.check_epoch(3).is_ok() && lease.check_epoch(2).is_err());
+    }
+
+    #[test]
+    fn a_row_that_is_missing_sooner_than_it_may_be_deleted_means_lost_commits() {
+        let lease = Lease::begin(Profile::FAST, at(100), 1, 0);
+        let kept = Duration::from_secs(60);
+        let error = lease.check_row(NodeRow::Missing, at(159), kept).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(lease.check_row(NodeRow::Missing, at(160), kept).is_ok(), "it was frozen for that long");
+        assert!(lease.check_row(NodeRow::Ended, at(101), kept).is_ok(), "it was taken for dead");
     }
 }

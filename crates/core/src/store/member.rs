@@ -35,7 +35,7 @@ pub struct CheckedIn {
     pub gate: i64,
     /// Whether it is in standby.
     pub standby: Standby,
-    /// The epoch of the store, raised after commits were lost.
+    /// The epoch of the store, raised by [`raise_epoch`](crate::JobStore::raise_epoch) after commits were lost.
     pub epoch: u32,
     /// Every node that is up, itself included.
     pub nodes: Vec<NodeRecord>,

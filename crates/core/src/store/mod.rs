@@ -131,6 +131,23 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// before it commits. Answers the new gate, or `None` if the node is not up.
     async fn set_standby(&self, node: NodeId, standby: Standby) -> Result<Option<i64>>;
 
+    /// Begins a new epoch: raises the store's epoch to `to` and marks every node that is up dead, as
+    /// [`JobStore::take_over`] does whatever its beat is, in one step. Answers the epoch after it. If the epoch is `to` or
+    /// more already, nothing changes.
+    ///
+    /// This is for a store that lost commits: one that was restored from a backup, or failed over to a copy that was
+    /// behind. Its rows show smaller fences than were given out; tokens begin with the epoch, so that those of a new epoch
+    /// are larger than all before, whatever the rows say. For that no claim may commit whose node goes by the old epoch:
+    /// the step waits for claims in flight, and for joinings, and when it has returned, whoever is up knows the new one.
+    ///
+    /// A node that runs all the same is dealt with as any that was declared dead by mistake: it learns that at its next
+    /// check-in, stops its bodies and joins again. Until then its bodies may overlap with others, so whoever calls this has
+    /// seen to it that none runs.
+    ///
+    /// # Errors
+    /// `Invalid` if `to` is above [`Fence::MAX_EPOCH`].
+    async fn raise_epoch(&self, to: u32) -> Result<u32>;
+
     /// Live rows that name `owner`, at most `limit`, if that node is not up; empty if it is up.
     async fn orphans(&self, owner: NodeId, limit: u32) -> Result<Vec<Readable<ExecutionWithJob>>>;
 

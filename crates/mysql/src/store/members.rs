@@ -15,6 +15,8 @@ use crate::sql;
 use crate::step::{News, Step};
 
 pub(super) async fn join(step: &mut Step<'_>, info: &NodeInfo) -> Outcome<CheckedIn> {
+    // Whoever raises the epoch either sees this node, or is seen by it.
+    epoch(step, sql::HOLD_EPOCH).await?;
     let is_known = step.number(sql::IS_UP, values![info.id.get()]).await?.is_some();
     let now = step.now().await?;
     if !is_known {
@@ -43,8 +45,7 @@ async fn checked_in(step: &mut Step<'_>, node: NodeId, now: Timestamp) -> Outcom
     let read = |c: &Columns| (c.int() != 0, c.int(), c.int(), c.int() != 0);
     let (is_up, beat, gate, standby) =
         step.first(sql::STANDING, values![id], read).await?.unwrap_or_default();
-    let epoch = step.number(sql::EPOCH, values![]).await?;
-    let epoch = epoch.ok_or_else(|| Error::corrupt("check_in", "table punctual_meta has no row `epoch`"))?;
+    let epoch = epoch(step, sql::EPOCH).await?;
     let nodes = step.rows::<NodeRow>(sql::NODES_UP, values![]).await?;
     let owned = step.rows::<OwnedRow>(sql::OWNED, values![id]).await?;
     let gone = step.all(sql::GONE_OWNERS, values![], |c| NodeId::from_stored(c.int())).await?;
@@ -54,11 +55,35 @@ async fn checked_in(step: &mut Step<'_>, node: NodeId, now: Timestamp) -> Outcom
         beat,
         gate,
         standby: if standby { Standby::On } else { Standby::Off },
-        epoch: u32::try_from(epoch).unwrap_or(u32::MAX),
+        epoch,
         nodes: nodes.into_iter().filter_map(|row| row.decode().ok()).collect(),
         owned: owned.into_iter().map(|read| Owned::from(read.row)).collect(),
         gone_owners: gone,
     })
+}
+
+/// The epoch as one of its statements reads it.
+pub(crate) async fn epoch(step: &mut Step<'_>, statement: &'static str) -> Outcome<u32> {
+    let epoch = step.number(statement, values![]).await?;
+    let epoch = epoch.ok_or_else(|| Error::corrupt("epoch", "table punctual_meta has no row `epoch`"))?;
+    Ok(u32::try_from(epoch).unwrap_or(u32::MAX))
+}
+
+pub(super) async fn raise_epoch(step: &mut Step<'_>, to: u32) -> Outcome<u32> {
+    let old = epoch(step, sql::LOCK_EPOCH).await?;
+    if old >= to {
+        return Ok(old);
+    }
+    step.run(sql::RAISE_EPOCH, values![i64::from(to)]).await?;
+    // One by one and by primary key, as whoever declares one of them dead locks them.
+    for node in step.all(sql::IDS_UP, values![], |c| c.int()).await? {
+        if step.holds(sql::LOCK_NODE, values![node]).await? {
+            let now = step.now().await?.as_micros();
+            step.run(sql::TAKE_OVER, values![now, node]).await?;
+            step.run(sql::DELETE_BEAT, values![node]).await?;
+        }
+    }
+    Ok(to)
 }
 
 pub(super) async fn take_over(step: &mut Step<'_>, dead: NodeId, beat: i64) -> Outcome<bool> {

@@ -12,6 +12,8 @@ use crate::sql;
 use crate::step::{News, Outcome, Step};
 
 pub(super) async fn join(step: &mut Step<'_>, info: &NodeInfo) -> Outcome<CheckedIn> {
+    // Whoever raises the epoch either sees this node, or is seen by it.
+    epoch(step, sql::HOLD_EPOCH).await?;
     let now = step.now().await?;
     let row = NodeRow::of(info, now)?;
     if step.run(sql::INSERT_NODE, row.params()?).await? > 0 {
@@ -85,6 +87,22 @@ pub(super) async fn set_standby(step: &mut Step<'_>, node: NodeId, standby: Stan
     // Its own process is to look at once for what it left to others.
     step.tell(News::Here);
     Ok(gate)
+}
+
+/// The epoch as one of its statements reads it.
+pub(crate) async fn epoch(step: &mut Step<'_>, statement: &'static str) -> Outcome<u32> {
+    let epoch: Option<i64> = step.value(statement, params![]).await?;
+    let epoch = epoch.ok_or_else(|| Error::corrupt("epoch", "table meta has no row `epoch`; restore it"))?;
+    Ok(u32::try_from(epoch).unwrap_or(u32::MAX))
+}
+
+pub(super) async fn raise_epoch(step: &mut Step<'_>, to: u32) -> Outcome<u32> {
+    if step.run(sql::RAISE_EPOCH, params![i64::from(to)]).await? == 0 {
+        return epoch(step, sql::EPOCH).await;
+    }
+    let given = step.given();
+    step.run(sql::END_NODES_UP, params![given]).await?;
+    Ok(to)
 }
 
 pub(super) async fn orphans(

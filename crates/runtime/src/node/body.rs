@@ -89,10 +89,15 @@ async fn run(
     }
 
     let started = node.store_time();
+    let owner = claim_of(row, node).owner;
+    // The epoch in which the owner joined: a later life's would make the tokens of this claim too large.
+    let Some(epoch) = node.epoch_of(owner) else {
+        return handed_back("the node's lease had run out before it began");
+    };
     let context = Context::new(Inner {
         row: Arc::clone(row),
-        owner: claim_of(row, node).owner,
-        epoch: node.member().epoch,
+        owner,
+        epoch,
         started,
         stops_on_lease_loss: spec.stops_on_lease_loss(),
         stop: Arc::clone(&asked),

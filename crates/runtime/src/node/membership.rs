@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use punctual_core::event::Event;
 use punctual_core::node::NodeInfo;
-use punctual_core::protocol::membership::{Lease, Observer};
+use punctual_core::protocol::membership::{Lease, NodeRow, Observer};
 use punctual_core::protocol::{finish, recover};
 use punctual_core::store::{
     CheckedIn, ClaimRef, PoisonRow, Readable, SettleOutcome, Settlement, Slice, Standby, Standing,
@@ -30,18 +30,23 @@ pub(crate) async fn join(node: &Node, id: NodeId) -> Result<Observer> {
     let mut observer = Observer::new(info.id, info.profile);
     observer.observe(node.clock.boot(), &reply.nodes);
     node.sync(reply.now, sent);
-    let lease = Lease::begin(info.profile, sent, reply.beat);
-    {
+    let lease = Lease::begin(info.profile, sent, reply.beat, reply.epoch);
+    let rolled_back = {
         let mut member = node.member();
+        let sound = member.lease.map_or(Ok(()), |known| known.check_epoch(reply.epoch));
         // Not before the answer: if it is lost, the node is still the one whose lease it has. The row that may be there
         // all the same never beats, and others find that out.
         member.info.id = id;
         member.lease = Some(lease);
-        member.epoch = reply.epoch;
-        member.fenced = false;
+        // A node that is about to stop starts nothing.
+        member.fenced = sound.is_err();
         member.slice = slice(node, &reply, info.id);
         member.nodes_up = nodes_up(&reply);
         member.standby = standby(node, &reply);
+        sound.err()
+    };
+    if let Some(error) = rolled_back {
+        node.halt(error);
     }
     node.lease_until.set(lease.fence_at());
     if standby(node, &reply) != reply.standby
@@ -87,6 +92,10 @@ pub(crate) async fn leave(node: &Node) {
 }
 
 async fn check_in(node: &Arc<Node>, observer: &mut Observer, strangers: &mut Strangers) -> Result<()> {
+    if node.is_halted() {
+        // Another beat would say that it lives, and might make up for those that the store has lost.
+        return Ok(());
+    }
     let id = node.id();
     let sent = node.clock.boot();
     let reply = node.store.check_in(id).await?;
@@ -127,9 +136,8 @@ fn renew(node: &Node, sent: BootInstant, reply: &CheckedIn) -> Result<()> {
     let mut member = node.member();
     let id = member.info.id;
     let Some(mut lease) = member.lease else { return Ok(()) };
-    lease.renew(sent, reply.beat)?;
+    lease.renew(sent, reply.beat, reply.epoch)?;
     member.lease = Some(lease);
-    member.epoch = reply.epoch;
     member.standby = standby(node, reply);
     member.slice = slice(node, reply, id);
     member.nodes_up = nodes_up(reply);
@@ -155,11 +163,24 @@ async fn rejoin(node: &Arc<Node>, observer: &mut Observer, strangers: &mut Stran
         return Ok(());
     }
     node.member().fenced = true;
+    if let Err(error) = check_row(node, old).await? {
+        node.halt(error);
+        return Ok(());
+    }
     *observer = join(node, NodeId::draw(&*node.entropy)).await?;
     strangers.clear();
     node.tell(Event::Rejoined { old });
     node.hint.notify_one();
     Ok(())
+}
+
+/// Looks at whether the store remembers this node, which is no member any more; if it does not, it has lost commits.
+async fn check_row(node: &Node, id: NodeId) -> Result<Result<()>> {
+    let Some(lease) = node.member().lease else { return Ok(Ok(())) };
+    let nodes = node.store.inspect().nodes().await?;
+    let row = if nodes.iter().any(|other| other.info.id == id) { NodeRow::Ended } else { NodeRow::Missing };
+    let kept = node.settings.keep_history.unwrap_or(Duration::MAX);
+    Ok(lease.check_row(row, node.clock.boot(), kept))
 }
 
 /// Hands back rows that name this node though it does not run them: a claim whose answer was lost.

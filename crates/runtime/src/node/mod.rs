@@ -82,7 +82,6 @@ pub(crate) struct Membership {
     pub(crate) info: NodeInfo,
     pub(crate) lease: Option<Lease>,
     pub(crate) standby: Standby,
-    pub(crate) epoch: u32,
     pub(crate) slice: Option<Slice>,
     /// How many nodes are up, this one included.
     pub(crate) nodes_up: u32,
@@ -120,7 +119,6 @@ impl Node {
             info,
             lease: None,
             standby: Standby::Off,
-            epoch: 0,
             slice: None,
             nodes_up: 1,
             store_time: StoreTime::guess(clock.wall(), clock.boot()),
@@ -157,6 +155,12 @@ impl Node {
 
     pub(crate) fn id(&self) -> NodeId {
         self.member().info.id
+    }
+
+    /// The store's epoch as this node knows it, if it still goes by that id.
+    pub(crate) fn epoch_of(&self, id: NodeId) -> Option<u32> {
+        let member = self.member();
+        member.lease.filter(|_| member.info.id == id).map(|lease| lease.epoch())
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -201,6 +205,11 @@ impl Node {
         self.halted.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.stop_bodies(&StopReason::LeaseLost, |_| true);
         self.advance(Phase::Draining);
+    }
+
+    /// Whether it was stopped for good.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     pub(crate) fn advance(&self, phase: Phase) {

@@ -81,6 +81,7 @@ pub struct Run {
     pub begun: Timestamp,
     pub ended: Option<Timestamp>,
     pub recovering: bool,
+    pub token: u64,
 }
 
 #[derive(Debug)]
@@ -111,6 +112,7 @@ async fn body(task: Task, bench: punctual_runtime::State<Bench>, ctx: Context) -
             begun: bench.clock.wall(),
             ended: None,
             recovering: ctx.recovering(),
+            token: ctx.fencing_token(),
         });
         bodies.len() - 1
     };
@@ -405,6 +407,7 @@ wired! {
     take_over(dead: NodeId, beat: i64) -> bool;
     leave(node: NodeId) -> ();
     set_standby(node: NodeId, standby: Standby) -> Option<i64>;
+    raise_epoch(to: u32) -> u32;
     orphans(owner: NodeId, limit: u32) -> Vec<Readable<ExecutionWithJob>>;
     read_due(request: ReadDue) -> Due;
     claim(request: Claim) -> Claimed;

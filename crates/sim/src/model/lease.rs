@@ -230,7 +230,7 @@ impl Leases {
 
     fn lease(&self, state: &State) -> Lease {
         let Held { sent, beat } = state.lease;
-        Lease::begin(self.profile(HOLDER), boot(sent), beat.into())
+        Lease::begin(self.profile(HOLDER), boot(sent), beat.into(), 0)
     }
 
     /// Looks whether a body of the holder may run while the taker's does.
@@ -290,7 +290,7 @@ impl Leases {
         }
         let counts = if self.is(Mutant::M9) { state.now } else { sent };
         let goes_back = beat <= state.lease.beat;
-        if self.lease(state).renew(boot(counts), beat.into()).is_err() && !self.is(Mutant::M26) {
+        if self.lease(state).renew(boot(counts), beat.into(), 0).is_err() && !self.is(Mutant::M26) {
             state.has_halted = true;
             return Some(());
         }

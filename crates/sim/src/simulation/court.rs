@@ -284,6 +284,10 @@ impl JobStore for Court {
         Ok(gate)
     }
 
+    async fn raise_epoch(&self, to: u32) -> Result<u32> {
+        self.store.raise_epoch(to).await
+    }
+
     async fn orphans(&self, owner: NodeId, limit: u32) -> Result<Vec<Readable<ExecutionWithJob>>> {
         self.store.orphans(owner, limit).await
     }

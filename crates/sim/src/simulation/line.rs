@@ -344,6 +344,7 @@ steps! {
     take_over(dead: NodeId, beat: i64) -> bool;
     leave(node: NodeId) -> ();
     set_standby(node: NodeId, standby: Standby) -> Option<i64>;
+    raise_epoch(to: u32) -> u32;
     orphans(owner: NodeId, limit: u32) -> Vec<Readable<ExecutionWithJob>>;
     read_due(request: ReadDue) -> Due;
     claim(request: Claim) -> Claimed;
@@ -429,4 +430,5 @@ listings! {
     record(id: ExecutionId) -> Option<HistoryRecord>;
     history(filter: HistoryFilter) -> Vec<HistoryRecord>;
     nodes() -> Vec<NodeRecord>;
+    epoch() -> u32;
 }

@@ -230,6 +230,7 @@ impl<'a> Run<'a> {
     fn begin(site: &'a Site, ctx: &Context, once: bool) -> Self {
         let now = site.world.now();
         let start = BodyStart {
+            token: None,
             execution: ctx.execution_id(),
             attempt: ctx.attempt(),
             fence: ctx.fence(),

@@ -59,6 +59,15 @@ pub(crate) const IS_UP: &str = "SELECT EXISTS (SELECT 1 FROM node WHERE id = ?1 
 /// Deletes a beat, by primary key.
 pub(crate) const DELETE_BEAT: &str = "DELETE FROM beat WHERE node_id = ?1";
 
+/// Raises the epoch, by primary key. Zero rows: it is that high already.
+pub(crate) const RAISE_EPOCH: &str = "UPDATE meta SET value = ?1 WHERE name = 'epoch' AND value < ?1";
+
+/// Deletes all beats: only nodes that are up have one.
+pub(crate) const DELETE_BEATS: &str = "DELETE FROM beat";
+
+/// Marks all nodes that are up dead, by node_state.
+pub(crate) const END_NODES_UP: &str = "UPDATE node SET state = 3, ended_us = ?1 WHERE state = 1";
+
 /// A node's gate, by primary key. Zero rows: it never joined, or was pruned.
 pub(crate) const GATE: &str = "SELECT gate FROM node WHERE id = ?1";
 

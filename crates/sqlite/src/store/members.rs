@@ -70,6 +70,15 @@ pub(super) fn set_standby(step: &Step<'_>, node: NodeId, standby: Standby) -> Ou
     Ok(gate)
 }
 
+pub(super) fn raise_epoch(step: &Step<'_>, to: u32) -> Outcome<u32> {
+    if step.run(sql::RAISE_EPOCH, [to])? == 0 {
+        return Ok(step.epoch());
+    }
+    step.run(sql::DELETE_BEATS, [])?;
+    step.run(sql::END_NODES_UP, [step.now().as_micros()])?;
+    Ok(to)
+}
+
 pub(super) fn orphans(
     step: &Step<'_>,
     owner: NodeId,

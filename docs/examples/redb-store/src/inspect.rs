@@ -152,6 +152,14 @@ impl Inspect for RedbStore {
         .await
     }
 
+    async fn epoch(&self) -> Result<u32> {
+        self.read("epoch", |snapshot, _| {
+            let epoch = snapshot.meta.get("epoch")?.map_or(0, |number| number.value());
+            Ok(u32::try_from(epoch).unwrap_or(u32::MAX))
+        })
+        .await
+    }
+
     async fn set(&self, name: &str) -> Result<FoundSet> {
         let name = name.to_owned();
         self.read("set", move |snapshot, _| {

@@ -60,6 +60,26 @@ impl Step<'_> {
         Ok(Some(node.row.gate))
     }
 
+    pub(crate) fn raise_epoch(&mut self, to: u32) -> Tried<u32> {
+        let epoch = self.epoch()?;
+        if epoch >= to {
+            return Ok(epoch);
+        }
+        self.set_number("epoch", i64::from(to))?;
+        let all: Vec<i64> =
+            self.tables.node.iter()?.map(|entry| Ok(entry?.0.value())).collect::<Tried<_>>()?;
+        for id in all {
+            if let Some(node) = self.node(id)?.filter(KeptNode::is_up) {
+                self.end_node(node, NodeState::Dead)?;
+            }
+        }
+        Ok(to)
+    }
+
+    fn epoch(&self) -> Tried<u32> {
+        Ok(u32::try_from(self.number("epoch")?).unwrap_or(u32::MAX))
+    }
+
     /// The row of a node that is up and has a beat.
     pub(crate) fn up(&self, id: NodeId) -> Tried<Option<KeptNode>> {
         Ok(self.node(id.get())?.filter(|node| node.is_up() && node.row.beat.is_some()))
@@ -82,7 +102,7 @@ impl Step<'_> {
 
     /// What a node needs to know once an interval.
     fn told(&self, id: NodeId) -> Tried<CheckedIn> {
-        let epoch = u32::try_from(self.number("epoch")?).unwrap_or(u32::MAX);
+        let epoch = self.epoch()?;
         let mut told = CheckedIn {
             now: self.now,
             standing: Standing::Gone,

@@ -10,7 +10,7 @@ use punctual_core::store::{
     Applied, Cancelled, Change, CheckedIn, Claim, ClaimReady, ClaimRef, ClaimShape, Claimed, ClaimedReady,
     Due, Enqueue, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Standby, StoreFeatures, Wake,
 };
-use punctual_core::{BoxFuture, ExecutionId, Inspect, JobStore, NodeId, Result, Timestamp};
+use punctual_core::{BoxFuture, ExecutionId, Fence, Inspect, JobStore, NodeId, Result, Timestamp};
 
 use crate::RedbStore;
 
@@ -75,6 +75,11 @@ impl JobStore for RedbStore {
 
     async fn set_standby(&self, node: NodeId, standby: Standby) -> Result<Option<i64>> {
         self.write("set_standby", move |step| step.set_standby(node, standby)).await
+    }
+
+    async fn raise_epoch(&self, to: u32) -> Result<u32> {
+        Fence::check_epoch("raise_epoch", to)?;
+        self.write("raise_epoch", move |step| step.raise_epoch(to)).await
     }
 
     async fn orphans(&self, owner: NodeId, limit: u32) -> Result<Vec<Readable<ExecutionWithJob>>> {

@@ -80,6 +80,25 @@ impl Run<'_> {
         }
     }
 
+    /// Takes on what a backup has brought back: whatever is paused in it is resumed in the next turn.
+    pub(crate) async fn adopt_pauses(&mut self) -> punctual::core::Result<()> {
+        let until = SystemClock.boot();
+        self.pauses.clear();
+        if !self.scheduler.paused_groups().await?.is_empty() {
+            let what = Pausable::Group(work::PLAIN_GROUP.into());
+            self.pauses.push(Pause { what, key: None, until });
+        }
+        for n in 0..work::PLAIN {
+            let key: TriggerKey = work::plain_key(n).parse()?;
+            if let Some(trigger) =
+                self.scheduler.trigger(&key).await?.filter(|trigger| trigger.paused.is_some())
+            {
+                self.pauses.push(Pause { what: Pausable::Trigger(trigger.id), key: Some(key), until });
+            }
+        }
+        Ok(())
+    }
+
     async fn resume(&mut self, pause: &Pause) -> punctual::core::Result<()> {
         let at = self.store.now().await?;
         let what = pause.what.clone();

@@ -76,8 +76,13 @@ impl Ground {
     /// Restarts the server, and returns when it is ready.
     pub(crate) fn restart(keeper: &Path, kind: Kind, how: How) -> Result<(), Trouble> {
         let name = if kind == Kind::Postgres { "postgres" } else { "mysql" };
+        Self::tell(keeper, &format!("restart {name} {} 0", how.word()))
+    }
+
+    /// Tells whoever keeps the server to do something, and returns when it is done.
+    pub(crate) fn tell(keeper: &Path, word: &str) -> Result<(), Trouble> {
         let mut stream = UnixStream::connect(keeper)?;
-        stream.write_all(format!("restart {name} {} 0", how.word()).as_bytes())?;
+        stream.write_all(word.as_bytes())?;
         stream.shutdown(Shutdown::Write)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

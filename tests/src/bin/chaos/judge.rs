@@ -112,6 +112,8 @@ pub(crate) fn figures(plan: &Plan, counts: &Counts, verdict: &Verdict, good: boo
         "restarts": counts.restarts,
         "unknown_commits": counts.unknown_commits,
         "stops": counts.stops,
+        "restores": counts.restores,
+        "rolled_back": counts.rolled_back,
         "clock_jumps": verdict.clock_jumps,
         "faults": counts.faults,
         "duplicates": verdict.duplicates,
@@ -149,6 +151,7 @@ pub(crate) fn table(counts: &Counts, verdict: &Verdict) -> String {
         ("restarts of the server", counts.restarts.to_string()),
         ("unknown commits", counts.unknown_commits.to_string()),
         ("graceful stops", counts.stops.to_string()),
+        ("nodes that noticed a restore", counts.rolled_back.to_string()),
         (
             "take-overs",
             format!("{}, the slowest after {:.1} s", verdict.takeovers, verdict.takeover_seconds_max),

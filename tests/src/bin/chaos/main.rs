@@ -6,6 +6,7 @@ mod commands;
 mod ending;
 mod ground;
 mod judge;
+mod restore;
 mod run;
 mod schedule;
 mod seats;
@@ -47,6 +48,9 @@ struct Plan {
     /// How many workers there are; all of them unless given.
     #[serde(default)]
     workers: Option<usize>,
+    /// The command `punctual`, if the store is to be put back to a backup in the middle of the run.
+    #[serde(default)]
+    restore: Option<PathBuf>,
     /// Whether a disk may be made and mounted: nobody else sees the mounts of this process.
     #[serde(default)]
     may_mount: bool,
@@ -127,12 +131,15 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
         faults.push(FaultEvent::Start { pid, boot_us: SystemClock.boot() });
     }
     let entropy = SeededEntropy::new(plan.seed);
-    let drawn = schedule::draw(plan.store.kind(), span, ground.can_fill_disk(), &entropy);
+    // Before the backup, after it, and after it was put back.
+    let parts = if plan.restore.is_some() { 3 } else { 1 };
+    let draw = |_| schedule::draw(plan.store.kind(), span / parts, ground.can_fill_disk(), &entropy);
+    let drawn: Vec<_> = (0..parts).map(draw).collect();
     println!(
         "{} workers on {}, {} faults in {:.0} s, seed {}; everything is in {}",
         seats.len(),
         plan.store.name(),
-        drawn.len(),
+        drawn.iter().map(Vec::len).sum::<usize>(),
         span.as_secs_f64(),
         plan.seed,
         folder.display()
@@ -148,6 +155,7 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
         folder: folder.clone(),
         program,
         mutant: plan.mutant.clone(),
+        punctual: plan.restore.clone(),
         wires: Vec::new(),
         losing: Vec::new(),
         standbys: Vec::new(),
@@ -156,12 +164,21 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
         disk: None,
         stalls: ground.watch(),
     };
-    run.settle(UP).await?;
-    run.play(drawn, span).await?;
-    run.view.say("all is healed");
     let slowest = profiles.iter().filter_map(|name| Profile::named(name));
     let bound = slowest.map(|profile| profile.takeover_bound(Duration::from_secs(1))).max();
-    run.heal(bound.unwrap_or_default()).await?;
+    let mut kept = None;
+    for drawn in drawn {
+        run.settle(UP).await?;
+        run.play(drawn, span / parts).await?;
+        run.view.say("all is healed");
+        run.heal(bound.unwrap_or_default()).await?;
+        if plan.restore.is_some() && run.counts.restores == 0 {
+            match kept {
+                None => kept = Some(run.keep().await?),
+                Some(kept) => run.put_back(kept).await?,
+            }
+        }
+    }
     let until = store.now().await?;
     run.drain(until).await?;
     run.view.say("the workers are asked to stop");
@@ -186,8 +203,9 @@ async fn hold(plan: &Plan) -> Result<bool, Trouble> {
     }
     counts.wrong.iter().for_each(|what| println!("{what}"));
     let mutant = plan.mutant.as_ref().map(|name| format!(" --mutant {name}")).unwrap_or_default();
+    let restore = if plan.restore.is_some() { " --restore" } else { "" };
     println!(
-        "evidence: {}\nagain: cargo xtask chaos --store {} --minutes {} --seed {}{mutant}",
+        "evidence: {}\nagain: cargo xtask chaos --store {} --minutes {} --seed {}{restore}{mutant}",
         folder.display(),
         plan.store.name(),
         plan.minutes,

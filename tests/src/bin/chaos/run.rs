@@ -45,6 +45,9 @@ pub(crate) struct Counts {
     pub(crate) restarts: u64,
     pub(crate) unknown_commits: u64,
     pub(crate) stops: u64,
+    pub(crate) restores: u64,
+    /// Workers that ended because they noticed that their store was put back.
+    pub(crate) rolled_back: u64,
     pub(crate) faults: BTreeMap<&'static str, u64>,
     /// What went wrong that no history shows.
     pub(crate) wrong: Vec<String>,
@@ -65,6 +68,8 @@ pub(crate) struct Run<'g> {
     pub(crate) folder: PathBuf,
     pub(crate) program: PathBuf,
     pub(crate) mutant: Option<String>,
+    /// The command `punctual`, if an operator is to use it.
+    pub(crate) punctual: Option<PathBuf>,
     /// What ends by itself: who, what, since when, and until when.
     pub(crate) wires: Vec<(usize, &'static str, u32, BootInstant, BootInstant)>,
     pub(crate) losing: Vec<(usize, u64, u32, BootInstant)>,
@@ -369,7 +374,7 @@ pub(crate) fn due<T>(list: &mut Vec<T>, over: impl Fn(&T) -> bool) -> Vec<T> {
 }
 
 /// Waits until the store answers.
-async fn answers(store: &dyn JobStore) -> Result<(), Refusal> {
+pub(crate) async fn answers(store: &dyn JobStore) -> Result<(), Refusal> {
     let begun = SystemClock.boot();
     while let Err(error) = store.now().await {
         if SystemClock.boot().since(begun) > ANSWERS_WITHIN {

@@ -279,6 +279,19 @@ impl Seat {
         Ok(None)
     }
 
+    /// The name of the file of what the process prints, or the last one printed.
+    pub(crate) fn log_name(&self) -> String {
+        format!("{}-{}.log", self.name, self.started)
+    }
+
+    /// Waits for a process that was killed.
+    pub(crate) fn wait(&mut self) -> io::Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.child.wait()?;
+        }
+        Ok(())
+    }
+
     /// The last lines that the process printed.
     pub(crate) fn said(&self) -> String {
         let log = |process: &Process| fs::read_to_string(&process.output).unwrap_or_default();

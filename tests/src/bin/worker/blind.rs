@@ -1,4 +1,5 @@
-//! A store whose nodes do not see one another's beats, and take over whom they think dead, whoever has spoken meanwhile.
+//! A store whose nodes do not see something: one another's beats, so that they take over whoever has spoken meanwhile; or
+//! that their own beat went back, so that they go on though the store was put back.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,13 +20,23 @@ use punctual::core::{ExecutionId, NodeId, Result, Timestamp};
 #[derive(Debug)]
 pub(crate) struct Blind {
     inner: Arc<dyn JobStore>,
-    /// The beat that each other node had when it was first seen.
-    first: Mutex<BTreeMap<NodeId, i64>>,
+    to: What,
+    /// The beat that each other node had when it was first seen, or that each node was last told of itself.
+    beats: Mutex<BTreeMap<NodeId, i64>>,
+}
+
+/// What nodes do not see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// The beats of others.
+    Beats,
+    /// That their own goes back.
+    Rollback,
 }
 
 impl Blind {
-    pub(crate) fn new(inner: Arc<dyn JobStore>) -> Self {
-        Self { inner, first: Mutex::default() }
+    pub(crate) fn new(inner: Arc<dyn JobStore>, to: What) -> Self {
+        Self { inner, to, beats: Mutex::default() }
     }
 }
 
@@ -69,14 +80,22 @@ impl JobStore for Blind {
 
     async fn check_in(&self, node: NodeId) -> Result<CheckedIn> {
         let mut seen = self.inner.check_in(node).await?;
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.to == What::Rollback {
+            let last = beats.entry(node).or_default();
+            (seen.beat, *last) = (seen.beat.max(*last + 1), seen.beat.max(*last + 1));
+            return Ok(seen);
+        }
         for other in seen.nodes.iter_mut().filter(|other| other.info.id != node) {
-            other.beat = *first.entry(other.info.id).or_insert(other.beat);
+            other.beat = *beats.entry(other.info.id).or_insert(other.beat);
         }
         Ok(seen)
     }
 
     async fn take_over(&self, dead: NodeId, beat: i64) -> Result<bool> {
+        if self.to == What::Rollback {
+            return self.inner.take_over(dead, beat).await;
+        }
         let nodes = self.inner.inspect().nodes().await?;
         let now = nodes.iter().find(|node| node.info.id == dead).map_or(beat, |node| node.beat);
         self.inner.take_over(dead, now).await
@@ -88,6 +107,10 @@ impl JobStore for Blind {
 
     async fn set_standby(&self, node: NodeId, standby: Standby) -> Result<Option<i64>> {
         self.inner.set_standby(node, standby).await
+    }
+
+    async fn raise_epoch(&self, to: u32) -> Result<u32> {
+        self.inner.raise_epoch(to).await
     }
 
     async fn orphans(&self, owner: NodeId, limit: u32) -> Result<Vec<Readable<ExecutionWithJob>>> {

@@ -32,6 +32,7 @@ impl Body {
             slot: ctx.concurrency_key().map(Into::into),
             pid: std::process::id(),
             boot_us: SystemClock.boot(),
+            token: Some(ctx.fencing_token()),
         };
         let log = Arc::clone(&log.0);
         log.write(&BodyEvent::Begin(start.clone()));

@@ -26,7 +26,10 @@ use self::database::Database;
 use self::points::{Log, Points};
 
 /// The exit code of a worker that could not reach its store when it was to join: whoever started it starts it again.
-const UNAVAILABLE: u8 = 75;
+const UNAVAILABLE: i32 = 75;
+
+/// The exit code of one that failed otherwise.
+const FAILED: i32 = 1;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -80,7 +83,8 @@ async fn main() -> ExitCode {
         Err(error) => {
             tracing::error!(%error, "the worker ends");
             let kind = error.downcast_ref::<punctual::Error>().map(punctual::Error::kind);
-            if kind == Some(ErrorKind::Unavailable) { ExitCode::from(UNAVAILABLE) } else { ExitCode::FAILURE }
+            // A read of the life line is still under way, and an executor would wait for it.
+            std::process::exit(if kind == Some(ErrorKind::Unavailable) { UNAVAILABLE } else { FAILED })
         }
     }
 }
