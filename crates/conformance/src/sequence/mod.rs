@@ -31,7 +31,7 @@ use crate::step::Answer;
 const COUNT: &str = "PUNCTUAL_CONFORMANCE_SEQUENCES";
 
 /// How many are tried where nobody says so, and how many moves each has between its opening and its close.
-const SEQUENCES: u64 = 16;
+const SEQUENCES: u64 = 20;
 const MOVES: usize = 120;
 
 /// How many shorter sequences are tried for one that differs.

@@ -71,7 +71,7 @@ const WEIGHTS: &[(u32, What)] = &[
     (2, What::TakeOver),
     (1, What::Leave),
     (2, What::Standby),
-    (2, What::Orphans),
+    (8, What::Orphans),
     (4, What::PutJob),
     (2, What::DeleteJob),
     (6, What::PutTrigger),
@@ -89,7 +89,7 @@ const WEIGHTS: &[(u32, What)] = &[
     (10, What::ClaimReady),
     (2, What::Begin),
     (12, What::Settle),
-    (4, What::Recover),
+    (3, What::Recover),
     (2, What::WakeWaiting),
     (2, What::Prune),
 ];

@@ -19,7 +19,7 @@ use crate::bench::{WORK, kind, secs};
 use crate::step::{Answer, Step};
 
 /// How many nodes there are at most.
-const NODES: usize = 5;
+const NODES: usize = 8;
 
 /// How many plans and claims are remembered, so that some are used when they are stale.
 const REMEMBERED: usize = 12;
@@ -69,7 +69,11 @@ impl Scribe {
             }
             What::Orphans => {
                 let owners: Vec<NodeId> = view.live.iter().filter_map(|row| row.owner).collect();
-                Step::Orphans(*one(&owners, which)?, if how < 64 { 1 } else { 100 })
+                let is_up =
+                    |id| view.nodes.iter().any(|node| node.info.id == id && node.state == NodeState::Up);
+                let gone: Vec<NodeId> = owners.iter().copied().filter(|id| !is_up(*id)).collect();
+                let owner = one(&gone, which).filter(|_| extra < 192).or_else(|| one(&owners, which))?;
+                Step::Orphans(*owner, if how < 64 { 1 } else { 100 })
             }
             What::PutJob | What::DeleteJob | What::PutTrigger | What::DeleteTrigger => {
                 Step::Apply(vec![self.change(next, view, now)?])
@@ -103,8 +107,8 @@ impl Scribe {
             What::Settle => Step::Settle(self.ends(next, view, now)?),
             What::Recover => Step::Settle(Self::recovered(next, view, now)?),
             What::WakeWaiting => Step::WakeWaiting(1_000),
-            // Seldom a new one.
-            What::RaiseEpoch => Step::RaiseEpoch(u32::from(how / 32)),
+            // One that is new at most once: it costs all nodes their membership.
+            What::RaiseEpoch => Step::RaiseEpoch(u32::from(how / 128)),
             What::Prune => {
                 Step::Prune(Prune { history: secs(if how % 3 == 1 { 60 } else { 86_400 }), limit: 1_000 })
             }
@@ -167,7 +171,7 @@ impl Scribe {
         let up = view.nodes.iter().filter(|node| node.state == NodeState::Up).map(|node| node.info.id);
         let mut up: Vec<NodeId> = up.collect();
         up.sort_unstable();
-        one(if extra > 224 { &self.nodes } else { &up }, which).copied()
+        one(if extra > 208 { &self.nodes } else { &up }, which).copied()
     }
 
     /// A node that is to join: most often a new one.
