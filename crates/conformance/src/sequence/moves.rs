@@ -66,8 +66,8 @@ const fn of(what: What, which: u8, how: u8, extra: u8) -> Move {
 const WEIGHTS: &[(u32, What)] = &[
     (8, What::Advance),
     (1, What::SetBack),
-    (2, What::Join),
-    (3, What::CheckIn),
+    (4, What::Join),
+    (4, What::CheckIn),
     (2, What::TakeOver),
     (1, What::Leave),
     (2, What::Standby),

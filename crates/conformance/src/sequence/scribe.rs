@@ -108,7 +108,7 @@ impl Scribe {
             What::Recover => Step::Settle(Self::recovered(next, view, now)?),
             What::WakeWaiting => Step::WakeWaiting(1_000),
             // One that is new at most once: it costs all nodes their membership.
-            What::RaiseEpoch => Step::RaiseEpoch(u32::from(how / 128)),
+            What::RaiseEpoch => Step::RaiseEpoch(u32::from(how < 64)),
             What::Prune => {
                 Step::Prune(Prune { history: secs(if how % 3 == 1 { 60 } else { 86_400 }), limit: 1_000 })
             }
