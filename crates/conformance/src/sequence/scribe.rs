@@ -146,7 +146,7 @@ impl Scribe {
     }
 
     /// Changes that are written together, each made as if it were the only one.
-    fn batch(&mut self, next: Move, view: &View, now: Timestamp) -> Vec<Change> {
+    fn batch(&self, next: Move, view: &View, now: Timestamp) -> Vec<Change> {
         const PARTS: [What; 7] = [
             What::DeleteTrigger,
             What::DeleteJob,

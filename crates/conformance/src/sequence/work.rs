@@ -2,7 +2,7 @@
 
 use punctual_core::Timestamp;
 use punctual_core::execution::{Execution, ExecutionState, JobRef, NewExecution, Occurrence, Slot};
-use punctual_core::job::{ExecutionSpec, OnNodeLoss};
+use punctual_core::job::ExecutionSpec;
 use punctual_core::key::{ExecutionId, JobId};
 use punctual_core::node::NodeState;
 use punctual_core::protocol::finish::{self, BodyEnd, Ended};
@@ -169,5 +169,5 @@ fn claim_of(row: &Execution) -> Option<ClaimRef> {
 fn spec_of(row: &Execution, view: &View) -> ExecutionSpec {
     let job = row.job.as_ref().and_then(|of| view.jobs.iter().find(|job| job.id == of.id));
     let spec = row.spec.clone().or_else(|| job.map(|job| job.spec.clone()));
-    spec.unwrap_or(ExecutionSpec { on_node_loss: OnNodeLoss::Rerun, ..ExecutionSpec::default() })
+    spec.unwrap_or_default()
 }
