@@ -29,7 +29,7 @@ pub(super) const POOL: &str = "pool";
 
 impl Scribe {
     /// The change of a move.
-    pub(super) fn change(&mut self, next: Move, view: &View, now: Timestamp) -> Option<Change> {
+    pub(super) fn change(&self, next: Move, view: &View, now: Timestamp) -> Option<Change> {
         let Move { what, which, how, extra } = next;
         match what {
             What::PutJob => Some(self.put_job(next, view)),

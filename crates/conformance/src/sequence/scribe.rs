@@ -22,7 +22,7 @@ use crate::step::{Answer, Step};
 const NODES: usize = 8;
 
 /// How many plans and claims are remembered, so that some are used when they are stale.
-const REMEMBERED: usize = 12;
+const REMEMBERED: usize = 24;
 
 /// See the module.
 pub(crate) struct Scribe {
@@ -138,16 +138,21 @@ impl Scribe {
                     Readable::Row(row) => Some(row.execution),
                     Readable::Poison(_) => None,
                 });
-                self.claimed.extend(rows);
-                let surplus = self.claimed.len().saturating_sub(REMEMBERED);
-                self.claimed.drain(..surplus);
+                self.remember(rows);
             }
             _ => {}
         }
     }
 
+    /// Remembers claimed rows, and forgets the oldest ones.
+    pub(super) fn remember(&mut self, rows: impl IntoIterator<Item = Execution>) {
+        self.claimed.extend(rows);
+        let surplus = self.claimed.len().saturating_sub(REMEMBERED);
+        self.claimed.drain(..surplus);
+    }
+
     /// Changes that are written together, each made as if it were the only one.
-    fn batch(&mut self, next: Move, view: &View, now: Timestamp) -> Vec<Change> {
+    fn batch(&self, next: Move, view: &View, now: Timestamp) -> Vec<Change> {
         const PARTS: [What; 7] = [
             What::DeleteTrigger,
             What::DeleteJob,
@@ -218,7 +223,7 @@ fn kinds(how: u8) -> Arc<[Kind]> {
 /// Some claims are made within a lock, with a fence that may have been overtaken.
 fn within(how: u8, extra: u8) -> Option<Within> {
     let fence = Fence::from_stored(i64::from(extra % 3) + 1);
-    (how % 16 == 15).then(|| Within { lock: "lock".into(), fence })
+    (how % 8 == 7).then(|| Within { lock: "lock".into(), fence })
 }
 
 pub(super) fn gate_of(view: &View, node: NodeId) -> i64 {

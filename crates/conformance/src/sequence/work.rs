@@ -2,7 +2,7 @@
 
 use punctual_core::Timestamp;
 use punctual_core::execution::{Execution, ExecutionState, JobRef, NewExecution, Occurrence, Slot};
-use punctual_core::job::{ExecutionSpec, OnNodeLoss};
+use punctual_core::job::ExecutionSpec;
 use punctual_core::key::{ExecutionId, JobId};
 use punctual_core::node::NodeState;
 use punctual_core::protocol::finish::{self, BodyEnd, Ended};
@@ -85,16 +85,16 @@ impl Scribe {
         Some(ids)
     }
 
-    /// Claims that stand, and seldom one that may have passed to another.
+    /// A claim that stands, and seldom one that may have passed to another.
     pub(super) fn to_begin(&self, next: Move, view: &View) -> Option<Vec<ClaimRef>> {
         let owned = owned(view);
         let stale = next.extra > 160;
-        let row = if stale { one(&self.claimed, next.which)? } else { *one(&owned, next.which)? };
+        let row = if stale { self.late(next.which, view)? } else { *one(&owned, next.which)? };
         claim_of(row).map(|claim| vec![claim])
     }
 
     /// What becomes of one to three owned rows; seldom of one that may have passed to another.
-    pub(super) fn ends(&self, next: Move, view: &View, now: Timestamp) -> Option<Vec<SettlePlan>> {
+    pub(super) fn ends(&mut self, next: Move, view: &View, now: Timestamp) -> Option<Vec<SettlePlan>> {
         let Move { which, how, extra, .. } = next;
         let owned = owned(view);
         let mut rows: Vec<&Execution> = Vec::new();
@@ -102,13 +102,23 @@ impl Scribe {
             rows.extend(one(&owned, which.wrapping_add(n)).copied().filter(|row| !rows.contains(row)));
         }
         if extra > 192
-            && let Some(row) = one(&self.claimed, which).filter(|row| rows.iter().all(|r| r.id != row.id))
+            && let Some(row) = self.late(which, view).filter(|row| rows.iter().all(|r| r.id != row.id))
         {
             rows.push(row);
         }
         let plans = (0..).zip(rows).filter_map(|(n, row)| self.end(row, how.wrapping_add(n), view, now));
         let plans: Vec<SettlePlan> = plans.collect();
+        // What was settled may be settled again by somebody who is late.
+        self.remember(one(&owned, which).map(|row| (*row).clone()));
         (!plans.is_empty()).then_some(plans)
+    }
+
+    /// A row as somebody still has it: one that has passed on if there is one, else one that may have ended.
+    fn late(&self, which: u8, view: &View) -> Option<&Execution> {
+        let has_passed_on =
+            |row: &&Execution| view.live.iter().any(|live| live.id == row.id && live.fence != row.fence);
+        let passed_on: Vec<&Execution> = self.claimed.iter().filter(has_passed_on).collect();
+        one(&passed_on, which).copied().or_else(|| one(&self.claimed, which))
     }
 
     fn end(&self, row: &Execution, how: u8, view: &View, now: Timestamp) -> Option<SettlePlan> {
@@ -159,5 +169,5 @@ fn claim_of(row: &Execution) -> Option<ClaimRef> {
 fn spec_of(row: &Execution, view: &View) -> ExecutionSpec {
     let job = row.job.as_ref().and_then(|of| view.jobs.iter().find(|job| job.id == of.id));
     let spec = row.spec.clone().or_else(|| job.map(|job| job.spec.clone()));
-    spec.unwrap_or(ExecutionSpec { on_node_loss: OnNodeLoss::Rerun, ..ExecutionSpec::default() })
+    spec.unwrap_or_default()
 }

@@ -10,7 +10,7 @@ use punctual_core::misfire::MisfirePolicy;
 use punctual_core::protocol::finish::{self, BodyEnd, Ended};
 use punctual_core::protocol::{fire, recover};
 use punctual_core::schedule::{Every, Schedule};
-use punctual_core::store::{ClaimRef, DueTrigger, SettlePlan, Settlement, TriggerPatch};
+use punctual_core::store::{ClaimRef, DueTrigger, FirePlan, SettlePlan, Settlement, TriggerPatch};
 use punctual_core::trigger::{TriggerRecord, TriggerSpec, TriggerState as CoreState};
 use punctual_core::{ExecutionId, Fence, JobId, JobKey, Kind, NodeId, Timestamp, TriggerId, TriggerKey};
 
@@ -38,28 +38,28 @@ pub(crate) enum End {
     HandedBack,
 }
 
-fn at(tick: u8) -> Timestamp {
+pub(super) fn at(tick: u8) -> Timestamp {
     Timestamp::from_secs(tick.into())
 }
 
-fn tick(at: Timestamp) -> u8 {
+pub(super) fn tick(at: Timestamp) -> u8 {
     u8::try_from(at.as_micros() / 1_000_000).unwrap_or(u8::MAX)
 }
 
-fn small(number: impl TryInto<u8>) -> u8 {
+pub(super) fn small(number: impl TryInto<u8>) -> u8 {
     number.try_into().unwrap_or(u8::MAX)
 }
 
-fn node(id: u8) -> NodeId {
+pub(super) fn node(id: u8) -> NodeId {
     NodeId::from_stored(i64::from(id) + 1)
 }
 
-fn exec_id(id: u8) -> ExecutionId {
+pub(super) fn exec_id(id: u8) -> ExecutionId {
     ExecutionId::from_bytes(u128::from(id).to_be_bytes())
 }
 
 /// The time of the store: everything is due.
-fn now(instants: u8) -> Timestamp {
+pub(super) fn now(instants: u8) -> Timestamp {
     at(instants.saturating_add(1))
 }
 
@@ -99,7 +99,7 @@ impl Work {
         }
     }
 
-    fn job(self) -> JobRecord {
+    pub(super) fn job(self) -> JobRecord {
         let (key, _, kind) = names();
         JobRecord {
             id: JobId::from_stored(1),
@@ -116,7 +116,7 @@ impl Work {
         }
     }
 
-    fn trigger(self, id: u8, row: Trigger) -> TriggerRecord {
+    pub(super) fn trigger(self, id: u8, row: Trigger) -> TriggerRecord {
         let (_, key, _) = names();
         let mut spec = schedule(self.instants);
         if self.leaves_out {
@@ -186,10 +186,15 @@ impl Work {
         }
     }
 
+    /// The plan for a due trigger, in the words of `core`.
+    pub(super) fn fire_plan(self, id: u8, row: Trigger) -> FirePlan {
+        let due = DueTrigger { trigger: self.trigger(id, row), job: self.job(), calendar: None };
+        fire::plan(&due, now(self.instants), &ENTROPY)
+    }
+
     /// The plan for a due trigger.
     pub(crate) fn plan(self, id: u8, row: Trigger, orders: u8) -> Plan {
-        let due = DueTrigger { trigger: self.trigger(id, row), job: self.job(), calendar: None };
-        let plan = fire::plan(&due, now(self.instants), &ENTROPY);
+        let plan = self.fire_plan(id, row);
         Plan {
             trigger: id,
             rev: small(plan.rev),
@@ -205,6 +210,11 @@ impl Work {
 
     /// What becomes of a row whose body has ended under a claim.
     pub(crate) fn finish(self, claim: Claim, row: Live, end: End) -> Then {
+        then(&self.settle_plan(claim, row, end))
+    }
+
+    /// The same, in the words of `core`.
+    pub(super) fn settle_plan(self, claim: Claim, row: Live, end: End) -> SettlePlan {
         let end = match end {
             End::Succeeded => BodyEnd::Succeeded,
             End::Failed => BodyEnd::Failed("it failed".to_owned()),
@@ -214,7 +224,7 @@ impl Work {
         let body = Ended { end, started: Some(now), ended: now, output: None };
         let row = Live { owner: Some(claim.owner), fence: claim.fence, ..row };
         let execution = self.execution(claim.exec, row);
-        then(&finish::settle(&execution, &self.spec(), node(claim.owner), body, &ENTROPY))
+        finish::settle(&execution, &self.spec(), node(claim.owner), body, &ENTROPY)
     }
 
     /// What becomes of a row that names a node which does not run it.
@@ -226,8 +236,13 @@ impl Work {
 
     /// What becomes of a row whose owner is gone.
     pub(crate) fn recover(self, exec: u8, row: Live, owner: u8) -> Then {
+        then(&self.recover_plan(exec, row, owner))
+    }
+
+    /// The same, in the words of `core`.
+    pub(super) fn recover_plan(self, exec: u8, row: Live, owner: u8) -> SettlePlan {
         let execution = self.execution(exec, row);
-        then(&recover::settle(&execution, &self.spec(), node(owner), now(self.instants)))
+        recover::settle(&execution, &self.spec(), node(owner), now(self.instants))
     }
 }
 
@@ -246,7 +261,7 @@ fn patch(patch: &TriggerPatch) -> Patch {
     }
 }
 
-fn then(plan: &SettlePlan) -> Then {
+pub(super) fn then(plan: &SettlePlan) -> Then {
     match &plan.then {
         Settlement::End(record) => Then::End {
             outcome: match record.outcome {

@@ -3,6 +3,8 @@
 //! [`run`] checks models and says what was found.
 
 mod alarm;
+#[cfg(test)]
+mod beside;
 mod decide;
 mod engine;
 mod firing;

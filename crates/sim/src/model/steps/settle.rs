@@ -131,7 +131,7 @@ impl Frame {
         Ok(())
     }
 
-    /// Wakes one of those who wait for the slot, a row before a trigger; what others have locked is passed over.
+    /// Wakes one of those who wait for the slot, a row before a trigger, the earliest trigger first; what others have locked is passed over.
     fn wake(&self, database: &mut Database) -> Result {
         let id = self.session;
         let waits = |live: &Live| live.state == WorkState::Ready && live.is_parked;
@@ -148,9 +148,12 @@ impl Frame {
             }
         }
         let waits = |trigger: &Trigger| trigger.state == TriggerState::Active && trigger.is_parked;
-        let parked: Vec<u8> =
-            triggers(database, id).filter(|(_, trigger)| waits(trigger)).map(|(at, _)| at).collect();
-        for trigger in parked {
+        let mut parked: Vec<(Option<u8>, u8)> = triggers(database, id)
+            .filter(|(_, trigger)| waits(trigger))
+            .map(|(at, trigger)| (trigger.next, at))
+            .collect();
+        parked.sort_unstable();
+        for (_, trigger) in parked {
             let key = Key::Trigger(trigger);
             if database.is_locked(id, key, Mode::Exclusive) {
                 continue;
