@@ -10,7 +10,7 @@ use punctual_core::schedule::Weekdays;
 use punctual_core::store::{CalendarRecord, Change, Expect, PARK, Readable};
 use punctual_core::{ExecutionId, NodeId, Zone};
 
-use crate::bench::{Bench, Node, TheSlot, replace_job, secs};
+use crate::bench::{Bench, Node, TheSlot, kind, replace_job, secs};
 use crate::case::cases;
 use crate::contradiction::Contradiction;
 use crate::harness::Spoil;
@@ -226,7 +226,10 @@ cases! {
     [Check, Contradict]
     async fn work_that_waits_for_nothing_is_woken(bench) {
         let node = bench.node("a").await;
-        let id = bench.enqueue(&bench.limited("j", "key", 1).await).await;
+        let job = bench.limited("j", "key", 1).await;
+        bench.enqueue(&job).await;
+        bench.finish(&bench.take_one(node).await).await;
+        let id = bench.enqueue(&job).await;
         bench.contradict(Contradiction::Parked(id)).await;
         assert!(bench.take(node, 10).await.is_empty());
         assert_mended(&bench, Rule::WaitsForNothing).await;
@@ -329,6 +332,27 @@ cases! {
         bench.trigger("u", &job).await;
         bench.contradict(Contradiction::JobCopies(job.id)).await;
         assert_mended(&bench, Rule::JobCopies).await;
+    }
+
+    /// A repair writes the copies of the record that it names, from its own job, and of no other.
+    [Check, Contradict]
+    async fn a_repair_writes_no_other_copies(bench) {
+        let jobs = [bench.limited("one", "key", 1).await, bench.limited("other", "other key", 2).await];
+        let other = bench.job_with("kind", |job| job.kind = kind("another")).await;
+        let triggers = [bench.trigger("t", &jobs[0]).await, bench.trigger("u", &other).await];
+        bench.trigger("v", &jobs[1]).await;
+        for trigger in &triggers {
+            bench.contradict(Contradiction::TriggerCopies(trigger.id)).await;
+        }
+        for job in &jobs {
+            bench.contradict(Contradiction::JobCopies(job.id)).await;
+        }
+        let all = found(&bench).await;
+        assert_eq!(all.len(), 4, "{all:?}");
+        for n in 1..=all.len() {
+            assert_eq!(mend(&bench, &all[n - 1]).await, Mended::Done);
+            assert_eq!(found(&bench).await, all[n..]);
+        }
     }
 
     /// Copies of a trigger that was written since the look are left alone.

@@ -283,7 +283,9 @@ cases! {
     async fn records_skips(bench) {
         let node = bench.node("a").await;
         let job = bench.job("j").await;
+        bench.trigger("before", &bench.job("another").await).await;
         let trigger = bench.trigger("t", &job).await;
+        bench.trigger("after", &bench.job("one more").await).await;
         let mut plan = idle_plan(&trigger);
         let (id, first, last) =
             (ExecutionId::draw(bench.t0, &bench.entropy), bench.t0.minus(MINUTE), bench.t0);
