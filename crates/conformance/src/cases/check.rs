@@ -339,8 +339,15 @@ cases! {
     async fn a_repair_writes_no_other_copies(bench) {
         let jobs = [bench.limited("one", "key", 1).await, bench.limited("other", "other key", 2).await];
         let other = bench.job_with("kind", |job| job.kind = kind("another")).await;
-        let triggers = [bench.trigger("t", &jobs[0]).await, bench.trigger("u", &other).await];
-        bench.trigger("v", &jobs[1]).await;
+        let mut ranked = Vec::new();
+        for (name, priority) in [("low", 1), ("middle", 2), ("high", 3)] {
+            ranked.push(bench.job_with(name, |job| job.priority = priority).await);
+        }
+        ranked.sort_by_key(|job| job.id);
+        let triggers = [bench.trigger("t", &ranked[2]).await, bench.trigger("u", &other).await];
+        for (name, job) in [("v", &jobs[0]), ("w", &jobs[1])] {
+            bench.trigger(name, job).await;
+        }
         for trigger in &triggers {
             bench.contradict(Contradiction::TriggerCopies(trigger.id)).await;
         }

@@ -224,6 +224,22 @@ cases! {
         assert!(found.trigger.is_some() && found.mark.is_none());
     }
 
+    /// A new trigger takes the mark of its own key away, and not that of another group.
+    async fn marks_of_groups_are_apart(bench) {
+        let job = bench.job("j").await;
+        let last = Some(bench.t0.minus(secs(60)));
+        let key = |group: &str| punctual_core::TriggerKey::new(group, "t").expect("a key");
+        for group in ["a", "b"] {
+            let named = |trigger: &mut punctual_core::trigger::TriggerRecord| (trigger.key, trigger.last) = (key(group), last);
+            let trigger = bench.trigger_with("t", &job, named).await;
+            bench.write([delete_trigger(&trigger, &job)]).await;
+        }
+        let trigger = punctual_core::trigger::TriggerRecord { key: key("a"), ..bench.new_trigger("t", &job) };
+        bench.write([Change::PutTrigger { expect: Expect::Absent { mark: last }, trigger }]).await;
+        let other = bench.store.inspect().trigger(&key("b")).await.expect("a read");
+        assert_eq!((other.trigger, other.mark), (None, last));
+    }
+
     /// A trigger that never had an instant leaves no mark.
     async fn a_trigger_without_instants_leaves_no_mark(bench) {
         let job = bench.job("j").await;
