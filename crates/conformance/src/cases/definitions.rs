@@ -1,8 +1,10 @@
 //! `apply`: creating and replacing, what each change compares, and all or nothing.
 
+use punctual_core::TriggerKey;
 use punctual_core::inspect::Page;
 use punctual_core::job::{Backoff, OnLeaseLoss, OnNodeLoss, RetryPolicy};
 use punctual_core::store::{Applied, Change, Expect, SetRecord};
+use punctual_core::trigger::TriggerRecord;
 
 use crate::bench::{
     Bench, create_job, create_trigger, data, delete_trigger, kind, replace_job, replace_trigger, secs,
@@ -224,20 +226,23 @@ cases! {
         assert!(found.trigger.is_some() && found.mark.is_none());
     }
 
-    /// A new trigger takes the mark of its own key away, and not that of another group.
-    async fn marks_of_groups_are_apart(bench) {
+    /// A new trigger names and takes away the mark of its own key, and that of no other name or group.
+    async fn marks_of_other_keys_stay(bench) {
         let job = bench.job("j").await;
-        let last = Some(bench.t0.minus(secs(60)));
-        let key = |group: &str| punctual_core::TriggerKey::new(group, "t").expect("a key");
-        for group in ["a", "b"] {
-            let named = |trigger: &mut punctual_core::trigger::TriggerRecord| (trigger.key, trigger.last) = (key(group), last);
-            let trigger = bench.trigger_with("t", &job, named).await;
-            bench.write([delete_trigger(&trigger, &job)]).await;
+        let marks = [("a", "t", 60), ("b", "u", 60), ("a", "u", 61)].map(|(group, name, ago)| {
+            (TriggerKey::new(group, name).expect("a key"), bench.t0.minus(secs(ago)))
+        });
+        for (key, last) in &marks {
+            let old = TriggerRecord { key: key.clone(), last: Some(*last), ..bench.new_trigger("t", &job) };
+            bench.write([create_trigger(old.clone())]).await;
+            bench.write([delete_trigger(&TriggerRecord { rev: 1, ..old }, &job)]).await;
         }
-        let trigger = punctual_core::trigger::TriggerRecord { key: key("a"), ..bench.new_trigger("t", &job) };
-        bench.write([Change::PutTrigger { expect: Expect::Absent { mark: last }, trigger }]).await;
-        let other = bench.store.inspect().trigger(&key("b")).await.expect("a read");
-        assert_eq!((other.trigger, other.mark), (None, last));
+        let [others @ .., (key, last)] = &marks;
+        let trigger = TriggerRecord { key: key.clone(), ..bench.new_trigger("t", &job) };
+        bench.write([Change::PutTrigger { expect: Expect::Absent { mark: Some(*last) }, trigger }]).await;
+        for (key, last) in others {
+            assert_eq!(bench.store.inspect().trigger(key).await.expect("a read").mark, Some(*last));
+        }
     }
 
     /// A trigger that never had an instant leaves no mark.
