@@ -342,6 +342,8 @@ cases! {
 
     /// A node that was declared dead, has left or never joined claims nothing.
     async fn refuses_a_node_that_is_not_up(bench) {
+        // Another one is up, at the same gate.
+        bench.node("another").await;
         let (dead, left) = (bench.node("dead").await, bench.node("left").await);
         let stranger = crate::bench::Node { id: bench.info("stranger").id, gate: 0 };
         let job = bench.job("j").await;

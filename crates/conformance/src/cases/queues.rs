@@ -200,7 +200,7 @@ cases! {
     async fn a_claimed_row_waits_no_more(bench) {
         let node = bench.node("a").await;
         let job = bench.limited("j", "key", 2).await;
-        let first = bench.enqueue(&job).await;
+        let first = bench.enqueue_with(&job, |work| work.priority = 9).await;
         bench.contradict(Contradiction::Parked(first)).await;
         bench.advance(PARK);
         assert_eq!(bench.take_one(node).await.id, first);

@@ -137,6 +137,8 @@ cases! {
 
     /// A node that is not up claims nothing.
     async fn refuses_a_node_that_is_not_up(bench) {
+        // Another one is up, at the same gate.
+        bench.node("another").await;
         let (dead, left) = (bench.node("dead").await, bench.node("left").await);
         let job = bench.job("j").await;
         bench.enqueue(&job).await;
