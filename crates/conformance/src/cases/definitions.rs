@@ -108,7 +108,7 @@ cases! {
         let job = bench.job("j").await;
         let trigger = bench.trigger("t", &job).await;
         bench.write([replace_trigger(trigger.clone())]).await;
-        let stale = punctual_core::trigger::TriggerRecord { priority: 99, ..trigger };
+        let stale = TriggerRecord { priority: 99, ..trigger };
         assert_eq!(bench.apply([replace_trigger(stale.clone())]).await, Applied::Lost { at: 0 });
         assert_eq!(bench.reread(&stale).await.priority, 0);
     }
@@ -135,7 +135,7 @@ cases! {
         let same = punctual_core::job::JobRecord { id: job.id, ..bench.new_job("k") };
         assert_eq!(bench.apply([create_job(same)]).await, Applied::Lost { at: 0 });
         let trigger = bench.trigger("t", &job).await;
-        let same = punctual_core::trigger::TriggerRecord { id: trigger.id, ..bench.new_trigger("u", &job) };
+        let same = TriggerRecord { id: trigger.id, ..bench.new_trigger("u", &job) };
         assert_eq!(bench.apply([create_trigger(same)]).await, Applied::Lost { at: 0 });
         assert_eq!(bench.reread(&trigger).await, trigger);
         assert_eq!(bench.store.inspect().job(&job.key).await.expect("a read"), Some(job));

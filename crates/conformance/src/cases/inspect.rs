@@ -90,6 +90,16 @@ cases! {
         assert_eq!(seen, ["a/1", "a/2", "b/1", "b/2", "c/1"]);
     }
 
+    /// A job is found by its group and its name.
+    async fn jobs_are_found_by_group_and_name(bench) {
+        store_jobs(&bench, &[("a", "1"), ("b", "1"), ("b", "2")]).await;
+        for (group, name) in [("a", "1"), ("b", "1"), ("b", "2")] {
+            let key = JobKey::new(group, name).expect("a key");
+            let job = bench.store.inspect().job(&key).await.expect("a read");
+            assert_eq!(job.expect("it is there").key, key);
+        }
+    }
+
     /// A group's page has the keys of that group only.
     async fn groups_are_apart(bench) {
         store_jobs(&bench, &[("a", "1"), ("a", "2"), ("ab", "1"), ("A", "1"), ("b", "1")]).await;
