@@ -18,7 +18,7 @@ use punctual_core::protocol::define::{
 use punctual_core::quartz::CatchUp;
 use punctual_core::quartz::Progress;
 use punctual_core::schedule::Weekdays;
-use punctual_core::store::{Change, Expect, Leave, LiveWork};
+use punctual_core::store::{CalendarRecord, Change, Expect, Leave, LiveWork};
 use punctual_core::trigger::{TriggerRecord, TriggerSpec, TriggerState};
 use punctual_core::{ErrorKind, JobId, JobKey, Kind, Timestamp, TriggerKey, Zone};
 
@@ -144,13 +144,15 @@ fn a_trigger_is_written_where_anything_differs() {
         let record = put(&found(stored.clone()), &other, None).unwrap();
         let kept = (record.id, record.fires, record.fire_seq, record.last);
         assert_eq!(kept, (stored.id, 3, 3, Some(NOW)));
+        assert_eq!((record.description, record.hash), (other.description.clone(), other.hash()));
         assert_eq!(
             (record.spec, record.payload, record.priority),
             (other.spec, other.payload, other.priority)
         );
     }
     let elsewhere = TriggerRecord { job_id: JobId::from_stored(1), ..stored.clone() };
-    assert!(put(&found(elsewhere), &trigger(), None).is_some(), "its job has another id");
+    let moved = put(&found(elsewhere), &trigger(), None).unwrap();
+    assert_eq!(moved.job_id, stored.job_id, "its job has another id");
     assert!(put(&found(stored), &trigger(), Some("a")).is_some(), "the set takes it");
 }
 
@@ -262,4 +264,24 @@ fn the_stable_hash_is_fnv_1a() {
     for (bytes, hash) in known {
         assert_eq!(define::stable_hash(bytes).to_be_bytes(), hash.to_be_bytes());
     }
+}
+
+#[test]
+fn a_trigger_comes_with_the_calendar_that_it_names() {
+    let document = Arc::new(Calendar::weekly(Weekdays::NONE, Zone::utc()));
+    let calendar = CalendarRecord { name: "c".into(), calendar: document, rev: 3, updated: NOW };
+    let spec = TriggerSpec { calendar: Some("c".into()), ..trigger().spec };
+    let named = TriggerDefinition { spec, ..trigger() };
+    let plan = |found: &FoundTrigger, wanted: &TriggerDefinition| {
+        let id = stored_job(None).id;
+        define::put_trigger(found, wanted, Some(&calendar), id, None, NOW, &entropy()).unwrap()
+    };
+    let both = plan(&FoundTrigger::default(), &named);
+    let [Change::PutCalendar { expect: Expect::Rev(3), .. }, Change::PutTrigger { trigger: stored, .. }] =
+        both.as_slice()
+    else {
+        panic!("{both:?}")
+    };
+    assert_eq!(plan(&found(stored.clone()), &named), [], "it is there as wanted");
+    assert_eq!(plan(&FoundTrigger::default(), &trigger()).len(), 1, "it names none");
 }

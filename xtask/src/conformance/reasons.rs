@@ -1,7 +1,7 @@
 //! Why no case notices a mistake: a file beside the test program, with one line for each such mistake.
 //!
-//! A line is `how the statement begins | the mistake | the reason`; white space counts as one space, `#` begins a comment.
-//! Two statements that begin the same share their lines.
+//! A line is `how the statement begins | the mistake | the reason`, or `how it begins … how it ends | …` for those that
+//! begin alike. White space counts as one space, and `#` begins a comment.
 
 use std::fs;
 use std::path::Path;
@@ -31,6 +31,13 @@ pub(super) struct Judged {
     pub(super) unexplained: Vec<usize>,
     /// Lines about a mistake that is noticed or is not made, as text for people.
     pub(super) idle: Vec<String>,
+}
+
+impl Reason {
+    fn is_about(&self, statement: &str) -> bool {
+        let (begin, end) = self.statement.split_once(" … ").unwrap_or((&self.statement, ""));
+        statement.strip_prefix(begin).is_some_and(|rest| rest.ends_with(end))
+    }
 }
 
 impl Reasons {
@@ -70,14 +77,14 @@ impl Reasons {
             let (statement, mistake) = (text(&survivor["statement"]), text(&survivor["mistake"]));
             let mut found = false;
             for (reason, used) in self.0.iter().zip(&mut used) {
-                if statement.starts_with(&reason.statement) && mistake == reason.mistake {
+                if reason.is_about(&statement) && mistake == reason.mistake {
                     (found, *used) = (true, true);
                 }
             }
             if found { judged.explained += 1 } else { judged.unexplained.push(n) }
         }
         let statements: Vec<String> = list("statements").iter().map(text).collect();
-        let was_run = |reason: &Reason| statements.iter().any(|known| known.starts_with(&reason.statement));
+        let was_run = |reason: &Reason| statements.iter().any(|known| reason.is_about(known));
         let idle = self.0.iter().zip(&used).filter(|(reason, used)| !**used && (is_whole || was_run(reason)));
         judged.idle = idle
             .map(|(reason, _)| format!("line {}: {}: {}", reason.line, reason.statement, reason.mistake))
@@ -122,6 +129,14 @@ mod tests {
         let elsewhere = Reasons::read(lines).unwrap();
         assert_eq!(elsewhere.judge(&report(&[]), false).idle, [""; 0], "it was not looked at");
         assert_eq!(elsewhere.judge(&report(&[]), true).idle.len(), 1, "there is no such statement");
+    }
+
+    #[test]
+    fn statements_that_begin_alike_are_told_apart_by_their_ends() {
+        let found = report(&[("UPDATE t\n  SET a = 1 WHERE b", "always true: b")]);
+        let judge = |line: &str| Reasons::read(line).unwrap().judge(&found, false).explained;
+        assert_eq!(judge("UPDATE t … WHERE b | always true: b | why"), 1);
+        assert_eq!(judge("UPDATE t … WHERE c | always true: b | why"), 0);
     }
 
     #[test]

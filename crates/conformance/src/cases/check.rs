@@ -11,7 +11,7 @@ use punctual_core::schedule::Weekdays;
 use punctual_core::store::{CalendarRecord, Change, Expect, PARK, Readable};
 use punctual_core::{ExecutionId, NodeId, Zone};
 
-use crate::bench::{Bench, Node, TheSlot, replace_job, secs};
+use crate::bench::{Bench, Node, TheSlot, kind, replace_job, secs};
 use crate::case::cases;
 use crate::contradiction::Contradiction;
 use crate::harness::Spoil;
@@ -227,7 +227,10 @@ cases! {
     [Check, Contradict]
     async fn work_that_waits_for_nothing_is_woken(bench) {
         let node = bench.node("a").await;
-        let id = bench.enqueue(&bench.limited("j", "key", 1).await).await;
+        let job = bench.limited("j", "key", 1).await;
+        bench.enqueue(&job).await;
+        bench.finish(&bench.take_one(node).await).await;
+        let id = bench.enqueue(&job).await;
         bench.contradict(Contradiction::Parked(id)).await;
         assert!(bench.take(node, 10).await.is_empty());
         assert_mended(&bench, Rule::WaitsForNothing).await;
@@ -330,6 +333,34 @@ cases! {
         bench.trigger("u", &job).await;
         bench.contradict(Contradiction::JobCopies(job.id)).await;
         assert_mended(&bench, Rule::JobCopies).await;
+    }
+
+    /// A repair writes the copies of the record that it names, from its own job, and of no other.
+    [Check, Contradict]
+    async fn a_repair_writes_no_other_copies(bench) {
+        let jobs = [bench.limited("one", "key", 1).await, bench.limited("other", "other key", 2).await];
+        let other = bench.job_with("kind", |job| job.kind = kind("another")).await;
+        let mut ranked = Vec::new();
+        for (name, priority) in [("low", 1), ("middle", 2), ("high", 3)] {
+            ranked.push(bench.job_with(name, |job| job.priority = priority).await);
+        }
+        ranked.sort_by_key(|job| job.id);
+        let triggers = [bench.trigger("t", &ranked[2]).await, bench.trigger("u", &other).await];
+        for (name, job) in [("v", &jobs[0]), ("w", &jobs[1])] {
+            bench.trigger(name, job).await;
+        }
+        for trigger in &triggers {
+            bench.contradict(Contradiction::TriggerCopies(trigger.id)).await;
+        }
+        for job in &jobs {
+            bench.contradict(Contradiction::JobCopies(job.id)).await;
+        }
+        let all = found(&bench).await;
+        assert_eq!(all.len(), 4, "{all:?}");
+        for n in 1..=all.len() {
+            assert_eq!(mend(&bench, &all[n - 1]).await, Mended::Done);
+            assert_eq!(found(&bench).await, all[n..]);
+        }
     }
 
     /// Copies of a trigger that was written since the look are left alone.

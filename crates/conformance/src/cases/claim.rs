@@ -283,7 +283,9 @@ cases! {
     async fn records_skips(bench) {
         let node = bench.node("a").await;
         let job = bench.job("j").await;
+        bench.trigger("before", &bench.job("another").await).await;
         let trigger = bench.trigger("t", &job).await;
+        bench.trigger("after", &bench.job("one more").await).await;
         let mut plan = idle_plan(&trigger);
         let (id, first, last) =
             (ExecutionId::draw(bench.t0, &bench.entropy), bench.t0.minus(MINUTE), bench.t0);
@@ -340,6 +342,8 @@ cases! {
 
     /// A node that was declared dead, has left or never joined claims nothing.
     async fn refuses_a_node_that_is_not_up(bench) {
+        // Another one is up, at the same gate.
+        bench.node("another").await;
         let (dead, left) = (bench.node("dead").await, bench.node("left").await);
         let stranger = crate::bench::Node { id: bench.info("stranger").id, gate: 0 };
         let job = bench.job("j").await;

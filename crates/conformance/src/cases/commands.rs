@@ -41,6 +41,17 @@ cases! {
         assert!(record.ended >= bench.t0);
     }
 
+    /// Asking one owner to stop asks nobody else.
+    async fn cancelling_asks_no_other_owner(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        bench.enqueue(&job).await;
+        bench.enqueue(&job).await;
+        let rows = bench.take(node, 2).await;
+        assert_eq!(bench.cancel(rows[0].execution.id).await, Cancelled { ended: 0, asked: 1 });
+        assert_eq!(bench.row(rows[1].execution.id).await, rows[1].execution);
+    }
+
     /// A row that is cancelled between two attempts keeps the attempts it had.
     async fn cancelling_keeps_the_attempts(bench) {
         let node = bench.node("a").await;

@@ -1,8 +1,10 @@
 //! `apply`: creating and replacing, what each change compares, and all or nothing.
 
+use punctual_core::TriggerKey;
 use punctual_core::inspect::Page;
 use punctual_core::job::{Backoff, OnLeaseLoss, OnNodeLoss, RetryPolicy};
 use punctual_core::store::{Applied, Change, Expect, SetRecord};
+use punctual_core::trigger::TriggerRecord;
 
 use crate::bench::{
     Bench, create_job, create_trigger, data, delete_trigger, kind, replace_job, replace_trigger, secs,
@@ -106,7 +108,7 @@ cases! {
         let job = bench.job("j").await;
         let trigger = bench.trigger("t", &job).await;
         bench.write([replace_trigger(trigger.clone())]).await;
-        let stale = punctual_core::trigger::TriggerRecord { priority: 99, ..trigger };
+        let stale = TriggerRecord { priority: 99, ..trigger };
         assert_eq!(bench.apply([replace_trigger(stale.clone())]).await, Applied::Lost { at: 0 });
         assert_eq!(bench.reread(&stale).await.priority, 0);
     }
@@ -133,7 +135,7 @@ cases! {
         let same = punctual_core::job::JobRecord { id: job.id, ..bench.new_job("k") };
         assert_eq!(bench.apply([create_job(same)]).await, Applied::Lost { at: 0 });
         let trigger = bench.trigger("t", &job).await;
-        let same = punctual_core::trigger::TriggerRecord { id: trigger.id, ..bench.new_trigger("u", &job) };
+        let same = TriggerRecord { id: trigger.id, ..bench.new_trigger("u", &job) };
         assert_eq!(bench.apply([create_trigger(same)]).await, Applied::Lost { at: 0 });
         assert_eq!(bench.reread(&trigger).await, trigger);
         assert_eq!(bench.store.inspect().job(&job.key).await.expect("a read"), Some(job));
@@ -222,6 +224,25 @@ cases! {
         bench.write([Change::PutTrigger { expect, trigger: bench.new_trigger("t", &job) }]).await;
         let found = bench.store.inspect().trigger(&trigger_key("t")).await.expect("a read");
         assert!(found.trigger.is_some() && found.mark.is_none());
+    }
+
+    /// A new trigger names and takes away the mark of its own key, and that of no other name or group.
+    async fn marks_of_other_keys_stay(bench) {
+        let job = bench.job("j").await;
+        let marks = [("a", "t", 60), ("b", "u", 60), ("a", "u", 61)].map(|(group, name, ago)| {
+            (TriggerKey::new(group, name).expect("a key"), bench.t0.minus(secs(ago)))
+        });
+        for (key, last) in &marks {
+            let old = TriggerRecord { key: key.clone(), last: Some(*last), ..bench.new_trigger("t", &job) };
+            bench.write([create_trigger(old.clone())]).await;
+            bench.write([delete_trigger(&TriggerRecord { rev: 1, ..old }, &job)]).await;
+        }
+        let [others @ .., (key, last)] = &marks;
+        let trigger = TriggerRecord { key: key.clone(), ..bench.new_trigger("t", &job) };
+        bench.write([Change::PutTrigger { expect: Expect::Absent { mark: Some(*last) }, trigger }]).await;
+        for (key, last) in others {
+            assert_eq!(bench.store.inspect().trigger(key).await.expect("a read").mark, Some(*last));
+        }
     }
 
     /// A trigger that never had an instant leaves no mark.

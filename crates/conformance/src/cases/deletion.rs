@@ -105,10 +105,14 @@ cases! {
     /// Work of other triggers and jobs is not touched.
     async fn other_rows_are_left_alone(bench) {
         let (gone, stays) = (bench.job("gone").await, bench.job("stays").await);
+        let node = bench.node("a").await;
+        bench.enqueue(&stays).await;
+        let owned = bench.take_one(node).await;
         let id = bench.enqueue(&stays).await;
         let before = bench.row(id).await;
         bench.write([delete_job(&gone, LiveWork::Cancel)]).await;
-        assert_eq!(bench.row(id).await, before);
+        assert_eq!((bench.row(id).await, bench.row(owned.id).await), (before, owned));
+        bench.write([delete_job(&bench.job("idle").await, LiveWork::MustBeNone)]).await;
     }
 
     /// A job that must have no live work is not deleted while it has some.

@@ -210,6 +210,11 @@ cases! {
         bench.trigger_at("t", &job, next).await;
         bench.enqueue_with(&job, |work| work.scheduled = next).await;
         assert_eq!(bench.due(node).await.next_wake, None);
+        let later = bench.t0.plus(MINUTE * 5);
+        bench.enqueue_with(&bench.job("known").await, |work| work.scheduled = later).await;
+        bench.enqueue(&job).await;
+        let due = bench.due(node).await;
+        assert_eq!((due.next_wake, due.ready), (Some(later), false));
     }
 
     /// The next wake time counts parked triggers.

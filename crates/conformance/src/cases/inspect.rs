@@ -90,6 +90,16 @@ cases! {
         assert_eq!(seen, ["a/1", "a/2", "b/1", "b/2", "c/1"]);
     }
 
+    /// A job is found by its group and its name.
+    async fn jobs_are_found_by_group_and_name(bench) {
+        store_jobs(&bench, &[("a", "1"), ("b", "1"), ("b", "2")]).await;
+        for (group, name) in [("a", "1"), ("b", "1"), ("b", "2")] {
+            let key = JobKey::new(group, name).expect("a key");
+            let job = bench.store.inspect().job(&key).await.expect("a read");
+            assert_eq!(job.expect("it is there").key, key);
+        }
+    }
+
     /// A group's page has the keys of that group only.
     async fn groups_are_apart(bench) {
         store_jobs(&bench, &[("a", "1"), ("a", "2"), ("ab", "1"), ("A", "1"), ("b", "1")]).await;
@@ -115,6 +125,7 @@ cases! {
         assert_eq!(list(Page::of_group("a", 1)).await, ["a/1"]);
         let after = Some(TriggerKey::new("a", "2").expect("a key"));
         assert_eq!(list(Page { after, ..Page::first(10) }).await, ["b/1"]);
+        assert_eq!(list(Page::of_group("a", 10)).await, ["a/1", "a/2"]);
     }
 
     /// The triggers of a job are listed by key, and no others.
@@ -182,6 +193,15 @@ cases! {
         assert_eq!(history(&bench, by_trigger).await, [fired.id]);
         let by_job = HistoryFilter { job: Some(other.key), ..HistoryFilter::default() };
         assert_eq!(history(&bench, by_job).await, [taken.id]);
+        let of_both = HistoryFilter { trigger: Some(trigger_key("t")), ..HistoryFilter::default() };
+        let wrong_job = HistoryFilter { job: Some(job_key("other")), ..of_both.clone() };
+        assert!(history(&bench, wrong_job).await.is_empty());
+        for one in [HistoryFilter { job: Some(job_key("one")), ..HistoryFilter::default() }, of_both] {
+            let all = history(&bench, one.clone()).await;
+            assert!(!all.is_empty());
+            let older = HistoryFilter { before: all.first().copied(), ..one };
+            assert_eq!(history(&bench, older).await, all[1..]);
+        }
         let by_neither = HistoryFilter { job: Some(job_key("none")), ..HistoryFilter::default() };
         assert!(history(&bench, by_neither).await.is_empty());
     }

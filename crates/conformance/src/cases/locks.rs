@@ -130,6 +130,19 @@ cases! {
         assert_eq!(renew(&locks, &lease).await, None);
     }
 
+    /// Renewing a lease renews no other one of its owner.
+    [Locks, Clock]
+    async fn a_renewal_is_of_one_lock(bench) {
+        let locks = bench.locks().await;
+        let lease = acquire(&locks, "l", 1).await.expect("it is free");
+        assert!(acquire(&locks, "m", 1).await.is_some());
+        bench.advance(SPAN / 2);
+        assert!(renew(&locks, &lease).await.is_some());
+        bench.advance(SPAN / 2);
+        assert_eq!(acquire(&locks, "l", 2).await, None);
+        assert!(acquire(&locks, "m", 2).await.is_some(), "it is over");
+    }
+
     /// Names compare byte for byte.
     [Locks]
     async fn names_are_apart(bench) {

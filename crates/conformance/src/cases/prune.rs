@@ -387,6 +387,16 @@ cases! {
         }
     }
 
+    /// Pruning slots with large fences raises nothing else.
+    async fn pruned_fences_change_no_epoch(bench) {
+        let node = bench.node("a").await;
+        let before = bench.check_in(node).await.epoch;
+        let job = bench.limited("j", "key", 1).await;
+        while fence_of_next(&bench, node, &job).await.get() <= i64::from(before) + 1 {}
+        assert_eq!(prune(&bench, DAY, 100).await.other, 1);
+        assert_eq!(bench.check_in(node).await.epoch, before);
+    }
+
     /// Slots that somebody holds stay.
     async fn held_slots_stay(bench) {
         let node = bench.node("a").await;

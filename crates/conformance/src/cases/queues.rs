@@ -169,12 +169,38 @@ cases! {
         assert_eq!((wake_waiting(&bench).await, wake_waiting(&bench).await), (1, 0));
     }
 
+    /// Work that waits is counted against the limit of its own key.
+    async fn a_limit_is_of_one_key(bench) {
+        let (job, node, _) = busy(&bench, "key", 1).await;
+        let wide = bench.limited("wide", "wide", 2).await;
+        batch(&bench, &wide, 2).await;
+        assert_eq!(bench.take(node, 10).await.len(), 2);
+        bench.enqueue(&job).await;
+        bench.enqueue_with(&wide, |work| work.priority = 9).await;
+        assert_eq!(wake_waiting(&bench).await, 0);
+    }
+
+    /// A trigger that is not parked waits for no slot, whatever other triggers wait for.
+    [Check]
+    async fn a_trigger_in_sight_waits_for_nothing(bench) {
+        let node = bench.node("a").await;
+        let mut jobs = [bench.limited("j", "key", 1).await, bench.limited("k", "other", 1).await];
+        jobs.sort_by_key(|job| job.id);
+        bench.enqueue(&jobs[0]).await;
+        bench.take_one(node).await;
+        bench.trigger("t", &jobs[0]).await;
+        assert!(bench.fire(node).await.is_empty());
+        bench.trigger("u", &jobs[1]).await;
+        let checks = bench.store.checks().expect("the case needs a check");
+        assert_eq!(checks.contradictions(10).await.expect("a read"), []);
+    }
+
     /// A row that was claimed when its parking was over waits no more: it is in nobody's way.
     [Check, Contradict, Clock]
     async fn a_claimed_row_waits_no_more(bench) {
         let node = bench.node("a").await;
         let job = bench.limited("j", "key", 2).await;
-        let first = bench.enqueue(&job).await;
+        let first = bench.enqueue_with(&job, |work| work.priority = 9).await;
         bench.contradict(Contradiction::Parked(first)).await;
         bench.advance(PARK);
         assert_eq!(bench.take_one(node).await.id, first);

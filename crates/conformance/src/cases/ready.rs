@@ -82,6 +82,16 @@ cases! {
         assert_eq!(ask(&bench, node, &[WORK, "unknown"], 9).await.work.len(), 1);
     }
 
+    /// Rows of other kinds are not claimed, though their priority is the same.
+    async fn leaves_out_unknown_kinds_of_the_same_priority(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        bench.enqueue_with(&job, |work| work.kind = kind("unknown")).await;
+        let id = bench.enqueue(&job).await;
+        let taken: Vec<_> = bench.take(node, 9).await.into_iter().map(|work| work.execution.id).collect();
+        assert_eq!(taken, [id]);
+    }
+
     /// A claimed row is nobody else's.
     async fn claims_a_row_once(bench) {
         let (one, other) = (bench.node("a").await, bench.node("b").await);
@@ -140,6 +150,8 @@ cases! {
 
     /// A node that is not up claims nothing.
     async fn refuses_a_node_that_is_not_up(bench) {
+        // Another one is up, at the same gate.
+        bench.node("another").await;
         let (dead, left) = (bench.node("dead").await, bench.node("left").await);
         let job = bench.job("j").await;
         bench.enqueue(&job).await;

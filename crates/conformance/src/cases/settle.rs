@@ -113,6 +113,28 @@ cases! {
         assert_eq!(bench.settle(plan).await, SettleOutcome::Fenced);
     }
 
+    /// An execution that nobody knows is fenced, though another one ended with the same fence.
+    async fn the_end_of_another_is_no_end_of_its_own(bench) {
+        let (_, row) = running(&bench).await;
+        bench.finish(&row).await;
+        let id = ExecutionId::draw(bench.t0, &bench.entropy);
+        let plan = SettlePlan { claim: ClaimRef { id, ..claim_of(&row) }, ..back(&row, secs(0), TheSlot::Freed) };
+        assert_eq!(bench.settle(plan).await, SettleOutcome::Fenced);
+    }
+
+    /// Beginning marks its own row, and no other of the same node.
+    async fn beginning_marks_no_other_row(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        bench.enqueue(&job).await;
+        bench.enqueue(&job).await;
+        let rows = bench.take(node, 2).await;
+        let [begun, other] = [&rows[0].execution, &rows[1].execution];
+        let outcomes = bench.store.begin(vec![claim_of(begun)]).await.expect("a write");
+        assert_eq!(outcomes, [SettleOutcome::Done]);
+        assert_eq!(bench.row(other.id).await, *other);
+    }
+
     /// Repeating an end whose answer was lost is known to be done.
     async fn a_repeated_end_is_already_done(bench) {
         let (_, row) = running(&bench).await;

@@ -142,8 +142,8 @@ pub(crate) fn run(ground: &Ground, wanted: &Wanted) -> Result<bool> {
         }
     }
     let all = left.len();
-    // They are taken from the end: first what was never tried.
-    left.sort_by_key(|(_, _, again)| *again);
+    // They are taken from the end: first what was never tried, and what few cases are about.
+    left.sort_by_key(|(statement, _, again)| (*again, statement.cases.len()));
     left.reverse();
     let progress = Progress::begin(statements.len(), mutants.len(), tried.len());
     let shared = Mutex::new((left, tried, file, progress));
