@@ -115,9 +115,6 @@ pub(crate) const LOCK_NODE: &str = "SELECT state = 1 FROM punctual_node WHERE id
 /// A node's beat, locked by primary key. Zero rows: it has none.
 pub(crate) const LOCK_BEAT: &str = "SELECT beat FROM punctual_beat WHERE node_id = ? FOR UPDATE";
 
-/// The epoch of the store, by primary key.
-pub(crate) const EPOCH: &str = "SELECT value FROM punctual_meta WHERE name = 'epoch'";
-
 /// The epoch, by primary key, locked shared: nobody raises it before this step is through.
 pub(crate) const HOLD_EPOCH: &str = "SELECT value FROM punctual_meta WHERE name = 'epoch' LOCK IN SHARE MODE";
 
