@@ -120,6 +120,3 @@ pub(crate) const TRIGGERS_OF_SET: &str = concat!(
     trigger_columns!(),
     " FROM punctual_trigger t WHERE t.set_name = ? ORDER BY t.group_name, t.name"
 );
-
-/// The epoch of the store, by primary key.
-pub(crate) const EPOCH: &str = "SELECT value FROM punctual_meta WHERE name = 'epoch'";
