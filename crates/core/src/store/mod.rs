@@ -43,7 +43,7 @@ use crate::time::{BoxFuture, Timestamp};
 ///   that a claim that committed unseen is found by [`JobStore::check_in`] and handed back.
 /// * **One clock.** Due, wake and `now` are the store's clock, read after nothing in the step can block any more.
 ///   Delays arrive as durations and are added to that clock by the store. No guard ever compares two clocks.
-/// * **Lock order** node → trigger → job → slot → execution.
+/// * **Lock order** epoch → node → trigger → job → slot → execution.
 /// * **Poison stays alone.** A row that cannot be understood is returned as [`Poison`], never as an error of the batch.
 ///
 /// # Cancel safety
