@@ -6,11 +6,11 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-/// A run with three workers.
-fn chaos(folder: &Path, minutes: f64, mutant: Option<&str>) -> (Output, Value) {
+/// A run with three workers. The command for operators is named if the store is to be put back.
+fn chaos(folder: &Path, minutes: f64, mutant: Option<&str>, restore: Option<&str>) -> (Output, Value) {
     let plan = json!({
         "store": "sqlite", "minutes": minutes, "seed": 5, "json": true, "mutant": mutant, "folder": folder.join("run"),
-        "workers": 3,
+        "workers": 3, "restore": restore,
     });
     let output = Command::new(env!("CARGO_BIN_EXE_chaos")).arg(plan.to_string()).output().expect("it starts");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -21,7 +21,7 @@ fn chaos(folder: &Path, minutes: f64, mutant: Option<&str>) -> (Output, Value) {
 #[test]
 fn a_short_run_on_a_file_is_clean() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (output, figures) = chaos(folder.path(), 0.07, None);
+    let (output, figures) = chaos(folder.path(), 0.07, None, None);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     for (name, least) in [("executions", 50), ("kills", 1), ("freezes", 1), ("effects", 10)] {
@@ -37,9 +37,20 @@ fn a_short_run_on_a_file_is_clean() {
 #[test]
 fn a_run_whose_nodes_take_over_the_living_fails() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (output, figures) = chaos(folder.path(), 0.05, Some("recovery-ignores-the-beat"));
+    let (output, figures) = chaos(folder.path(), 0.05, Some("recovery-ignores-the-beat"), None);
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(figures["false_deaths"].as_u64() > Some(0), "{figures}");
+}
+
+#[test]
+fn a_run_in_which_nobody_raises_the_epoch_after_a_restore_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nobody = "nobody-uses-this";
+    let (output, figures) = chaos(folder.path(), 0.05, Some("epoch-not-raised"), Some(nobody));
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    // A seat may be empty for a moment when the backup is put back.
+    assert!(figures["rolled_back"].as_u64() >= Some(2), "nodes have noticed: {figures}");
+    assert!(figures["broken"]["token_backwards"].as_u64() > Some(0), "{figures}");
 }
 
 #[test]

@@ -72,8 +72,7 @@ cases! {
         raise(&bench.store, 1).await;
         for node in nodes {
             assert_eq!(bench.check_in(node).await.standing, Standing::Gone);
-            let record = bench.member(node).await;
-            assert_eq!((record.state, record.seen), (NodeState::Dead, None));
+            assert_eq!(bench.member(node).await.state, NodeState::Dead);
         }
         assert_eq!(bench.member(left).await.state, NodeState::Left);
         let listed = bench.check_in(bench.node("d").await).await.nodes;

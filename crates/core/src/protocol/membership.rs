@@ -65,8 +65,8 @@ impl Lease {
     ///
     /// # Errors
     /// `Corrupt` then, as for [`Lease::renew`].
-    pub fn check_row(&self, row: NodeRow, now: BootInstant, kept: Duration) -> Result<()> {
-        if row == NodeRow::Missing && now.since(self.sent) < kept {
+    pub fn check_row(&self, row: OwnRow, now: BootInstant, kept: Duration) -> Result<()> {
+        if row == OwnRow::Missing && now.since(self.sent) < kept {
             return Err(self.rolled_back("it does not know this node, which had joined it"));
         }
         Ok(())
@@ -111,7 +111,7 @@ impl Lease {
 
 /// What a store remembers of a node that is no member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeRow {
+pub enum OwnRow {
     /// That it has ended.
     Ended,
     /// Nothing.
@@ -305,9 +305,9 @@ mod tests {
     fn a_row_that_is_missing_sooner_than_it_may_be_deleted_means_lost_commits() {
         let lease = Lease::begin(Profile::FAST, at(100), 1, 0);
         let kept = Duration::from_secs(60);
-        let error = lease.check_row(NodeRow::Missing, at(159), kept).unwrap_err();
+        let error = lease.check_row(OwnRow::Missing, at(159), kept).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
-        assert!(lease.check_row(NodeRow::Missing, at(160), kept).is_ok(), "it was frozen for that long");
-        assert!(lease.check_row(NodeRow::Ended, at(101), kept).is_ok(), "it was taken for dead");
+        assert!(lease.check_row(OwnRow::Missing, at(160), kept).is_ok(), "it was frozen for that long");
+        assert!(lease.check_row(OwnRow::Ended, at(101), kept).is_ok(), "it was taken for dead");
     }
 }

@@ -43,7 +43,7 @@ use crate::time::{BoxFuture, Timestamp};
 ///   that a claim that committed unseen is found by [`JobStore::check_in`] and handed back.
 /// * **One clock.** Due, wake and `now` are the store's clock, read after nothing in the step can block any more.
 ///   Delays arrive as durations and are added to that clock by the store. No guard ever compares two clocks.
-/// * **Lock order** node → trigger → job → slot → execution.
+/// * **Lock order** epoch → node → guard of pauses → trigger → job → slot → execution.
 /// * **The same everywhere.** To the same steps at the same times every store gives the same answers, and is left with the
 ///   same rows. Left open are: which of several free slots of a key is taken, which shows in fences; what becomes of work
 ///   that needs one key and names different limits for it in one step, where a plan may be `Lost`, a ready row may stay as

@@ -133,11 +133,8 @@ pub(crate) const EPOCH: &str = "SELECT value FROM punctual_meta WHERE name = 'ep
 /// The epoch, by primary key, locked shared: nobody raises it before this step is through.
 pub(crate) const HOLD_EPOCH: &str = "SELECT value FROM punctual_meta WHERE name = 'epoch' LOCK IN SHARE MODE";
 
-/// The epoch, locked by primary key; waits for those who join.
-pub(crate) const LOCK_EPOCH: &str = "SELECT value FROM punctual_meta WHERE name = 'epoch' FOR UPDATE";
-
-/// Raises an epoch that LOCK_EPOCH has locked, by primary key.
-pub(crate) const RAISE_EPOCH: &str = "UPDATE punctual_meta SET value = ? WHERE name = 'epoch'";
+/// Raises the epoch, by primary key; waits for those who join. Zero rows: it is that high already.
+pub(crate) const RAISE_EPOCH: &str = "UPDATE punctual_meta SET value = ? WHERE name = 'epoch' AND value < ?";
 
 /// Nodes that are up, by node_state.
 pub(crate) const IDS_UP: &str = "SELECT id FROM punctual_node WHERE state = 1 ORDER BY id";

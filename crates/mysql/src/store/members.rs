@@ -70,11 +70,9 @@ pub(crate) async fn epoch(step: &mut Step<'_>, statement: &'static str) -> Outco
 }
 
 pub(super) async fn raise_epoch(step: &mut Step<'_>, to: u32) -> Outcome<u32> {
-    let old = epoch(step, sql::LOCK_EPOCH).await?;
-    if old >= to {
-        return Ok(old);
+    if step.run(sql::RAISE_EPOCH, values![i64::from(to), i64::from(to)]).await? == 0 {
+        return epoch(step, sql::EPOCH).await;
     }
-    step.run(sql::RAISE_EPOCH, values![i64::from(to)]).await?;
     // One by one and by primary key, as whoever declares one of them dead locks them.
     for node in step.all(sql::IDS_UP, values![], |c| c.int()).await? {
         if step.holds(sql::LOCK_NODE, values![node]).await? {

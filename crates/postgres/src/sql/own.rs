@@ -453,3 +453,25 @@ SELECT c.slot_key, c.sum FROM called c"
 /// The keys that it would wake for, and how many free slots they have.
 pub(crate) const WAITING_KEYS: &str =
     concat!(waiting_parts!(), " SELECT r.slot_key, r.slots FROM room r ORDER BY r.slot_key LIMIT $1");
+
+// ---- the epoch ----
+
+/// The epoch of the store, by primary key.
+pub(crate) const EPOCH: &str = "SELECT value FROM {s}.meta WHERE name = 'epoch'";
+
+/// The epoch, by primary key, locked shared: nobody raises it before this step is through.
+pub(crate) const HOLD_EPOCH: &str = "SELECT value FROM {s}.meta WHERE name = 'epoch' FOR SHARE";
+
+/// Raises the epoch, by primary key; waits for those who join. Zero rows: it is that high already.
+pub(crate) const RAISE_EPOCH: &str = "UPDATE {s}.meta SET value = $1 WHERE name = 'epoch' AND value < $1";
+
+/// Marks all nodes that are up dead, by node_state, and deletes their beats; waits for their claims.
+pub(crate) const END_NODES_UP: &str = concat!(
+    "
+WITH gone AS (
+  UPDATE {s}.node SET state = 3, ended_us = ",
+    clock!(),
+    " WHERE state = 1 RETURNING id
+)
+DELETE FROM {s}.beat b USING gone WHERE b.node_id = gone.id"
+);

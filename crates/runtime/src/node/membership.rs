@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use punctual_core::event::Event;
 use punctual_core::node::NodeInfo;
-use punctual_core::protocol::membership::{Lease, NodeRow, Observer};
+use punctual_core::protocol::membership::{Lease, Observer, OwnRow};
 use punctual_core::protocol::{finish, recover};
 use punctual_core::store::{
     CheckedIn, ClaimRef, PoisonRow, Readable, SettleOutcome, Settlement, Slice, Standby, Standing,
@@ -178,7 +178,7 @@ async fn rejoin(node: &Arc<Node>, observer: &mut Observer, strangers: &mut Stran
 async fn check_row(node: &Node, id: NodeId) -> Result<Result<()>> {
     let Some(lease) = node.member().lease else { return Ok(Ok(())) };
     let nodes = node.store.inspect().nodes().await?;
-    let row = if nodes.iter().any(|other| other.info.id == id) { NodeRow::Ended } else { NodeRow::Missing };
+    let row = if nodes.iter().any(|other| other.info.id == id) { OwnRow::Ended } else { OwnRow::Missing };
     let kept = node.settings.keep_history.unwrap_or(Duration::MAX);
     Ok(lease.check_row(row, node.clock.boot(), kept))
 }
