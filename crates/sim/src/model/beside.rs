@@ -354,7 +354,7 @@ impl Pair {
         for trigger in done(self.store.triggers(Page::first(9))) {
             let row = Trigger {
                 state: match trigger.state {
-                    CoreState::Active => TriggerState::Active,
+                    CoreState::Active | CoreState::Paused => TriggerState::Active,
                     CoreState::Complete => TriggerState::Complete,
                     CoreState::Error => TriggerState::Error,
                 },
