@@ -210,6 +210,16 @@ pub struct TriggerRecord {
     pub paused: Option<Pause>,
 }
 
+impl TriggerRecord {
+    /// Gives it the state that its own pause and that of its group leave it. What is paused is not parked.
+    pub fn follow_pauses(&mut self, group_is_paused: bool) {
+        self.state = self.state.under(self.paused.is_some() || group_is_paused);
+        if self.state == TriggerState::Paused {
+            self.wake = self.next_fire;
+        }
+    }
+}
+
 /// How many slices there are; a node's share is a range of them.
 pub const SLICES: i64 = 32_768;
 

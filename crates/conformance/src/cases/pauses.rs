@@ -122,8 +122,8 @@ cases! {
         assert_eq!(bench.fire_one(node).await.scheduled, bench.t0);
     }
 
-    /// A trigger that was parked when it was paused wakes at its instant when it is resumed, by itself or with its group.
-    async fn a_resumed_trigger_is_not_parked(bench) {
+    /// A paused trigger is not parked: one that was wakes at its instant when it is resumed, by itself or with its group.
+    async fn a_paused_trigger_is_not_parked(bench) {
         let node = bench.node("a").await;
         let job = bench.limited("j", "key", 1).await;
         bench.enqueue(&job).await;
@@ -133,6 +133,10 @@ cases! {
         let parked = bench.reread(&t).await;
         assert!(parked.wake > parked.next_fire, "it is parked");
         bench.write([pause_trigger(&bench, &parked), pause_group(&bench, GROUP)]).await;
+        for trigger in [&t, &u] {
+            let paused = bench.reread(trigger).await;
+            assert_eq!((paused.state, paused.wake), (Paused, paused.next_fire));
+        }
         bench.write([resume_group(GROUP)]).await;
         let own = bench.reread(&t).await;
         bench.write([define::resume_trigger(&own, false).expect("it is paused")]).await;

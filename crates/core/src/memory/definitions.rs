@@ -140,9 +140,7 @@ impl Definitions {
         for mut stored in wrong {
             let record = &mut stored.record;
             record.state = record.state.under(self.is_paused(record));
-            if record.state == TriggerState::Active {
-                record.wake = record.next_fire;
-            }
+            record.wake = record.next_fire;
             record.rev = record.rev.saturating_add(1);
             undo.push(self.set_trigger(record.id, Some(stored)));
         }
@@ -251,7 +249,7 @@ impl State {
                     return Err(Lost);
                 }
                 let completed = stored.and_then(|old| old.completed);
-                trigger.state = trigger.state.under(here.is_paused(&trigger));
+                trigger.follow_pauses(here.paused_groups.contains_key(trigger.key.group()));
                 let mut stored = StoredTrigger { record: trigger, completed };
                 stored.note_end(now);
                 undo.push(here.set_mark(&stored.record.key, None));

@@ -80,15 +80,17 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// the stored one (1 for a new row), whatever the given record says. Linearization point: the commit.
     ///
     /// * [`Change::PutTrigger`] loses if its job or the calendar that it names is not there. A trigger that is given as
-    ///   `Active` or `Paused` is written as `Paused` if it has a pause or its group has one, else as `Active`.
+    ///   `Active` or `Paused` is written as `Paused` if it has a pause or its group has one, else as `Active`:
+    ///   [`TriggerRecord::follow_pauses`](crate::trigger::TriggerRecord::follow_pauses).
     /// * [`Change::DeleteTrigger`] writes `leave` into live rows of the trigger that carry no own spec or payload, and
     ///   remembers the trigger's `last` as the mark of its key.
     /// * [`Change::DeleteJob`] loses while triggers refer to the job (those deleted earlier in the batch do not), and
     ///   deals with its live rows as [`LiveWork`] says.
     /// * [`Change::DeleteCalendar`] loses while triggers name the calendar.
-    /// * [`Change::PauseGroup`] writes the pause and sets every `Active` trigger of the group to `Paused`.
+    /// * [`Change::PauseGroup`] writes the pause and sets every `Active` trigger of the group to `Paused`, with `wake` at its
+    ///   `next_fire`: what is paused is not parked.
     /// * [`Change::ResumeGroup`] deletes the pause and sets every `Paused` trigger of the group that has no pause of its
-    ///   own to `Active`, with `wake` at its `next_fire`. Both raise the `rev` of the triggers that they set, and never
+    ///   own to `Active`, also with `wake` at its `next_fire`. Both raise the `rev` of the triggers that they set, and never
     ///   lose. A trigger that is put into the group meanwhile is under the pause, or is found by whoever lifts it.
     async fn apply(&self, changes: Vec<Change>) -> Result<Applied>;
 

@@ -17,7 +17,7 @@ pub(crate) const PAUSE_TRIGGERS: &str = concat!(
     "UPDATE ",
     numbers!(),
     " STRAIGHT_JOIN punctual_trigger t FORCE INDEX (PRIMARY) ON t.id = k.id
-SET t.state = 4, t.rev = t.rev + 1 WHERE t.state = 1"
+SET t.state = 4, t.wake_us = t.next_fire_us, t.rev = t.rev + 1 WHERE t.state = 1"
 );
 
 /// Sets triggers that are paused, but not by themselves, to active, as PAUSE_TRIGGERS.

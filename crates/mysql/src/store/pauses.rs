@@ -46,8 +46,6 @@ async fn set_triggers(step: &mut Step<'_>, group: &str, set: &'static str) -> Ou
 
 /// Gives a trigger the state that its pause and that of its group leave it.
 pub(super) async fn follow_pauses(step: &mut Step<'_>, trigger: &mut TriggerRecord) -> Outcome<()> {
-    let is_paused =
-        trigger.paused.is_some() || step.holds(sql::GROUP_IS_PAUSED, values![trigger.key.group()]).await?;
-    trigger.state = trigger.state.under(is_paused);
+    trigger.follow_pauses(step.holds(sql::GROUP_IS_PAUSED, values![trigger.key.group()]).await?);
     Ok(())
 }

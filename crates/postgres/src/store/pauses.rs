@@ -41,8 +41,6 @@ pub(super) async fn resume_group(step: &mut Step<'_>, group: &str) -> Outcome<()
 
 /// Gives a trigger the state that its pause and that of its group leave it.
 pub(super) async fn follow_pauses(step: &mut Step<'_>, trigger: &mut TriggerRecord) -> Outcome<()> {
-    let is_paused =
-        trigger.paused.is_some() || step.one(sql::GROUP_IS_PAUSED, params![trigger.key.group()]).await?;
-    trigger.state = trigger.state.under(is_paused);
+    trigger.follow_pauses(step.one(sql::GROUP_IS_PAUSED, params![trigger.key.group()]).await?);
     Ok(())
 }

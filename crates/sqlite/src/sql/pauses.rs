@@ -14,7 +14,7 @@ pub(crate) const GROUP_IS_PAUSED: &str = "SELECT EXISTS (SELECT 1 FROM pause WHE
 
 /// Sets the active triggers of a group to paused, by trigger_key.
 pub(crate) const PAUSE_TRIGGERS: &str =
-    "UPDATE trigger SET state = 4, rev = rev + 1 WHERE group_name = ?1 AND state = 1";
+    "UPDATE trigger SET state = 4, wake_us = next_fire_us, rev = rev + 1 WHERE group_name = ?1 AND state = 1";
 
 /// Sets the paused triggers of a group that have no pause of their own to active, by trigger_key.
 pub(crate) const RESUME_TRIGGERS: &str = "

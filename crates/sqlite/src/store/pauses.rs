@@ -25,7 +25,6 @@ pub(super) fn resume_group(step: &Step<'_>, group: &str) -> Outcome<()> {
 
 /// Gives a trigger the state that its pause and that of its group leave it.
 pub(super) fn follow_pauses(step: &Step<'_>, trigger: &mut TriggerRecord) -> Outcome<()> {
-    let is_paused = trigger.paused.is_some() || step.holds(sql::GROUP_IS_PAUSED, [trigger.key.group()])?;
-    trigger.state = trigger.state.under(is_paused);
+    trigger.follow_pauses(step.holds(sql::GROUP_IS_PAUSED, [trigger.key.group()])?);
     Ok(())
 }

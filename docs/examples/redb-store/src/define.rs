@@ -54,8 +54,7 @@ impl Step<'_> {
     }
 
     fn change_trigger(&mut self, expect: Expect, mut trigger: TriggerRecord) -> Tried<Fits> {
-        let is_paused = trigger.paused.is_some() || self.is_paused(trigger.key.group())?;
-        trigger.state = trigger.state.under(is_paused);
+        trigger.follow_pauses(self.is_paused(trigger.key.group())?);
         let mut row = TriggerRow::of(&trigger)?;
         let key = (&*row.group_name, &*row.name);
         let id = self.tables.trigger_key.get(key)?.map(|id| id.value());

@@ -41,9 +41,7 @@ impl Step<'_> {
             }
             let mut new = old.clone();
             (new.row.state, new.row.rev) = (to.code(), old.row.rev.saturating_add(1));
-            if to == TriggerState::Active {
-                new.row.wake_us = new.row.next_fire_us;
-            }
+            new.row.wake_us = new.row.next_fire_us;
             self.put_trigger(Some(&old), new)?;
         }
         Ok(())

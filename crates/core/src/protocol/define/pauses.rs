@@ -10,9 +10,8 @@ use crate::trigger::{TriggerRecord, TriggerState};
 ///
 /// A trigger that is complete or set aside keeps the pause for the day on which it is defined anew.
 pub fn pause_trigger(trigger: &TriggerRecord, pause: Pause) -> Option<Change> {
-    let is_held = trigger.state != TriggerState::Active;
-    (trigger.paused.is_none() || !is_held)
-        .then(|| rewritten(TriggerRecord { paused: Some(pause), ..trigger.clone() }))
+    let has_none = trigger.paused.is_none() || trigger.state == TriggerState::Active;
+    has_none.then(|| rewritten(TriggerRecord { paused: Some(pause), ..trigger.clone() }))
 }
 
 /// The change that lifts a trigger's own pause; `None` if it has none. It goes on unless its group is paused.
