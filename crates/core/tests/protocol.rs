@@ -188,6 +188,14 @@ fn a_dead_nodes_work_goes_back_with_its_slot_and_one_more_attempt_until_it_has_k
 }
 
 #[test]
+fn the_work_of_a_node_that_left_goes_back_as_it_is() {
+    let spec = ExecutionSpec::default();
+    let worn = Execution { losses: MAX_LOSSES, ..row(&spec) };
+    let next = back(recover::hand_back(&worn, NodeId::from_stored(9)).then);
+    assert_eq!((next.attempt, next.losses, next.keep_slot), (worn.attempt, MAX_LOSSES, true));
+}
+
+#[test]
 fn a_dead_nodes_at_most_once_work_is_lost_if_begun_and_unchanged_if_not() {
     let spec = ExecutionSpec { on_node_loss: OnNodeLoss::Lose, ..ExecutionSpec::default() };
     let owner = NodeId::from_stored(9);

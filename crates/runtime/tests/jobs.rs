@@ -207,6 +207,26 @@ async fn a_node_that_could_not_hand_back_does_not_say_that_it_left_in_good_order
 }
 
 #[tokio::test]
+async fn a_claim_that_nobody_knew_of_when_its_node_left_costs_no_attempt() {
+    let world = World::new();
+    let mut node = world.member(1).await;
+    world.pass(secs(1)).await;
+    node.line.set_for("claim_ready", Mode::Deaf);
+    node.scheduler.enqueue(task("unknown")).await.unwrap();
+    world.pass(Duration::from_millis(100)).await;
+    node.shut_down();
+    world.pass(secs(4)).await;
+    assert!(node.has_ended());
+    let client = world.client().await;
+    assert_eq!(client.nodes().await.unwrap()[0].state, NodeState::Left);
+    assert_eq!(client.running().await.unwrap().len(), 1, "a row names the node that left");
+    let _other = world.member(2).await;
+    world.pass(secs(15)).await;
+    let attempts: Vec<u32> = world.runs("unknown").iter().map(|run| run.attempt).collect();
+    assert_eq!(attempts, [1]);
+}
+
+#[tokio::test]
 async fn standby_claims_nothing_and_resume_catches_up() {
     let world = World::new();
     let node = world.member(1).await;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::execution::{Attempt, AttemptOutcome, Execution, ExecutionState, Outcome};
 use crate::job::{ExecutionSpec, OnNodeLoss};
 use crate::key::NodeId;
-use crate::protocol::finish::{MAX_LOSSES, back, end, with_attempt};
+use crate::protocol::finish::{self, MAX_LOSSES, back, end, with_attempt};
 use crate::store::{ClaimRef, SettlePlan, Settlement};
 use crate::time::Timestamp;
 
-/// Decides about a live row that names `owner`, a node that is not up.
+/// Decides about a live row that names `owner`, a node that was declared dead, or that nobody remembers.
 ///
 /// Work that runs at least once goes back with its slot and one more attempt, for its body may have begun; after
 /// [`MAX_LOSSES`] losses it is taken for their cause and ends as failed. Work that runs at most once goes back
@@ -38,6 +38,14 @@ pub fn settle(row: &Execution, spec: &ExecutionSpec, owner: NodeId, now: Timesta
         }
     };
     SettlePlan { claim: ClaimRef { id: row.id, owner, fence: row.fence }, then: under_a_new_fence(then) }
+}
+
+/// Decides about a live row that names `owner`, a node that has left.
+///
+/// A node leaves when all that it knew of is settled. So this row is of a claim that it never knew of, because the answer
+/// was lost or came too late, and nothing of it has begun: it goes back as it is.
+pub fn hand_back(row: &Execution, owner: NodeId) -> SettlePlan {
+    finish::hand_back(ClaimRef { id: row.id, owner, fence: row.fence }, row)
 }
 
 /// A record that a recovery writes carries a fence of its own: the taking over is a hand-over like any other. Under the

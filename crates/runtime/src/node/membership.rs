@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use punctual_core::event::Event;
-use punctual_core::node::NodeInfo;
+use punctual_core::node::{NodeInfo, NodeState};
 use punctual_core::protocol::membership::{Lease, Observer, OwnRow};
 use punctual_core::protocol::{finish, recover};
 use punctual_core::store::{
@@ -223,12 +223,15 @@ async fn reconcile(node: &Node, reply: &CheckedIn, strangers: &mut Strangers) ->
 
 /// Settles everything that a node which is not up has left behind.
 async fn recover_all(node: &Node, owner: NodeId) -> Result<()> {
+    let nodes = node.store.inspect().nodes().await?;
+    let has_left = nodes.iter().any(|one| one.info.id == owner && one.state == NodeState::Left);
     loop {
         let rows = node.store.orphans(owner, RECOVERY_BATCH).await?;
         let now = node.store_time();
         let plans: Vec<_> = rows
             .iter()
             .filter_map(|row| match row {
+                Readable::Row(row) if has_left => Some(recover::hand_back(&row.execution, owner)),
                 Readable::Row(row) => Some(recover::settle(&row.execution, &row.spec(), owner, now)),
                 Readable::Poison(poison) => {
                     node.tell(Event::SetAside { reason: poison.reason.clone() });
