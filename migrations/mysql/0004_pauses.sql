@@ -23,6 +23,6 @@ WHERE table_schema = DATABASE() AND table_name = 'punctual_pause'
 
 -- step: pauses_guard
 -- Locked by whoever pauses a group, shared by whoever writes a trigger.
-INSERT INTO punctual_meta (name, value) VALUES ('pauses', 0)
+INSERT INTO punctual_meta (name, value) VALUES ('pauses', 0) ON DUPLICATE KEY UPDATE value = value
 -- probe:
 SELECT COUNT(*) FROM punctual_meta WHERE name = 'pauses'

@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 
-use punctual_core::execution::{Execution, ExecutionState, NewExecution};
+use punctual_core::execution::{Execution, ExecutionState};
 use punctual_core::job::Concurrency;
 use punctual_core::key::Fence;
-use punctual_core::store::{ClaimOutcome, FirePlan, LiveWork, SettleOutcome};
-use punctual_core::trigger::TriggerState;
+use punctual_core::store::{ClaimOutcome, LiveWork, SettleOutcome};
 
 use crate::bench::{Bench, Node, TheSlot, back, delete_job, replace_job, secs};
 use crate::case::cases;
@@ -252,31 +251,6 @@ cases! {
         bench.trigger("t", &job).await;
         let plan = bench.plan(node).await;
         assert_eq!(bench.claim_one(node, plan).await, ClaimOutcome::Busy, "two run");
-    }
-
-    /// A plan that finds its slot taken is busy, whatever instant it has; that the instant has an execution already counts
-    /// when the slot is free.
-    async fn a_taken_slot_comes_before_a_repeated_instant(bench) {
-        let node = bench.node("a").await;
-        let job = bench.limited("j", "key", 1).await;
-        bench.enqueue(&job).await;
-        let holder = bench.take_one(node).await;
-        let trigger = bench.trigger("t", &job).await;
-        let repeat = |plan: &FirePlan| {
-            let execution = plan.executions[0].clone();
-            move |work: &mut NewExecution| {
-                (work.occurrence, work.scheduled) = (execution.occurrence, execution.scheduled);
-            }
-        };
-        let plan = bench.plan(node).await;
-        let twin = bench.enqueue_with(&job, repeat(&plan)).await;
-        assert_eq!(bench.claim_one(node, plan).await, ClaimOutcome::Busy);
-        assert_eq!(bench.reread(&trigger).await.state, TriggerState::Active);
-        assert_eq!(bench.cancel(twin).await.ended, 1);
-        bench.finish(&holder).await;
-        let plan = bench.plan(node).await;
-        assert_eq!(bench.claim_one(node, plan).await, ClaimOutcome::Lost);
-        assert_eq!(bench.reread(&trigger).await.state, TriggerState::Error);
     }
 
     /// A row that was claimed says which slot key it holds.

@@ -9,6 +9,8 @@ use punctual_core::protocol::finish::{self, BodyEnd, Ended};
 use punctual_core::protocol::recover;
 use punctual_core::store::{ClaimRef, Enqueue, SettlePlan};
 
+use punctual_core::trigger::TriggerRecord;
+
 use super::moves::Move;
 use super::scribe::{Scribe, one};
 use super::view::View;
@@ -49,9 +51,14 @@ impl Scribe {
         match how {
             // Its job is gone.
             250.. => execution.job = of(JobId::draw(&self.entropy), crate::bench::job_key("gone")),
-            // An instant that was decided about already, or not yet.
+            // An instant that was decided about already, or not yet. Of a trigger that needs no slot: what comes of one
+            // whose slot is taken as well is left open.
             240..250 => {
-                if let Some(trigger) = one(&view.triggers, which) {
+                let needs_none = |trigger: &&TriggerRecord| {
+                    let job = view.jobs.iter().find(|job| job.id == trigger.job_id);
+                    job.is_some_and(|job| job.spec.concurrency.is_none())
+                };
+                if let Some(trigger) = one(&view.triggers, which).filter(needs_none) {
                     execution.scheduled = trigger.last.or(trigger.next_fire).unwrap_or(now);
                     execution.occurrence = Some(Occurrence {
                         trigger_id: trigger.id,

@@ -47,7 +47,8 @@ use crate::time::{BoxFuture, Timestamp};
 /// * **The same everywhere.** To the same steps at the same times every store gives the same answers, and is left with the
 ///   same rows. Left open are: which of several free slots of a key is taken, which shows in fences; what becomes of work
 ///   that needs one key and names different limits for it in one step, where a plan may be `Lost`, a ready row may stay as
-///   it is, and the highest limit that a job of the key has may count; the order of the lists in [`CheckedIn`]; which rows
+///   it is, and the highest limit that a job of the key has may count; whether a plan is `Busy` or `Lost` whose slot is
+///   taken and whose instant has an execution already; the order of the lists in [`CheckedIn`]; which rows
 ///   go first where a limit cuts an upkeep short, and how many of the store's own; and the words of its own reasons.
 /// * **Poison stays alone.** A row that cannot be understood is returned as [`Poison`], never as an error of the batch.
 ///

@@ -208,7 +208,7 @@ async fn fire(
         .iter()
         .filter_map(|(at, plan)| generations.remove(&plan.trigger.get()).map(|of| (*at, of, *plan)))
         .collect();
-    let repeated = repeated(step, &fits).await?;
+    let fits = without_known(step, fits).await?;
     let keys: BTreeSet<String> = fits
         .iter()
         .filter(|(_, _, plan)| !plan.executions.is_empty())
@@ -218,20 +218,16 @@ async fn fire(
     let mut slots = Slots::read(step, &keys).await?;
     let now = step.now().await?;
     let mut batch = Batch::default();
-    for (index, (at, _, plan)) in fits.into_iter().enumerate() {
-        let slot = plan.slot.as_ref().zip(holder(plan).map(|holder| holder.id.to_bytes()));
-        let is_busy = slot.is_some_and(|(slot, id)| !slots.has_room(&slot.key, slot.limit.into(), id));
-        if (if is_busy { &repeated.busy } else { &repeated.fired }).contains(&index) {
-            let why = "an id or an instant of its plan has an execution already";
-            set_aside(step, plan.trigger.get(), why).await?;
-            continue;
+    for (at, _, plan) in fits {
+        let mut slot_fence = None;
+        if let (Some(slot), Some(holder)) = (&plan.slot, holder(plan)) {
+            slot_fence = slots.take(&slot.key, slot.limit.into(), holder.id.to_bytes(), 0);
+            if slot_fence.is_none() {
+                batch.patch(plan.trigger, &plan.busy)?;
+                set(outcomes, at, ClaimOutcome::Busy);
+                continue;
+            }
         }
-        if is_busy {
-            batch.patch(plan.trigger, &plan.busy)?;
-            set(outcomes, at, ClaimOutcome::Busy);
-            continue;
-        }
-        let slot_fence = slot.and_then(|(slot, id)| slots.take(&slot.key, slot.limit.into(), id, 0));
         let mut fences = Vec::with_capacity(plan.executions.len());
         for execution in &plan.executions {
             let own = slot_fence.filter(|_| holder(plan).is_some_and(|holder| holder.id == execution.id));
@@ -255,16 +251,11 @@ fn set(outcomes: &mut [ClaimOutcome], at: usize, outcome: ClaimOutcome) {
     }
 }
 
-/// Plans, by their place in a list, that would store an id or an instant a second time: if they fire, and if they find
-/// their slot taken.
-#[derive(Debug, Default)]
-struct Repeated {
-    fired: BTreeSet<usize>,
-    busy: BTreeSet<usize>,
-}
-
-/// Which plans have an id or an instant that is there already.
-async fn repeated<'p>(step: &mut Step<'_>, plans: &[(usize, i64, &'p FirePlan)]) -> Outcome<Repeated> {
+/// Plans without those that have an id or an instant that is there already; their triggers are set aside.
+async fn without_known<'p>(
+    step: &mut Step<'_>,
+    plans: Vec<(usize, i64, &'p FirePlan)>,
+) -> Outcome<Vec<(usize, i64, &'p FirePlan)>> {
     let (mut ids, mut occurrences, mut of) = (Vec::new(), Vec::new(), Vec::new());
     for (index, (_, generation, plan)) in plans.iter().enumerate() {
         for execution in &plan.executions {
@@ -275,29 +266,30 @@ async fn repeated<'p>(step: &mut Step<'_>, plans: &[(usize, i64, &'p FirePlan)])
                 occurrence.map(|of| of.generation),
                 execution.scheduled.as_micros(),
             ));
-            of.push((index, false));
+            of.push(index);
         }
-        let of_patch = |patch: &'p TriggerPatch, is_busy| patch.skips.iter().map(move |skip| (skip, is_busy));
-        for (skip, is_busy) in of_patch(&plan.then, false).chain(of_patch(&plan.busy, true)) {
+        for skip in plan.then.skips.iter().chain(&plan.busy.skips) {
             ids.push(skip.id.to_bytes());
             occurrences.push((Some(plan.trigger.get()), Some(*generation), skip.first.as_micros()));
-            of.push((index, is_busy));
+            of.push(index);
         }
     }
-    let mut repeated = Repeated::default();
     if ids.is_empty() {
-        return Ok(repeated);
+        return Ok(plans);
     }
     let mut known = places(step, sql::KNOWS_EXECUTION, list_of_ids(&ids)?).await?;
     known.extend(known_occurrences(step, &occurrences).await?);
-    for (index, is_busy) in known.into_iter().filter_map(|place| of.get(place).copied()) {
-        if is_busy {
-            repeated.busy.insert(index)
+    let guilty: BTreeSet<usize> = known.into_iter().filter_map(|place| of.get(place).copied()).collect();
+    let mut fits = Vec::with_capacity(plans.len());
+    for (index, plan) in plans.into_iter().enumerate() {
+        if guilty.contains(&index) {
+            set_aside(step, plan.2.trigger.get(), "an id or an instant of its plan has an execution already")
+                .await?;
         } else {
-            repeated.fired.insert(index)
-        };
+            fits.push(plan);
+        }
     }
-    Ok(repeated)
+    Ok(fits)
 }
 
 /// A skip as the statement takes it: id, trigger, first, last, number, reason.

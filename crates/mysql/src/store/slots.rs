@@ -107,12 +107,6 @@ impl Slots {
         i64::try_from(held).unwrap_or(i64::MAX)
     }
 
-    /// Whether an execution holds a slot of `key` or can have one.
-    pub(super) fn has_room(&self, key: &str, limit: i64, id: [u8; 16]) -> bool {
-        let holds = |places: &BTreeMap<i64, Place>| places.values().any(|place| place.holder == Some(id));
-        self.held(key) < limit || self.keys.get(key).is_some_and(holds)
-    }
-
     /// Takes a slot of `key` for an execution, or keeps the one that it holds, and answers its next fence; `None` if as
     /// many are held as the limit says. The fence is above `above`, that of the execution's last claim.
     pub(super) fn take(&mut self, key: &str, limit: i64, id: [u8; 16], above: i64) -> Option<i64> {
