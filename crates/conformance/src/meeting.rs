@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use punctual_core::JobStore;
 use punctual_core::job::JobRecord;
@@ -16,8 +17,16 @@ use crate::probe::{Grip, Point, Probe};
 
 /// Round trips that a step gets which may have to wait.
 const PATIENCE: u32 = 30;
+/// How long it gets at most. A store gives up waiting for a lock after a while, which is not what is asked here: on a busy
+/// machine a few round trips may take as long.
+const LONGEST: Duration = Duration::from_millis(500);
 /// More statements than any step has.
 const MOST: u32 = 200;
+
+#[expect(clippy::disallowed_methods, reason = "how long this process has waited is no store's business")]
+fn now() -> Instant {
+    Instant::now()
+}
 
 /// A store whose steps can be held, and one whose steps come in between.
 pub(crate) struct Pair {
@@ -57,8 +66,8 @@ impl Pair {
         match grip {
             Grip::Nothing => second_done = Some((&mut second).await.expect("the task ends")),
             Grip::Locks => {
-                let mut patience = PATIENCE;
-                while !second.is_finished() && patience > 0 {
+                let (mut patience, begun) = (PATIENCE, now());
+                while !second.is_finished() && patience > 0 && begun.elapsed() < LONGEST {
                     bench.now().await;
                     patience -= 1;
                 }
