@@ -15,6 +15,7 @@ use punctual::core::migrate::{
     Fingerprint, Holder, LIMIT, MigrateMode, Migration, MigrationConn, Runner, Standing, migrate, validate,
 };
 use punctual::core::store::Readable;
+use punctual::core::trigger::TriggerRecord;
 use punctual::core::{Clock, ErrorKind, Result};
 use punctual::runtime::SystemClock;
 use punctual::{Context, Failure, Job, JobStore, Scheduler, SqliteMigrations, SqliteStore};
@@ -26,7 +27,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::sync::mpsc;
 
 /// The newest version, which has a layout too.
-const NEWEST: u32 = 3;
+const NEWEST: u32 = 4;
 
 /// A database with a layout and rows of somebody's.
 struct Old {
@@ -135,7 +136,8 @@ async fn shown(store: &dyn JobStore) -> BTreeSet<String> {
         lines.push(format!("{job:?}"));
     }
     for trigger in inspect.triggers(Page::first(u32::MAX)).await.expect("a read") {
-        lines.push(format!("{trigger:?}"));
+        // Older versions have no pauses.
+        lines.push(format!("{:?}", TriggerRecord { paused: None, ..trigger }));
     }
     for calendar in inspect.calendars().await.expect("a read") {
         lines.push(format!("{calendar:?}"));
@@ -253,6 +255,11 @@ async fn from_an_old_layout(kind: Kind) {
         old.assert_golden().await;
         let repairs = store.checks().expect("it can be checked").repairs(None, 10).await.expect("a read");
         assert_eq!(repairs.len(), usize::from(version >= 3), "version {version}");
+        let triggers = store.inspect().triggers(Page::first(u32::MAX)).await.expect("a read");
+        let groups = store.inspect().paused_groups().await.expect("a read");
+        let paused = triggers.iter().filter(|trigger| trigger.paused.is_some()).count();
+        let pauses = usize::from(version >= 4);
+        assert_eq!((paused, groups.len()), (pauses, pauses), "version {version}");
         let found = shown(&*store).await;
         assert_eq!(found.difference(&reference).collect::<Vec<_>>(), [""; 0], "version {version}");
         assert_eq!(reference.difference(&found).collect::<Vec<_>>(), [""; 0], "version {version}");
