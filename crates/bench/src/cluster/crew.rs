@@ -47,6 +47,16 @@ impl Crew {
         self.pids().into_iter().filter_map(kernel::cpu).sum()
     }
 
+    /// Whether all nodes are still there.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        for process in &mut self.0 {
+            if let Some(status) = process.child.try_wait()? {
+                return Err(format!("a node ended by itself: {status}; its own words are above").into());
+            }
+        }
+        Ok(())
+    }
+
     /// What each node has counted so far.
     pub(crate) fn count(&mut self) -> Result<Vec<Snapshot>> {
         for process in &mut self.0 {

@@ -12,7 +12,7 @@ use super::node::{History, Seat};
 use super::options::Options;
 use super::show::{Report, Spread, count, figure, progress};
 use super::tally::{Nothing, mixed};
-use super::{Result, Sound};
+use super::{Result, Sound, show};
 
 /// How many are enqueued one by one, and in transactions of a user's.
 const SAMPLE: u32 = 2_000;
@@ -45,7 +45,8 @@ pub(crate) async fn run(options: &Options) -> Result<Sound> {
         for ((nodes, history), runs) in cases.iter().zip(&mut runs) {
             let run = measure(options, *nodes, *history, &mut report).await?;
             let rate = figure(run.drained);
-            progress(format_args!("run {number} with {nodes} nodes, {}: {rate} jobs/s", name(*history)));
+            let (crew, history) = (show::nodes(*nodes), name(*history));
+            progress(format_args!("run {number} with {crew}, history {history}: {rate} jobs/s"));
             runs.push(run);
         }
     }
@@ -134,7 +135,7 @@ async fn measure(
     let mut ground = Ground::new(options.store.kind(), options.folder.as_deref()).await?;
     if report.is_none() {
         let what = format!("{} no-op jobs are enqueued, and then worked off", options.jobs);
-        *report = Some(Report::begin("drain", &what, options, &mut ground).await?);
+        *report = Some(Report::begin("drain", &what, (options, options.settings()), &mut ground).await?);
     }
     let mut run = Run::default();
     let enqueued = enqueue(&mut ground, options.jobs, &mut run).await?;
@@ -144,9 +145,11 @@ async fn measure(
     let before = ground.counters(&[]).await?;
     let mut crew = Crew::start(&seat, nodes)?;
     while ground.has_work().await? {
+        crew.check()?;
         SystemClock.sleep(LOOK).await;
     }
     let done = SystemClock.wall().as_micros();
+    ground.catch_up().await;
     let after = ground.counters(&crew.pids()).await?;
     let first = crew.count()?.iter().filter_map(|snapshot| snapshot.first).min();
     let all = crew.end()?;

@@ -4,13 +4,16 @@
 //! the file itself are asked.
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Binary, Text};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
-use punctual_core::{ExecutionId, Timestamp};
+use punctual_core::{Clock, ExecutionId, Timestamp};
+use punctual_runtime::SystemClock;
 use punctual_tests::place::{Kind, Place};
 use sqlx::{AssertSqlSafe, Row};
 
@@ -24,6 +27,9 @@ pub(crate) struct Ground {
     place: Place,
     kind: Kind,
     session: Session,
+    /// The index of a file's log. It stays open until the session is closed: to close it would take the session's locks
+    /// on it away, for locks of a process end with whichever descriptor of the file is closed.
+    index: Option<File>,
     server: Option<u32>,
     // Holds a file.
     _folder: tempfile::TempDir,
@@ -88,7 +94,7 @@ impl Ground {
         let place = Place::new(kind, folder.path());
         drop(Opened::at(place.location(), None).await?);
         let session = Session::open(place.location()).await?;
-        let mut ground = Self { place, kind, session, server: None, _folder: folder };
+        let mut ground = Self { place, kind, session, index: None, server: None, _folder: folder };
         ground.server = ground.find_server().await?;
         Ok(ground)
     }
@@ -130,7 +136,15 @@ impl Ground {
             // Only a superuser may; without it there are more full-page images in the window.
             let _ = self.run("CHECKPOINT").await;
         }
+        self.catch_up().await;
         Ok(())
+    }
+
+    /// Waits until the counters are those of now: sessions of a Postgres tell theirs once a second.
+    pub(crate) async fn catch_up(&self) {
+        if self.kind == Kind::Postgres {
+            SystemClock.sleep(Duration::from_millis(1_200)).await;
+        }
     }
 
     /// The settings on which durability rests, and the version, as the database has them.
@@ -155,7 +169,12 @@ impl Ground {
                 found.insert("journal_mode".to_owned(), mode);
                 // A setting of each connection: the store sets it and refuses to open if it reads another one back.
                 let full: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
-                found.insert("synchronous".to_owned(), full.to_string());
+                let word = ["OFF", "NORMAL", "FULL", "EXTRA"];
+                let word = usize::try_from(full).ok().and_then(|full| word.get(full));
+                found.insert(
+                    "synchronous".to_owned(),
+                    word.map_or_else(|| full.to_string(), |word| (*word).to_owned()),
+                );
             }
         }
         Ok(found)
@@ -175,8 +194,7 @@ impl Ground {
                 (of("com_commit"), of("innodb_os_log_written"))
             }
             Kind::Sqlite => {
-                let path = PathBuf::from(format!("{}-shm", self.location()));
-                (u64::from(changes(&path)?), pids.iter().copied().filter_map(kernel::written).sum())
+                (u64::from(self.changes().await?), pids.iter().copied().filter_map(kernel::written).sum())
             }
         };
         let server_cpu = match self.kind {
@@ -304,12 +322,19 @@ impl Ground {
         let is_it = |pid: &u32| kernel::program(*pid).is_some_and(|name| programs.contains(&name.as_str()));
         Ok(pid.filter(is_it))
     }
-}
 
-/// How many transactions have been committed to a file: a number at the beginning of the index of its log.
-fn changes(path: &Path) -> Result<u32> {
-    let mut header = [0; 12];
-    std::fs::File::open(path)?.read_exact(&mut header)?;
-    let [.., a, b, c, d] = header;
-    Ok(u32::from_ne_bytes([a, b, c, d]))
+    /// How many transactions have been committed to a file: a number at the beginning of the index of its log.
+    async fn changes(&mut self) -> Result<u32> {
+        if self.index.is_none() {
+            // From the first read of the session on there is an index for as long as the session is open.
+            self.number("SELECT COUNT(*) FROM meta").await?;
+            self.index = Some(File::open(format!("{}-shm", self.location()))?);
+        }
+        let mut header = [0; 12];
+        let mut index = self.index.as_ref().ok_or("the log has no index")?;
+        index.seek(SeekFrom::Start(0))?;
+        index.read_exact(&mut header)?;
+        let [.., a, b, c, d] = header;
+        Ok(u32::from_ne_bytes([a, b, c, d]))
+    }
 }

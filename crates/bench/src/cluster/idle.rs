@@ -9,7 +9,7 @@ use super::ground::Ground;
 use super::node::Seat;
 use super::options::Options;
 use super::show::{Report, Spread, count, figure, progress};
-use super::{Result, Sound};
+use super::{Result, Sound, show};
 
 /// Numbers of nodes, where none is given.
 const CREWS: [u32; 2] = [1, 10];
@@ -33,7 +33,7 @@ pub(crate) async fn run(options: &Options) -> Result<Sound> {
         for (nodes, windows) in crews.iter().zip(&mut windows) {
             let window = measure(options, *nodes, &mut report).await?;
             let rate = figure(window.statements);
-            progress(format_args!("run {run} with {nodes} nodes: {rate} statements/s of each"));
+            progress(format_args!("run {run} with {}: {rate} statements/s of each", show::nodes(*nodes)));
             windows.push(window);
         }
     }
@@ -41,7 +41,7 @@ pub(crate) async fn run(options: &Options) -> Result<Sound> {
     let rows = crews.iter().zip(&windows).map(|(nodes, windows)| {
         let mut cells = vec![nodes.to_string()];
         for (_, spread) in figures(windows) {
-            cells.push(format!("{} ({}–{})", figure(spread.median), figure(spread.min), figure(spread.max)));
+            cells.push(spread.shown());
         }
         cells
     });
@@ -73,7 +73,8 @@ async fn measure(options: &Options, nodes: u32, report: &mut Option<Report>) -> 
     let mut ground = Ground::new(options.store.kind(), options.folder.as_deref()).await?;
     if report.is_none() {
         let what = "nodes with nothing to do; statements by the store's own count, its check-ins included";
-        *report = Some(Report::begin("idle", what, options, &mut ground).await?);
+        *report =
+            Some(Report::begin("idle", what, (options, options.settings_of_windows()), &mut ground).await?);
     }
     // Counting costs nothing where there is nothing to count.
     let seat = Seat { counts_statements: true, ..options.seat(ground.location()) };

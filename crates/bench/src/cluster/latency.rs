@@ -80,7 +80,7 @@ pub(crate) async fn run(options: &Options) -> Result<Sound> {
         let samples: u64 = late.iter().map(Counts::total).sum();
         let mut cells = vec![name(*case), figure(count(samples))];
         for (_, spread) in spreads(late) {
-            cells.push(format!("{} ({}–{})", figure(spread.median), figure(spread.min), figure(spread.max)));
+            cells.push(spread.shown());
         }
         cells
     });
@@ -112,7 +112,9 @@ async fn measure(
     let mut ground = Ground::new(options.store.kind(), options.folder.as_deref()).await?;
     if report.is_none() {
         let what = "one trigger at a time on an idle cluster; start delay";
-        *report = Some(Report::begin("latency", what, options, &mut ground).await?);
+        *report = Some(
+            Report::begin("latency", what, (options, options.settings_of_windows()), &mut ground).await?,
+        );
     }
     let mut crew = Crew::start(&options.seat(ground.location()), nodes)?;
     SystemClock.sleep(options.warming()).await;

@@ -86,12 +86,20 @@ impl Options {
         self.nodes.map_or_else(|| own.to_vec(), |nodes| vec![nodes])
     }
 
-    /// What figures depend on.
+    /// What all figures depend on.
     pub(crate) fn settings(&self) -> Value {
-        let Self { runs, seconds, warm_up, capacity, poll_ms, profile, .. } = self;
+        let Self { runs, capacity, poll_ms, profile, .. } = self;
         json!({
-            "runs": runs, "seconds": seconds, "warm_up": warm_up, "capacity": capacity, "poll_ms": poll_ms,
-            "profile": profile, "optimised": !cfg!(debug_assertions),
+            "runs": runs, "capacity": capacity, "poll_ms": poll_ms, "profile": profile,
+            "optimised": !cfg!(debug_assertions),
         })
+    }
+
+    /// The same, where they are of windows.
+    pub(crate) fn settings_of_windows(&self) -> Value {
+        let mut settings = self.settings();
+        settings["seconds"] = self.seconds.into();
+        settings["warm_up"] = self.warm_up.into();
+        settings
     }
 }

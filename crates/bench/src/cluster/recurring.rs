@@ -13,7 +13,7 @@ use super::node::Seat;
 use super::options::Options;
 use super::show::{Report, Spread, count, figure, progress, rounded};
 use super::tally::Snapshot;
-use super::{Result, Sound, kernel, load};
+use super::{Result, Sound, kernel, load, show};
 
 /// A load of recurring triggers.
 #[derive(Clone, Copy, Debug)]
@@ -89,14 +89,15 @@ pub(crate) async fn run(load: &Recurring, options: &Options) -> Result<Sound> {
     for run in 1..=options.runs {
         for (nodes, windows) in crews.iter().zip(&mut windows) {
             let window = measure(load, options, *nodes, None, &mut report).await?;
-            progress(format_args!("run {run} with {nodes} nodes: {} firings/s", figure(window.rate())));
+            let (crew, rate) = (show::nodes(*nodes), figure(window.rate()));
+            progress(format_args!("run {run} with {crew}: {rate} firings/s"));
             windows.push(window);
         }
     }
     let mut counted = Vec::new();
     for nodes in &crews {
         let window = measure(load, options, *nodes, Some(COUNTING), &mut report).await?;
-        progress(format_args!("statements of {nodes} nodes counted"));
+        progress(format_args!("statements of {} counted", show::nodes(*nodes)));
         counted.push(window);
     }
     let report = report.ok_or("nothing was measured")?;
@@ -154,7 +155,9 @@ async fn measure(
     let mut ground = Ground::new(options.store.kind(), options.folder.as_deref()).await?;
     if report.is_none() {
         let what = format!("{} {}", options.triggers, load.what);
-        *report = Some(Report::begin(load.name, &what, options, &mut ground).await?);
+        *report = Some(
+            Report::begin(load.name, &what, (options, options.settings_of_windows()), &mut ground).await?,
+        );
     }
     let store = ground.open().await?.store();
     load::triggers(&*store, options.triggers, load.interval).await?;

@@ -29,16 +29,16 @@ impl Report {
     pub(crate) async fn begin(
         name: &'static str,
         what: &str,
-        options: &Options,
+        (options, settings): (&Options, Value),
         ground: &mut Ground,
     ) -> Result<Self> {
-        let (settings, database) = (options.settings(), ground.settings().await?);
+        let database = ground.settings().await?;
         if let Some((name, value)) = not_durable(&database) {
             return Err(
                 format!("{name} is {value} on this database: it would lose what it acknowledged").into()
             );
         }
-        println!("{name} on {:?}: {what}", options.store);
+        println!("{name} on {}: {what}", options.store.name());
         let pairs = database.iter().map(|(name, value)| format!("{name} {value}"));
         println!("  database  {}", pairs.collect::<Vec<_>>().join(", "));
         let pairs = settings.as_object().into_iter().flatten();
@@ -87,7 +87,7 @@ fn not_durable(found: &BTreeMap<String, String>) -> Option<(&'static str, &str)>
         ("full_page_writes", &["on"]),
         ("synchronous_commit", &["on", "remote_apply", "remote_write", "local"]),
         ("innodb_flush_log_at_trx_commit", &["1"]),
-        ("synchronous", &["2", "3"]),
+        ("synchronous", &["FULL", "EXTRA"]),
     ];
     let wrong = |(name, good): &(&'static str, &[&str])| {
         let value = found.get(*name)?.as_str();
@@ -121,9 +121,24 @@ impl Spread {
         Self { median: median(figures), min, max }
     }
 
+    /// The median, and the others behind it if they differ.
+    pub(crate) fn shown(self) -> String {
+        let Self { median, min, max } = self;
+        if min < max {
+            format!("{} ({}–{})", figure(median), figure(min), figure(max))
+        } else {
+            figure(median)
+        }
+    }
+
     pub(crate) fn to_json(self) -> Value {
         json!({"median": rounded(self.median), "min": rounded(self.min), "max": rounded(self.max)})
     }
+}
+
+/// A number of nodes in words.
+pub(crate) fn nodes(number: u32) -> String {
+    if number == 1 { "1 node".to_owned() } else { format!("{number} nodes") }
 }
 
 /// Three digits behind the point are more than any of these figures has.
@@ -185,8 +200,8 @@ mod tests {
             not_durable(&with("innodb_flush_log_at_trx_commit", "2")).map(|(_, value)| value),
             Some("2")
         );
-        assert_eq!(not_durable(&with("synchronous", "1")).map(|(_, value)| value), Some("1"));
+        assert_eq!(not_durable(&with("synchronous", "NORMAL")).map(|(_, value)| value), Some("NORMAL"));
         assert_eq!(not_durable(&with("fsync", "on")), None);
-        assert_eq!(not_durable(&with("synchronous", "2")), None);
+        assert_eq!(not_durable(&with("synchronous", "FULL")), None);
     }
 }
