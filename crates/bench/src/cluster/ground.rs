@@ -39,6 +39,8 @@ pub(crate) struct Ground {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) commits: u64,
+    /// Statements of clients, where the server counts them.
+    pub(crate) statements: Option<u64>,
     /// Bytes written: of the server's log, or by the nodes to a file, what is moved from its log into it included.
     pub(crate) bytes: u64,
     /// Seconds of processor of the server's processes; none if they are not on this machine, or there are none.
@@ -183,30 +185,32 @@ impl Ground {
     /// The counters now; `pids` are the nodes.
     pub(crate) async fn counters(&mut self, pids: &[u32]) -> Result<Counters> {
         let whole = |number: i64| u64::try_from(number).unwrap_or(0);
-        let (commits, bytes) = match self.kind {
+        let (commits, statements, bytes) = match self.kind {
             Kind::Postgres => {
                 let commits = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
-                (whole(self.number(commits).await?), whole(self.log_position().await?))
+                (whole(self.number(commits).await?), None, whole(self.log_position().await?))
             }
             Kind::Mysql => {
-                let rows = self.status("'Com_commit', 'Innodb_os_log_written'").await?;
+                let rows = self.status("'Com_commit', 'Innodb_os_log_written', 'Questions'").await?;
                 let of = |name: &str| rows.get(name).and_then(|value| value.parse().ok()).unwrap_or(0);
-                (of("com_commit"), of("innodb_os_log_written"))
+                (of("com_commit"), Some(of("questions")), of("innodb_os_log_written"))
             }
-            Kind::Sqlite => {
-                (u64::from(self.changes().await?), pids.iter().copied().filter_map(kernel::written).sum())
-            }
+            Kind::Sqlite => (
+                u64::from(self.changes().await?),
+                None,
+                pids.iter().copied().filter_map(kernel::written).sum(),
+            ),
         };
         let server_cpu = match self.kind {
             Kind::Postgres => self.server.and_then(kernel::cpu_of_family),
             Kind::Mysql => self.server.and_then(kernel::cpu),
             Kind::Sqlite => None,
         };
-        Ok(Counters { commits, bytes, server_cpu })
+        Ok(Counters { commits, statements, bytes, server_cpu })
     }
 
     /// Where the log of a Postgres ends, in bytes.
-    pub(crate) async fn log_position(&mut self) -> Result<i64> {
+    async fn log_position(&mut self) -> Result<i64> {
         self.number("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint").await
     }
 

@@ -94,11 +94,17 @@ pub(crate) async fn run(load: &Recurring, options: &Options) -> Result<Sound> {
             windows.push(window);
         }
     }
+    // Where the server counts no statements, the nodes do: in a run of their own, because that costs.
     let mut counted = Vec::new();
-    for nodes in &crews {
-        let window = measure(load, options, *nodes, Some(COUNTING), &mut report).await?;
-        progress(format_args!("statements of {} counted", show::nodes(*nodes)));
-        counted.push(window);
+    for (nodes, windows) in crews.iter().zip(&windows) {
+        let known = windows.iter().all(|window| window.statements.is_finite());
+        counted.push(if known {
+            None
+        } else {
+            let window = measure(load, options, *nodes, Some(COUNTING), &mut report).await?;
+            progress(format_args!("statements of {} counted", show::nodes(*nodes)));
+            Some(window)
+        });
     }
     let report = report.ok_or("nothing was measured")?;
     let rows: Vec<_> = crews.iter().zip(windows.iter().zip(&counted)).collect();
@@ -120,11 +126,13 @@ pub(crate) async fn run(load: &Recurring, options: &Options) -> Result<Sound> {
             "other cpu",
             "peak MiB",
         ],
-        rows.iter().map(|(nodes, (windows, counted))| row(**nodes, windows, counted)),
+        rows.iter().map(|(nodes, (windows, counted))| row(**nodes, windows, counted.as_ref())),
     );
     report.note("stmts, commits, bytes and images (of full pages, within bytes) are for each firing.");
-    report.note("Statements were counted in a run of their own, because counting them costs.");
-    let all = || windows.iter().flatten().chain(&counted);
+    if counted.iter().any(Option::is_some) {
+        report.note("Statements were counted by the nodes in a run of its own, because that costs.");
+    }
+    let all = || windows.iter().flatten().chain(counted.iter().flatten());
     let (begun, twice) =
         (all().map(|window| window.begun).sum::<u64>(), all().map(|window| window.twice).sum::<u64>());
     let unaccounted: u64 = all().map(|window| window.unaccounted).sum();
@@ -134,7 +142,7 @@ pub(crate) async fn run(load: &Recurring, options: &Options) -> Result<Sound> {
         figure(count(begun)),
         if same { "history and bodies are the same executions" } else { "HISTORY AND BODIES DIFFER" },
     ));
-    let figures = rows.iter().map(|(nodes, (windows, counted))| to_json(**nodes, windows, counted));
+    let figures = rows.iter().map(|(nodes, (windows, counted))| to_json(**nodes, windows, counted.as_ref()));
     let checks = json!({"bodies": begun, "unaccounted": unaccounted, "double_firings": twice, "same": same});
     let figures = json!({
         "triggers": options.triggers, "interval_ms": rounded(load.interval.as_secs_f64() * 1e3),
@@ -184,7 +192,9 @@ async fn measure(
     let node_cpu = last.node_cpu - first.node_cpu;
     let ours = node_cpu + if server_cpu.is_finite() { server_cpu } else { 0.0 };
     let late = before.iter().zip(&after).map(|(before, after)| after.late.since(&before.late));
-    let statements: u64 =
+    let by_server =
+        last.counters.statements.zip(first.counters.statements).map(|(now, then)| now.saturating_sub(then));
+    let by_nodes: u64 =
         before.iter().zip(&after).map(|(before, after)| after.statements - before.statements).sum();
     let (begun, unaccounted, same) = compared(&all, recorded);
     Ok(Window {
@@ -193,7 +203,7 @@ async fn measure(
         commits: count(last.counters.commits.wrapping_sub(first.counters.commits)),
         bytes: count(last.counters.bytes.saturating_sub(first.counters.bytes)),
         images: images.map_or(f64::NAN, count),
-        statements: counting.map_or(f64::NAN, |_| count(statements)),
+        statements: by_server.or_else(|| counting.map(|_| by_nodes)).map_or(f64::NAN, count),
         server_cpu,
         node_cpu,
         others: ((busy - ours) / seconds / processors()).max(0.0),
@@ -230,14 +240,16 @@ fn processors() -> f64 {
 }
 
 /// The figures of a number of nodes, by name.
-fn figures(windows: &[Window], counted: &Window) -> Vec<(&'static str, Spread)> {
+fn figures(windows: &[Window], counted: Option<&Window>) -> Vec<(&'static str, Spread)> {
     let of = |figure: &dyn Fn(&Window) -> f64| Spread::of(windows.iter().map(figure));
+    let statements = |window: &Window| window.each(window.statements);
+    let statements = counted.map_or_else(|| of(&statements), |counted| Spread::of([statements(counted)]));
     vec![
         ("firings_per_second", of(&Window::rate)),
         ("late_p50_ms", of(&|window| window.late.at(500))),
         ("late_p99_ms", of(&|window| window.late.at(990))),
         ("late_max_ms", of(&|window| window.late.at(1000))),
-        ("statements", Spread::of([counted.each(counted.statements)])),
+        ("statements", statements),
         ("commits", of(&|window| window.each(window.commits))),
         ("bytes", of(&|window| window.each(window.bytes))),
         ("image_bytes", of(&|window| window.each(window.images))),
@@ -248,7 +260,7 @@ fn figures(windows: &[Window], counted: &Window) -> Vec<(&'static str, Spread)> 
     ]
 }
 
-fn row(nodes: u32, windows: &[Window], counted: &Window) -> Vec<String> {
+fn row(nodes: u32, windows: &[Window], counted: Option<&Window>) -> Vec<String> {
     let mut cells = vec![nodes.to_string()];
     for (at, (_, spread)) in figures(windows, counted).into_iter().enumerate() {
         cells.push(figure(spread.median));
@@ -259,10 +271,43 @@ fn row(nodes: u32, windows: &[Window], counted: &Window) -> Vec<String> {
     cells
 }
 
-fn to_json(nodes: u32, windows: &[Window], counted: &Window) -> Value {
+fn to_json(nodes: u32, windows: &[Window], counted: Option<&Window>) -> Value {
     let figures =
         figures(windows, counted).into_iter().map(|(name, spread)| (name.to_owned(), spread.to_json()));
     let mut object: serde_json::Map<_, _> = figures.collect();
     object.insert("nodes".to_owned(), nodes.into());
+    if let Some(counted) = counted {
+        // Whether the run in which statements were counted was like the others.
+        object.insert("commits_where_counted".to_owned(), rounded(counted.each(counted.commits)).into());
+    }
     object.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_that_the_history_does_not_have_are_found() {
+        let node = |begun, sum| Snapshot { begun, sum, ..Snapshot::default() };
+        let recorded = |count, sum| Recorded { count, sum, within: 0 };
+        let nodes = [node(2, u64::MAX), node(1, 5)];
+        assert_eq!(compared(&nodes, recorded(3, 4)), (3, 0, true));
+        assert_eq!(compared(&nodes, recorded(2, 4)), (3, 1, false), "one is in no record");
+        assert_eq!(compared(&nodes, recorded(4, 4)), (3, 1, false), "one has not run");
+        assert_eq!(compared(&nodes, recorded(3, 6)), (3, 0, false), "one ran twice and another one never");
+    }
+
+    #[test]
+    fn statements_are_the_servers_where_it_counts_them() {
+        let window = |statements| Window { seconds: 1.0, fired: 10, statements, ..Window::default() };
+        let of = |windows: &[Window], counted: Option<&Window>| {
+            figures(windows, counted)
+                .into_iter()
+                .find(|(name, _)| *name == "statements")
+                .map(|(_, spread)| spread.median)
+        };
+        assert_eq!(of(&[window(5.0), window(7.0)], None), Some(0.6));
+        assert_eq!(of(&[window(f64::NAN)], Some(&window(4.0))), Some(0.4));
+    }
 }
