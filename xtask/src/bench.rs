@@ -5,7 +5,7 @@
 
 use clap::{Args, Subcommand};
 
-use crate::db;
+use crate::db::{self, Server};
 use crate::shell::{self, Result, Verdict};
 
 #[derive(Debug, Args)]
@@ -43,10 +43,56 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    /// Firings a second of recurring triggers that are always behind, with 1, 2, 4 and 8 nodes.
+    Fire(Cluster),
+    /// How late triggers are that come due every second, with 1 and 4 nodes.
+    Keepup(Cluster),
+    /// Enqueueing one by one, in batches and in a user's transaction, and how fast a backlog is worked off.
+    Drain(Cluster),
+    /// How long after its instant one trigger begins on an idle cluster.
+    Latency(Cluster),
+    /// What idle nodes cost the database and their machine.
+    Idle(Cluster),
+}
+
+/// A benchmark of nodes that are processes of their own, on a real database.
+#[derive(Debug, Args)]
+struct Cluster {
+    /// On which database: sqlite, postgres or mysql. A server is started if it needs one and none is named.
+    #[arg(long, default_value = "sqlite")]
+    store: String,
+    /// The server to use, where it may make and drop databases; for sqlite the folder to make files in.
+    #[arg(long)]
+    url: Option<String>,
+    /// How many nodes, in the place of the numbers that the benchmark has by itself.
+    #[arg(long)]
+    nodes: Option<u32>,
+    /// How often each is measured.
+    #[arg(long, default_value_t = 3)]
+    runs: u32,
+    /// The length of a window, in seconds.
+    #[arg(long, default_value_t = 15)]
+    seconds: u64,
+    /// Print the figures as one JSON object in the last line.
+    #[arg(long)]
+    json: bool,
+    /// Build without optimisation: to see that the benchmark works, not to measure.
+    #[arg(long)]
+    debug: bool,
+    /// More for the benchmark itself, as `-- --capacity 500 --warm-up 2`; `-- --help` shows what there is.
+    #[arg(last = true)]
+    more: Vec<String>,
+    #[command(flatten)]
+    programs: db::Programs,
 }
 
 pub(crate) fn run(options: &Options) -> Result<Verdict> {
     let (runs, json) = match &options.what {
+        What::Fire(options) => return cluster("fire", options),
+        What::Keepup(options) => return cluster("keepup", options),
+        What::Drain(options) => return cluster("drain", options),
+        What::Latency(options) => return cluster("latency", options),
+        What::Idle(options) => return cluster("idle", options),
         What::Schedule { runs, json } => (*runs, *json),
         What::Queue { store, rows, triggers, seconds, json } => {
             return queue(
@@ -64,14 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
 }
 
 fn queue(store: &str, figures: [(&str, u64); 3], json: bool) -> Result<Verdict> {
-    // Only the database that is measured has to be there.
-    let package = match store {
-        "sqlite" => "punctual-sqlite",
-        "postgres" => "punctual-postgres",
-        "mysql" => "punctual-mysql",
-        other => return Err(format!("{other:?} is none of sqlite, postgres and mysql").into()),
-    };
-    let servers = db::running(&db::needs_of(&[package.to_owned()])?, &db::Programs::default())?;
+    let servers = db::running(&server_of(store)?.into_iter().collect(), &db::Programs::default())?;
     let mut arguments: Vec<String> =
         ["run", "--release", "--quiet", "-p", "punctual-bench", "--", "queue", "--store", store]
             .map(str::to_owned)
@@ -84,4 +123,61 @@ fn queue(store: &str, figures: [(&str, u64); 3], json: bool) -> Result<Verdict> 
     let mut cargo = shell::cargo(&words);
     cargo.envs(servers.variables());
     shell::run(&mut cargo)
+}
+
+/// The server that a store needs: only the database that is measured has to be there.
+fn server_of(store: &str) -> Result<Option<Server>> {
+    match store {
+        "sqlite" => Ok(None),
+        "postgres" => Ok(Some(Server::Postgres)),
+        "mysql" => Ok(Some(Server::Mysql)),
+        other => Err(format!("{other:?} is none of sqlite, postgres and mysql").into()),
+    }
+}
+
+fn cluster(name: &str, options: &Cluster) -> Result<Verdict> {
+    let Cluster { store, url, nodes, runs, seconds, json, debug, more, programs } = options;
+    let server = server_of(store)?;
+    let servers = match (server, url) {
+        // A server of our own: counters of one that others use would be theirs as well.
+        (Some(server), None) if std::env::var_os(server.variable()).is_none() => {
+            Some(db::of_our_own(server, programs)?)
+        }
+        _ => None,
+    };
+    let release = if *debug { None } else { Some("--release") };
+    let mut arguments: Vec<String> = ["run"]
+        .into_iter()
+        .chain(release)
+        .chain(["--quiet", "-p", "punctual-bench", "--", name])
+        .map(str::to_owned)
+        .collect();
+    arguments.extend(["--store".to_owned(), store.clone()]);
+    arguments.extend(["--runs".to_owned(), runs.to_string(), "--seconds".to_owned(), seconds.to_string()]);
+    arguments.extend(nodes.iter().flat_map(|nodes| ["--nodes".to_owned(), nodes.to_string()]));
+    arguments.extend(json.then(|| "--json".to_owned()));
+    if let (None, Some(folder)) = (server, url) {
+        arguments.extend(["--folder".to_owned(), folder.clone()]);
+    }
+    arguments.extend(more.iter().cloned());
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut cargo = shell::cargo(&words);
+    if let (Some(server), Some(url)) = (server, url) {
+        cargo.env(server.variable(), url);
+    }
+    cargo.envs(servers.iter().flat_map(db::Running::variables));
+    shell::run(&mut cargo)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_needs_its_own_server_and_no_other() {
+        assert_eq!(server_of("sqlite").unwrap(), None);
+        assert_eq!(server_of("postgres").unwrap(), Some(Server::Postgres));
+        assert_eq!(server_of("mysql").unwrap(), Some(Server::Mysql));
+        assert!(server_of("oracle").is_err());
+    }
 }

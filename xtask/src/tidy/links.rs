@@ -28,8 +28,18 @@ const IMPURE: &[&str] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     ("punctual-core", &[]),
     ("punctual-migrations", &[]),
-    // What schedules and queues cost; nothing uses it. It opens databases as the tests do.
-    ("punctual-bench", &["punctual-core", "punctual-runtime", "punctual-tests"]),
+    // What things cost; nothing uses it. It makes databases as the tests do, and writes in transactions as users do.
+    (
+        "punctual-bench",
+        &[
+            "punctual-core",
+            "punctual-mysql",
+            "punctual-postgres",
+            "punctual-runtime",
+            "punctual-sqlite",
+            "punctual-tests",
+        ],
+    ),
     ("punctual-checker", &["punctual-core"]),
     ("punctual-sim", &["punctual-checker", "punctual-core", "punctual-runtime", "punctual-sqlite"]),
     ("punctual-conformance", &["punctual-core"]),

@@ -1,0 +1,63 @@
+//! The benchmarks of clusters, each once and small: that they run, check what they promise to, and say it as data.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Runs one on SQLite for a moment, and answers its last line.
+fn run(name: &str, more: &[&str]) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_punctual-bench"));
+    command.args([name, "--store", "sqlite", "--runs", "1", "--seconds", "1", "--warm-up", "0", "--json"]);
+    let output = command.args(more).output().expect("the program starts");
+    let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name}: {said}{wrong}");
+    let last = said.lines().last().expect("it says something");
+    let value: Value = serde_json::from_str(last).expect("the last line is JSON");
+    assert_eq!(value["bench"], name);
+    assert_eq!(value["database"]["synchronous"], "FULL");
+    value["figures"].clone()
+}
+
+#[test]
+fn fire_counts_what_has_run_and_finds_it_recorded() {
+    let figures = run("fire", &["--nodes", "2", "--triggers", "50"]);
+    let (crew, checks) = (&figures["crews"][0], &figures["checks"]);
+    for name in ["firings_per_second", "statements", "commits", "bytes", "late_p50_ms"] {
+        assert!(crew[name]["median"].as_f64().is_some_and(|figure| figure > 0.0), "{name}: {crew}");
+    }
+    assert!(checks["bodies"].as_u64().is_some_and(|bodies| bodies > 50), "{checks}");
+    assert_eq!((&checks["same"], &checks["double_firings"]), (&true.into(), &0.into()));
+}
+
+#[test]
+fn drain_enqueues_in_each_way_and_runs_each_job_once() {
+    let figures = run("drain", &["--nodes", "1", "--jobs", "300"]);
+    assert_eq!((&figures["same"], &figures["jobs"]), (&true.into(), &300.into()));
+    let cases = figures["cases"].as_array().expect("there are cases");
+    assert_eq!(cases.len(), 2);
+    // A node that takes itself for the first process on the file begins its counters anew.
+    let commits = |case: &Value| case["commits"]["median"].as_f64().is_some_and(|commits| commits < 10.0);
+    assert!(cases.iter().all(commits), "{figures}");
+    for name in
+        ["drained_per_second", "enqueued_per_second_in_transactions", "enqueued_per_second_in_batches"]
+    {
+        assert!(
+            cases.iter().all(|case| case[name]["median"].as_f64().is_some_and(|figure| figure > 0.0)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn latency_misses_no_trigger() {
+    let figures = run("latency", &["--poll-ms", "200"]);
+    assert_eq!(figures["lost"], 0);
+    assert_eq!(figures["cases"].as_array().map(Vec::len), Some(4));
+}
+
+#[test]
+fn idle_nodes_check_in() {
+    let figures = run("idle", &["--nodes", "1", "--profile", "fast", "--poll-ms", "100"]);
+    let statements = &figures["crews"][0]["statements_per_second_of_a_node"]["median"];
+    assert!(statements.as_f64().is_some_and(|figure| figure > 0.0), "{figures}");
+}
