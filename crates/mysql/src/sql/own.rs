@@ -166,6 +166,10 @@ pub(crate) const CAS_READY: &str =
 pub(crate) const WON_READY: &str =
     concat!("SELECT e.id, e.slot_key, e.slot_limit, e.fence - 1 FROM ", live_rows!());
 
+/// Parks ready rows that were won, with the fence that they had: they were not handed to anybody.
+pub(crate) const PARK_WON: &str =
+    concat!("UPDATE ", live_rows!(), " SET e.wake_us = ?, e.fence = e.fence - 1");
+
 /// The next urgency of ready rows after a given one, for each kind, with its earliest wake: one probe of execution_ready
 /// each. So rows of one urgency are skipped in one step, however many of them wait for their time.
 pub(crate) const LEVELS: &str = "[[(

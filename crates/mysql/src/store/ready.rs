@@ -123,7 +123,11 @@ pub(super) async fn claim_ready(step: &mut Step<'_>, request: &ClaimReady) -> Ou
             step.run(sql::CLAIM_READY, values![document(&taken)?, owner]).await?;
         }
         if !parked.is_empty() {
-            step.run(sql::PARK_READY, values![list_of_ids(&parked)?, parked_until]).await?;
+            let park = match step.claims() {
+                ClaimShape::SkipLocked => sql::PARK_READY,
+                ClaimShape::Cas | ClaimShape::WithinLock => sql::PARK_WON,
+            };
+            step.run(park, values![list_of_ids(&parked)?, parked_until]).await?;
         }
         slots.write(step).await?;
     }
