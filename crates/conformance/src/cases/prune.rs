@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use punctual_core::Timestamp;
 use punctual_core::inspect::{FoundTrigger, HistoryFilter};
-use punctual_core::store::{Prune, Pruned};
+use punctual_core::store::{KEEP_NODES, Prune, Pruned};
 use punctual_core::trigger::{TriggerRecord, TriggerState};
 
 use crate::bench::{Bench, Node, TheSlot, delete_trigger, secs};
@@ -127,16 +127,18 @@ cases! {
         assert_eq!(bench.rows().await.len(), 2);
     }
 
-    /// Nodes that left or died long ago go; those that are up stay.
+    /// Nodes that left or died long ago go, though never within a day; those that are up stay.
     [Clock]
     async fn gone_nodes_go(bench) {
         let (dead, left, up) = (bench.node("a").await, bench.node("b").await, bench.node("c").await);
         bench.bury(dead).await;
         bench.store.leave(left.id).await.expect("a write");
-        bench.advance(secs(10));
+        bench.advance(KEEP_NODES - secs(10));
         prune(&bench, secs(20), 100).await;
         assert_eq!(bench.store.inspect().nodes().await.expect("a read").len(), 3);
         bench.advance(secs(20));
+        prune(&bench, KEEP_NODES + secs(20), 100).await;
+        assert_eq!(bench.store.inspect().nodes().await.expect("a read").len(), 3);
         assert_eq!(prune(&bench, secs(20), 100).await.other, 2);
         let nodes = bench.store.inspect().nodes().await.expect("a read");
         assert_eq!(nodes.iter().map(|node| node.info.id).collect::<Vec<_>>(), [up.id]);
@@ -150,7 +152,7 @@ cases! {
         bench.enqueue(&job).await;
         bench.take_one(dead).await;
         bench.bury(dead).await;
-        bench.advance(DAY);
+        bench.advance(DAY * 2);
         prune(&bench, secs(1), 100).await;
         assert_eq!(bench.member(dead).await.info.id, dead.id);
         assert_eq!(bench.store.orphans(dead.id, 10).await.expect("a read").len(), 1);
@@ -293,7 +295,7 @@ cases! {
         bench.enqueue(&job).await;
         bench.take_one(up).await;
         bench.bury(dead).await;
-        bench.advance(DAY);
+        bench.advance(DAY * 2);
         assert_eq!(prune(&bench, secs(1), 100).await.other, 1);
         let nodes = bench.store.inspect().nodes().await.expect("a read");
         assert_eq!(nodes.iter().map(|node| node.info.id).collect::<Vec<_>>(), [up.id]);

@@ -1,14 +1,9 @@
 //! Upkeep: what is old goes, in bounded steps, and takes nothing with it that anybody still needs.
 
-use std::time::Duration;
-
 use super::state::{Instant, State};
 use crate::key::{ExecutionId, NodeId, TriggerId, TriggerKey};
-use crate::store::{Prune, Pruned};
+use crate::store::{KEEP_MARKS, Prune, Pruned};
 use crate::time::Timestamp;
-
-/// How long the last instant of a deleted trigger is remembered.
-const MARKS: Duration = Duration::from_secs(90 * 86_400);
 
 impl State {
     pub(super) fn prune(&mut self, now: Timestamp, request: Prune) -> Pruned {
@@ -16,7 +11,7 @@ impl State {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let is_old = |at: Timestamp| at < now.minus(history);
         let counts = [
-            self.prune_nodes(limit, is_old),
+            self.prune_nodes(limit, |at| at < now.minus(request.nodes())),
             self.prune_triggers(now, limit, is_old),
             self.prune_marks(now, limit),
             self.prune_slots(limit),
@@ -79,7 +74,7 @@ impl State {
 
     fn prune_marks(&mut self, now: Timestamp, limit: usize) -> usize {
         let marks = &mut self.definitions.marks;
-        let old = marks.iter().filter(|(_, mark)| mark.written < now.minus(MARKS));
+        let old = marks.iter().filter(|(_, mark)| mark.written < now.minus(KEEP_MARKS));
         let old: Vec<TriggerKey> = old.map(|(key, _)| key.clone()).take(limit).collect();
         for key in &old {
             marks.remove(key);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::key::NodeId;
 use crate::node::{NodeRecord, NodeState, Profile};
+use crate::store::KEEP_NODES;
 use crate::time::BootInstant;
 
 /// A node's own right to run.
@@ -60,13 +61,13 @@ impl Lease {
 
     /// Looks at why the store says at `now` that this node is no member: its row says that it ended, or there is none.
     ///
-    /// Rows of nodes that ended are kept for `kept`. So one that is missing sooner after the last renewal was not deleted,
+    /// Rows of nodes that ended are kept for [`KEEP_NODES`] at least. So one that is missing sooner after the last renewal was not deleted,
     /// but is not there yet.
     ///
     /// # Errors
     /// `Corrupt` then, as for [`Lease::renew`].
-    pub fn check_row(&self, row: OwnRow, now: BootInstant, kept: Duration) -> Result<()> {
-        if row == OwnRow::Missing && now.since(self.sent) < kept {
+    pub fn check_row(&self, row: OwnRow, now: BootInstant) -> Result<()> {
+        if row == OwnRow::Missing && now.since(self.sent) < KEEP_NODES {
             return Err(self.rolled_back("it does not know this node, which had joined it"));
         }
         Ok(())
@@ -304,10 +305,10 @@ mod tests {
     #[test]
     fn a_row_that_is_missing_sooner_than_it_may_be_deleted_means_lost_commits() {
         let lease = Lease::begin(Profile::FAST, at(100), 1, 0);
-        let kept = Duration::from_secs(60);
-        let error = lease.check_row(OwnRow::Missing, at(159), kept).unwrap_err();
+        let day = KEEP_NODES.as_secs();
+        let error = lease.check_row(OwnRow::Missing, at(100 + day - 1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
-        assert!(lease.check_row(OwnRow::Missing, at(160), kept).is_ok(), "it was frozen for that long");
-        assert!(lease.check_row(OwnRow::Ended, at(101), kept).is_ok(), "it was taken for dead");
+        assert!(lease.check_row(OwnRow::Missing, at(100 + day)).is_ok(), "it was frozen for that long");
+        assert!(lease.check_row(OwnRow::Ended, at(101)).is_ok(), "it was taken for dead");
     }
 }

@@ -212,8 +212,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     async fn wake_waiting(&self, limit: u32) -> Result<u32>;
 
     /// Deletes old rows, at most `limit` of each kind: history that ended more than `history` ago, nodes that left or
-    /// died that long ago and own nothing, completed triggers that belong to no set and ended that long ago (with their
-    /// job, if it is not durable and has no other), marks older than 90 days, and slots that nobody holds or waits for.
+    /// died that long ago, and a day at least, and own nothing, completed triggers that belong to no set and ended that long ago (with their
+    /// job, if it is not durable and has no other), marks older than [`KEEP_MARKS`], and slots that nobody holds or waits for.
     /// A slot's fence survives in a floor under all later slots. Answers how many rows went.
     async fn prune(&self, request: Prune) -> Result<Pruned>;
 }
@@ -301,10 +301,25 @@ pub struct ClaimRef {
 /// Asks to delete old rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prune {
-    /// How long history is kept.
+    /// How long history, completed triggers and, if that is longer than [`KEEP_NODES`], nodes that ended are kept.
     pub history: Duration,
     /// The most rows of each kind.
     pub limit: u32,
+}
+
+/// The row of a node that ended is kept for at least this long, however short the history: a node that misses its own
+/// row sooner knows that the store was rolled back, whatever the settings of the nodes that prune.
+/// [`Lease::check_row`](crate::protocol::membership::Lease::check_row) relies on it.
+pub const KEEP_NODES: Duration = Duration::from_secs(86_400);
+
+/// How long the last instant of a deleted trigger is remembered.
+pub const KEEP_MARKS: Duration = Duration::from_secs(90 * 86_400);
+
+impl Prune {
+    /// How long the row of a node that ended is kept.
+    pub fn nodes(&self) -> Duration {
+        self.history.max(KEEP_NODES)
+    }
 }
 
 /// What a prune deleted.

@@ -1,10 +1,9 @@
 //! Upkeep: what is old goes, in bounded steps, and takes nothing with it that anybody still needs.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use punctual_core::record::document;
-use punctual_core::store::{Prune, Pruned};
+use punctual_core::store::{KEEP_MARKS, Prune, Pruned};
 
 use super::definitions::{lock_unused_job, retire_trigger};
 use super::work::list_of_ids;
@@ -14,17 +13,14 @@ use crate::rows::Columns;
 use crate::sql;
 use crate::step::Step;
 
-/// How long the last instant of a deleted trigger is remembered.
-const MARKS: Duration = Duration::from_secs(90 * 86_400);
-
 pub(super) async fn prune(step: &mut Step<'_>, request: Prune) -> Outcome<Pruned> {
     let Prune { history, limit } = request;
     let now = step.now().await?;
     let old = now.minus(history).as_micros();
     let counts = [
-        prune_nodes(step, old, limit).await?,
+        prune_nodes(step, now.minus(request.nodes()).as_micros(), limit).await?,
         prune_triggers(step, old, limit).await?,
-        prune_marks(step, now.minus(MARKS).as_micros(), limit).await?,
+        prune_marks(step, now.minus(KEEP_MARKS).as_micros(), limit).await?,
         prune_slots(step, limit).await?,
     ];
     let history = prune_history(step, old, limit).await?;

@@ -1,23 +1,18 @@
 //! Upkeep: what is old goes, in bounded steps, and takes nothing with it that anybody still needs.
 
-use std::time::Duration;
-
-use punctual_core::store::{Prune, Pruned};
+use punctual_core::store::{KEEP_MARKS, Prune, Pruned};
 use punctual_core::time::micros;
 
 use crate::rows::{Columns, params};
 use crate::sql;
 use crate::step::{Outcome, Step};
 
-/// How long the last instant of a deleted trigger is remembered.
-const MARKS: Duration = Duration::from_secs(90 * 86_400);
-
 /// In the order of locks; last of all the floor, which claims that take a slot wait for.
 pub(super) async fn prune(step: &mut Step<'_>, request: Prune) -> Outcome<Pruned> {
     let (age, limit) = (micros(request.history), i64::from(request.limit));
-    let mut other = delete_old(step, sql::PRUNE_NODES, age, limit).await?;
+    let mut other = delete_old(step, sql::PRUNE_NODES, micros(request.nodes()), limit).await?;
     other += prune_triggers(step, age, limit).await?;
-    other += delete_old(step, sql::PRUNE_MARKS, micros(MARKS), limit).await?;
+    other += delete_old(step, sql::PRUNE_MARKS, micros(KEEP_MARKS), limit).await?;
     let history = delete_old(step, sql::PRUNE_HISTORY, age, limit).await?;
     other += prune_slots(step, limit).await?;
     Ok(Pruned { history, other })

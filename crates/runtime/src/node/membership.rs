@@ -179,8 +179,7 @@ async fn check_row(node: &Node, id: NodeId) -> Result<Result<()>> {
     let Some(lease) = node.member().lease else { return Ok(Ok(())) };
     let nodes = node.store.inspect().nodes().await?;
     let row = if nodes.iter().any(|other| other.info.id == id) { OwnRow::Ended } else { OwnRow::Missing };
-    let kept = node.settings.keep_history.unwrap_or(Duration::MAX);
-    Ok(lease.check_row(row, node.clock.boot(), kept))
+    Ok(lease.check_row(row, node.clock.boot()))
 }
 
 /// Hands back rows that name this node though it does not run them: a claim whose answer was lost.

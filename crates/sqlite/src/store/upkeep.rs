@@ -1,8 +1,6 @@
 //! Upkeep: what is old goes, in bounded steps, and takes nothing with it that anybody still needs.
 
-use std::time::Duration;
-
-use punctual_core::store::{Prune, Pruned};
+use punctual_core::store::{KEEP_MARKS, Prune, Pruned};
 use rusqlite::params;
 
 use super::Outcome;
@@ -10,16 +8,13 @@ use super::definitions::retire_trigger;
 use crate::sql;
 use crate::step::Step;
 
-/// How long the last instant of a deleted trigger is remembered.
-const MARKS: Duration = Duration::from_secs(90 * 86_400);
-
 pub(super) fn prune(step: &Step<'_>, request: Prune) -> Outcome<Pruned> {
     let Prune { history, limit } = request;
     let old = step.now().minus(history).as_micros();
     let counts = [
-        step.run(sql::PRUNE_NODES, params![old, limit])?,
+        step.run(sql::PRUNE_NODES, params![step.now().minus(request.nodes()).as_micros(), limit])?,
         prune_triggers(step, old, limit)?,
-        step.run(sql::PRUNE_MARKS, params![step.now().minus(MARKS).as_micros(), limit])?,
+        step.run(sql::PRUNE_MARKS, params![step.now().minus(KEEP_MARKS).as_micros(), limit])?,
         prune_slots(step, limit)?,
     ];
     let history = step.run(sql::PRUNE_HISTORY, params![old, limit])?;

@@ -1,9 +1,7 @@
 //! `prune`: old rows go, at most a given number of each kind.
 
-use std::time::Duration;
-
 use punctual_core::record::HistoryRow;
-use punctual_core::store::{Prune, Pruned};
+use punctual_core::store::{KEEP_MARKS, Prune, Pruned};
 use redb::ReadableTable;
 
 use crate::due::count;
@@ -11,15 +9,12 @@ use crate::step::Step;
 use crate::tables::{KeptNode, Way, find};
 use crate::trouble::Tried;
 
-/// How long the mark of a deleted trigger is remembered.
-const MARKS: Duration = Duration::from_secs(90 * 86_400);
-
 impl Step<'_> {
     pub(crate) fn prune(&mut self, request: Prune) -> Tried<Pruned> {
         let (bound, limit) = (self.now.minus(request.history).as_micros(), count(request.limit));
         Ok(Pruned {
             history: self.prune_history(bound, limit)?,
-            other: self.prune_nodes(bound, limit)?
+            other: self.prune_nodes(self.now.minus(request.nodes()).as_micros(), limit)?
                 + self.prune_triggers(bound, limit)?
                 + self.prune_marks(limit)?
                 + self.prune_slots(limit)?,
@@ -83,7 +78,7 @@ impl Step<'_> {
     }
 
     fn prune_marks(&mut self, limit: usize) -> Tried<u64> {
-        let bound = self.now.minus(MARKS).as_micros();
+        let bound = self.now.minus(KEEP_MARKS).as_micros();
         let old = self.tables.mark.extract_if(|_, (_, deleted)| deleted < bound)?;
         Ok(rows(old.take(limit).collect::<Result<Vec<_>, _>>()?.len()))
     }
