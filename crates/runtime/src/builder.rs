@@ -117,6 +117,13 @@ impl Builder {
         self
     }
 
+    /// How far a node claims ahead of its bodies; zero claims only what can begin at once.
+    #[must_use]
+    pub const fn prefetch(mut self, span: Duration) -> Self {
+        self.settings.prefetch = span;
+        self
+    }
+
     /// The figures of failure detection.
     #[must_use]
     pub const fn profile(mut self, profile: Profile) -> Self {

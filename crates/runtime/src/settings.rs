@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use punctual_core::{Error, Profile, Result};
 
+use crate::node::turn::PATIENCE;
+
 /// The values of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -12,6 +14,10 @@ pub struct Settings {
     pub name: String,
     /// How many executions run at once; 64 by default.
     pub capacity: u32,
+    /// How far a node claims ahead of its bodies: as much as it has ended within this time, beyond what it can begin at
+    /// once; 100 ms by default. Zero claims only what can begin at once. Claimed executions that have waited for four
+    /// times as long go back, for others to run; so it is a quarter of the profile's `hold` at most.
+    pub prefetch: Duration,
     /// The figures of failure detection.
     pub profile: Profile,
     /// The longest time between two looks for work, if nothing wakes the node before; 1 s by default. It adds to the
@@ -35,6 +41,7 @@ impl Default for Settings {
         Self {
             name: String::new(),
             capacity: 64,
+            prefetch: Duration::from_millis(100),
             profile: Profile::DEFAULT,
             poll: Duration::from_secs(1),
             grace: Duration::from_secs(30),
@@ -56,6 +63,13 @@ impl Settings {
         self.profile.check()?;
         if self.capacity == 0 {
             return wrong("capacity is 0: the node could run nothing; use 1 or more, or standby");
+        }
+        if self.prefetch.saturating_mul(PATIENCE) > self.profile.hold {
+            return wrong(&format!(
+                "prefetch {:?} is more than a quarter of the profile's hold {:?}: executions would wait for longer than \
+                 the lease is sure to last",
+                self.prefetch, self.profile.hold
+            ));
         }
         if self.poll.is_zero() {
             return wrong("poll is zero: the node would never rest; use 10 ms or more");

@@ -2,15 +2,14 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use common::*;
 use punctual_core::event::Event;
 use punctual_core::execution::Outcome;
 use punctual_core::job::{OnNodeLoss, RetryPolicy, WhenBusy};
-use punctual_core::memory::ManualClock;
-use punctual_core::store::Prune;
+use punctual_core::memory::{ManualClock, MemoryStore};
 use punctual_core::{Clock, ErrorKind, Inspect, JobStore, Profile};
 
 #[tokio::test]
@@ -332,11 +331,8 @@ async fn a_store_that_does_not_know_a_node_which_has_joined_stops_it() {
     node.scheduler.schedule(task("tick")).every(secs(1)).key("tick").await.unwrap();
     world.pass(secs(5)).await;
     // What a backup from before the joining makes of it: no row.
-    let row = world.store.inspect().nodes().await.unwrap().remove(0);
-    assert!(world.store.take_over(row.info.id, row.beat).await.unwrap());
-    world.clock.advance(millis(1));
-    let pruned = world.store.prune(Prune { history: Duration::ZERO, limit: 10 }).await.unwrap();
-    assert!(pruned.other > 0);
+    let backup = MemoryStore::new(Arc::new(world.clock.clone()));
+    assert!(node.line.restored.set(backup).is_ok());
     world.pass(secs(10)).await;
     let error = node.ended().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);

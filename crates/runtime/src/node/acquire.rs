@@ -1,4 +1,5 @@
-//! The loop that looks for work: ready rows first, then due triggers, up to the free capacity; then it waits for the
+//! The loop that looks for work: ready rows first, then due triggers, up to the free capacity and as far ahead as the node
+//! has lately been fast ([`super::turn`]); then it waits for the
 //! next instant, a hint, room, or the poll interval, whichever comes first.
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use punctual_core::{ErrorKind, Result, Timestamp};
 use tokio::sync::mpsc;
 
 use super::settle::Results;
+use super::turn::Pace;
 use super::{Node, Phase, body};
 
 /// How long a node waits at least before it tries again for a lock that another one holds.
@@ -82,10 +84,15 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
     let mut failures = 0_u32;
     let mut expected = None;
     let mut beyond = Beyond::default();
+    let mut pace = Pace::new(node.settings.prefetch, node.clock.boot());
     while node.phase() == Phase::Running {
         let running = node.running().len();
-        let free = node.settings.capacity.saturating_sub(u32::try_from(running).unwrap_or(u32::MAX));
-        let wait = if free == 0 || !node.may_start() {
+        let ahead = pace.ahead(node.clock.boot(), node.ended());
+        let most = node.settings.capacity.saturating_add(ahead);
+        let free = most.saturating_sub(u32::try_from(running).unwrap_or(u32::MAX));
+        // As long as half of what was claimed ahead still waits, the next claim can wait too, and become larger.
+        let has_enough = node.turns.waiting() > ahead / 2;
+        let wait = if free == 0 || has_enough || !node.may_start() {
             // A settled result, a good check-in or the end of standby gives the hint.
             node.settings.poll
         } else {

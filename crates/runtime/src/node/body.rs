@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::acquire::claim_of;
 use super::settle::Results;
+use super::turn::{PATIENCE, Permit, Turn};
 use super::{Node, Phase, Running, Stop, ask_to_stop, work_of};
 use crate::context::{Context, Inner, StopReason};
 use crate::handler::End;
@@ -39,9 +40,16 @@ pub(crate) fn start(
     if let Some(why) = &row.cancel {
         ask_to_stop(&stop, &StopReason::Cancelled(why.clone()));
     }
+    let turn = node.turns.join();
     let (node, row, results) = (Arc::clone(node), Arc::new(row), results.clone());
     tokio::spawn(async move {
-        let ended = run(&node, &row, &spec, payload, stop).await;
+        let ended = match await_turn(&node, turn, &stop).await {
+            Ok(_permit) => run(&node, &row, &spec, payload, stop).await,
+            Err(end) => Some(Ended { end, started: None, ended: node.store_time(), output: None }),
+        };
+        if ended.as_ref().is_some_and(|ended| ended.started.is_some()) {
+            node.count_ended();
+        }
         let owner = claim_of(&row, &node).owner;
         if let Some(ended) = ended {
             let plan = finish::settle(&row, &spec, owner, ended, &*node.entropy);
@@ -52,6 +60,27 @@ pub(crate) fn start(
             node.forget(claim_of(&row, &node));
         }
     });
+}
+
+/// Waits for the turn of a claimed execution, unless there is a reason not to begin it here.
+async fn await_turn(node: &Node, turn: Turn, asked: &Stop) -> Result<Permit, BodyEnd> {
+    let coming = match turn {
+        Turn::Now(permit) => return Ok(permit),
+        Turn::Later(..) => turn.come(),
+    };
+    let handed_back = |why: &str| Err(BodyEnd::HandedBack(why.to_owned()));
+    tokio::select! {
+        biased;
+        reason = asked.until(Option::clone) => match reason {
+            StopReason::Cancelled(why) => Err(BodyEnd::Cancelled(why.into())),
+            _ => handed_back("the node's lease had run out before it began"),
+        },
+        () = node.reached(Phase::Draining) => handed_back("the node was shut down before it began"),
+        permit = coming => Ok(permit),
+        () = node.clock.sleep(node.settings.prefetch.saturating_mul(PATIENCE)) => {
+            handed_back("the node had no room for it")
+        }
+    }
 }
 
 /// Runs the attempt; `None` if the store says that it belongs to somebody else.

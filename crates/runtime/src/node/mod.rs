@@ -5,7 +5,7 @@
 //! | [`membership`] | beats, observes, takes over, reconciles its own rows | the very last, after the last result |
 //! | [`watchdog`] | stops claiming and stops bodies when the lease runs out | with membership |
 //! | [`acquire`] | reads what is due, plans, claims, starts | shutdown |
-//! | [`body`] | one task for each running attempt | its end |
+//! | [`body`] | one task for each claimed attempt, which runs when it is its [`turn`] | its end |
 //! | [`settle`] | batches results into fenced steps | when all bodies have ended and all is settled |
 //! | [`upkeep`] | deletes old rows; wakes who waits for a slot that is free; mends what should not be there | shutdown |
 
@@ -15,6 +15,7 @@ pub(crate) mod claim_lock;
 pub(crate) mod membership;
 pub(crate) mod settle;
 pub(crate) mod store_time;
+pub(crate) mod turn;
 pub(crate) mod upkeep;
 pub(crate) mod watchdog;
 
@@ -33,6 +34,7 @@ use tokio::sync::Notify;
 
 use self::claim_lock::ClaimLock;
 use self::store_time::StoreTime;
+use self::turn::Turns;
 use crate::context::{States, StopReason};
 use crate::journal::Journal;
 use crate::registry::Registry;
@@ -70,6 +72,10 @@ pub(crate) struct Node {
     pub(crate) halted: Mutex<Option<Error>>,
     /// Standby that was asked for on this node before it joined, or for its next life.
     pub(crate) standby_wanted: AtomicBool,
+    /// Who may run.
+    pub(crate) turns: Turns,
+    /// Bodies that have run to an end.
+    ended: AtomicU64,
     membership: Mutex<Membership>,
     running: Mutex<BTreeMap<ExecutionId, Running>>,
     claims_begun: AtomicU64,
@@ -94,7 +100,7 @@ pub(crate) struct Membership {
 /// Why a body should stop, once somebody has asked it to.
 pub(crate) type Stop = Watched<Option<StopReason>>;
 
-/// An attempt that this node runs, until its result is settled.
+/// An attempt that this node runs or is about to run, until its result is settled.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) claim: ClaimRef,
@@ -132,6 +138,8 @@ impl Node {
             journal,
             registry,
             states: Arc::new(states),
+            turns: Turns::new(settings.capacity),
+            ended: AtomicU64::new(0),
             settings,
             phase: Watched::new(Phase::Running),
             hint: Notify::new(),
@@ -250,6 +258,16 @@ impl Node {
     pub(crate) fn claims(&self) -> (u64, u64) {
         let done = self.claims_done.load(Ordering::SeqCst);
         (self.claims_begun.load(Ordering::SeqCst), done)
+    }
+
+    /// How many bodies have run to an end.
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Counts a body that has run to an end.
+    pub(crate) fn count_ended(&self) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A span drawn from 80 to 100 % of `span`, so that nodes that started together do not stay in step.

@@ -4,14 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "only tests use this; a broken expectation is to be seen")]
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use punctual_core::check::Check;
 use punctual_core::entropy::SeededEntropy;
 use punctual_core::event::{Event, Listener, Stamped};
-use punctual_core::inspect::HistoryFilter;
+use punctual_core::inspect::{ExecutionFilter, HistoryFilter};
 use punctual_core::memory::{ManualClock, MemoryStore};
 use punctual_core::store::*;
 use punctual_core::{
@@ -253,6 +253,14 @@ impl World {
         self.store.inspect().history(HistoryFilter::default()).await.unwrap()
     }
 
+    /// The live executions.
+    pub async fn live(&self) -> Vec<Execution> {
+        let rows = self.store.inspect().executions(ExecutionFilter::default()).await.unwrap();
+        rows.into_iter()
+            .filter_map(|row| if let Readable::Row(row) = row { Some(row) } else { None })
+            .collect()
+    }
+
     /// No two executions of one occurrence, and no two runs of one name at once.
     pub fn assert_never_at_once(&self, name: &str) {
         let mut runs = self.runs(name);
@@ -297,6 +305,8 @@ pub struct Line {
     pub lost_beats: AtomicI64,
     /// Whether the store says that claims are only safe within a lock.
     needs_lock: AtomicBool,
+    /// The store that a backup was restored to, in place of the one that the node was built on.
+    pub restored: OnceLock<MemoryStore>,
     /// How often the node has looked for work.
     pub looks: AtomicU64,
 }
@@ -360,38 +370,44 @@ pub struct Wired {
     line: Arc<Line>,
 }
 
+impl Wired {
+    fn inner(&self) -> &MemoryStore {
+        self.line.restored.get().unwrap_or(&self.inner)
+    }
+}
+
 macro_rules! wired {
     ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
         #[deny(clippy::missing_trait_methods)]
         impl JobStore for Wired {
             fn features(&self) -> StoreFeatures {
-                let features = self.inner.features();
+                let features = self.inner().features();
                 let needs_lock = self.line.needs_lock.load(Ordering::SeqCst);
                 StoreFeatures { claims: if needs_lock { ClaimShape::WithinLock } else { features.claims }, shared: true, ..features }
             }
 
             fn inspect(&self) -> &dyn Inspect {
-                self.inner.inspect()
+                self.inner().inspect()
             }
 
             fn wake(&self) -> Option<&dyn Wake> {
-                self.inner.wake()
+                self.inner().wake()
             }
 
             fn checks(&self) -> Option<&dyn Check> {
-                self.inner.checks()
+                self.inner().checks()
             }
 
             async fn check_in(&self, node: NodeId) -> Result<CheckedIn> {
-                let reply = self.line.pass("check_in", self.inner.check_in(node)).await?;
+                let reply = self.line.pass("check_in", self.inner().check_in(node)).await?;
                 let lost = self.line.lost_beats.load(Ordering::SeqCst);
                 Ok(CheckedIn { beat: reply.beat - lost, ..reply })
             }
 
             $(
                 async fn $name(&self, $($argument: $type),*) -> Result<$answer> {
-                    self.line.pass(stringify!($name), self.inner.$name($($argument),*)).await
+                    self.line.pass(stringify!($name), self.inner().$name($($argument),*)).await
                 }
             )*
         }
