@@ -25,6 +25,17 @@ macro_rules! clock {
     };
 }
 
+/// Joined to a part of a statement, says that the part is large: it stands for one row, and is taken for a thousand.
+///
+/// The plan of a prepared statement is made for batches of ten, and what comes of several conditions on them for one row;
+/// so the parts would be joined row by row, and a batch of a thousand would take a million comparisons. Parts that are
+/// known to be large are hashed, which costs small batches nothing that can be measured.
+macro_rules! many {
+    () => {
+        " CROSS JOIN generate_series(1, (SELECT 1)) AS many"
+    };
+}
+
 /// An instant `$span` microseconds after `$now`, saturating. No part overflows, also where the clock is before 1970.
 macro_rules! later {
     ($now:expr, $span:literal) => {
@@ -305,10 +316,14 @@ WITH RECURSIVE ",
     ORDER BY j.priority DESC, j.wake_us, j.id ROWS UNBOUNDED PRECEDING) AS place FROM judged j",
         " JOIN cut c ON c.id = p.holder AND c.place <= $5"
     ),
-    ", claimed AS (
-  UPDATE {s}.execution e SET state = 2, owner = $2, fence = coalesce(t.fence_seq, e.fence + 1)
-  FROM cut c LEFT JOIN taken t ON t.exec_id = c.id
-  WHERE e.id = ANY(ARRAY(SELECT a.id FROM cut a)) AND e.id = c.id AND c.goes AND c.place <= $5 AND (NOT c.needs OR t.exec_id IS NOT NULL) RETURNING e.*
+    ", simple AS (
+  UPDATE {s}.execution e SET state = 2, owner = $2, fence = e.fence + 1
+  WHERE e.id = ANY(ARRAY(SELECT c.id FROM cut c WHERE c.goes AND c.place <= $5 AND NOT c.needs)) RETURNING e.*
+), slotted AS (
+  UPDATE {s}.execution e SET state = 2, owner = $2, fence = coalesce(t.fence_seq, e.fence + 1) FROM taken t
+  WHERE e.id = ANY(ARRAY(SELECT a.exec_id FROM taken a)) AND e.id = t.exec_id RETURNING e.*
+), claimed AS MATERIALIZED (
+  SELECT * FROM simple UNION ALL SELECT * FROM slotted
 ), now AS MATERIALIZED (
   SELECT ",
     clock!(),

@@ -16,7 +16,7 @@ async fn keys(bench: &Bench, node: Node, limit: u32) -> Vec<TriggerKey> {
 }
 
 async fn in_slice(bench: &Bench, node: Node, from: i64, to: i64) -> usize {
-    let slice = Some(Slice { from, to });
+    let slice = Some(Slice { from, to, grace: SLICE_GRACE });
     let request = ReadDue { node: node.id, kinds: [kind(WORK)].into(), limit: 10, slice };
     bench.store.read_due(request).await.expect("a read").triggers.len()
 }
@@ -172,6 +172,11 @@ cases! {
         assert_eq!(in_slice(&bench, node, 0, 100).await, 0, "not more than the grace");
         bench.advance(ms(1));
         assert_eq!(in_slice(&bench, node, 0, 100).await, 1);
+        let slice = Some(Slice { from: 0, to: 100, grace: secs(1_000_000_000) });
+        bench.advance(MINUTE);
+        let request = ReadDue { node: node.id, kinds: [kind(WORK)].into(), limit: 10, slice };
+        let read = bench.store.read_due(request).await.expect("a read");
+        assert_eq!(read.triggers, [], "whoever asks for its own slice alone gets no other");
     }
 
     /// The answer names the earliest wake time after now of an active trigger.

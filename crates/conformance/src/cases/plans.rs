@@ -8,7 +8,9 @@ use punctual_core::JobStore;
 use punctual_core::execution::NewExecution;
 use punctual_core::job::{Concurrency, JobRecord, WhenBusy};
 use punctual_core::key::ExecutionId;
-use punctual_core::store::{Applied, Change, Claim, ClaimReady, Enqueue, PARK, ReadDue, SettlePlan, Slice};
+use punctual_core::store::{
+    Applied, Change, Claim, ClaimReady, Enqueue, PARK, ReadDue, SLICE_GRACE, SettlePlan, Slice,
+};
 
 use crate::bench::{
     Bench, MINUTE, Node, TheSlot, WORK, back, claim_of, create_job, create_trigger, kind, success,
@@ -153,7 +155,7 @@ cases! {
         let Node { id: node, gate } = full.node;
         let kinds: Arc<[_]> = [kind(WORK)].into();
         full.probe.watch();
-        let slice = Some(Slice { from: 0, to: 16_384 });
+        let slice = Some(Slice { from: 0, to: 16_384, grace: SLICE_GRACE });
         let request = ReadDue { node, kinds: Arc::clone(&kinds), limit: 50, slice };
         full.store.read_due(request).await.expect("a read");
         let request = ReadDue { node, kinds: Arc::clone(&kinds), limit: 50, slice: None };

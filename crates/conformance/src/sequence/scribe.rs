@@ -8,7 +8,8 @@ use punctual_core::key::Fence;
 use punctual_core::node::{NodeInfo, NodeState, Profile};
 use punctual_core::protocol::fire;
 use punctual_core::store::{
-    Change, Claim, ClaimReady, Enqueue, FirePlan, PARK, Prune, ReadDue, Readable, Slice, Standby, Within,
+    Change, Claim, ClaimReady, Enqueue, FirePlan, PARK, Prune, ReadDue, Readable, SLICE_GRACE, Slice,
+    Standby, Within,
 };
 use punctual_core::trigger::SLICES;
 use punctual_core::{Kind, NodeId, Timestamp};
@@ -89,8 +90,8 @@ impl Scribe {
                 kinds: kinds(how),
                 limit: [100, 100, 2, 1][usize::from(how / 8 % 4)],
                 slice: match how / 32 {
-                    6 => Some(Slice { from: 0, to: SLICES / 2 }),
-                    7 => Some(Slice { from: SLICES / 2, to: SLICES }),
+                    6 => Some(Slice { from: 0, to: SLICES / 2, grace: SLICE_GRACE }),
+                    7 => Some(Slice { from: SLICES / 2, to: SLICES, grace: secs(3_600) }),
                     _ => None,
                 },
             }),

@@ -10,7 +10,7 @@ use crate::job::JobRecord;
 use crate::key::{ExecutionId, Fence, Kind, NodeId};
 use crate::store::{
     Claim, ClaimOutcome, ClaimReady, Claimed, ClaimedReady, Due, DueTrigger, FirePlan, Poison, PoisonRow,
-    ReadDue, Readable, SLICE_GRACE, TriggerPatch,
+    ReadDue, Readable, TriggerPatch,
 };
 use crate::time::Timestamp;
 use crate::trigger::{TriggerRecord, TriggerState};
@@ -33,7 +33,7 @@ impl State {
 
         let in_reach = |wake: Timestamp, trigger: &TriggerRecord| {
             slice.is_none_or(|slice| (slice.from..slice.to).contains(&trigger.slice))
-                || now.since(wake) > SLICE_GRACE
+                || slice.is_some_and(|slice| now.since(wake) > slice.grace)
         };
         let mut mine: Vec<_> =
             due.into_iter().filter(|(wake, trigger, _)| in_reach(*wake, trigger)).collect();

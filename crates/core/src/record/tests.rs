@@ -165,6 +165,29 @@ fn records_survive_their_rows() {
     assert_eq!(TriggerRecord::try_from(TriggerRow::of(&trigger()).unwrap()).unwrap(), trigger());
     assert_eq!(Execution::try_from(execution_row()).unwrap(), execution());
     assert_eq!(HistoryRecord::try_from(HistoryRow::of(&history()).unwrap()).unwrap(), history());
+    let only = Attempt { outcome: AttemptOutcome::Succeeded, error: None, ..attempt() };
+    let short = HistoryRecord {
+        outcome: Outcome::Succeeded,
+        attempt: only.number,
+        node: Some(only.node),
+        fence: only.fence,
+        started: only.started,
+        ended: only.ended,
+        attempts: vec![only],
+        ..history()
+    };
+    let row = HistoryRow::of(&short).unwrap();
+    assert_eq!(row.attempts, "null", "the row says it all");
+    assert_eq!(HistoryRecord::try_from(row.clone()).unwrap(), short);
+    for row in
+        [HistoryRow { node_id: None, ..row.clone() }, HistoryRow { outcome: Outcome::Lost.code(), ..row }]
+    {
+        let error = HistoryRecord::try_from(row).unwrap_err();
+        assert!(error.to_string().contains("history.attempts"), "{error}");
+    }
+    let other = HistoryRecord { fence: short.fence.next(), ..short };
+    assert_ne!(HistoryRow::of(&other).unwrap().attempts, "null", "the row says something else");
+    assert_eq!(HistoryRecord::try_from(HistoryRow::of(&other).unwrap()).unwrap(), other);
     let info = NodeInfo {
         id: NodeId::from_stored(8),
         name: "n".into(),

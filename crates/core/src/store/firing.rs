@@ -12,13 +12,15 @@ use crate::quartz::Progress;
 use crate::time::Timestamp;
 use crate::trigger::{TriggerRecord, TriggerState};
 
-/// A part of the due set: triggers whose slice lies in `from..to`.
+/// A part of the due set: triggers whose slice lies in `from..to`, and those that their own nodes have left lying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
     /// The first slice.
     pub from: i64,
     /// One past the last slice.
     pub to: i64,
+    /// How late a trigger must be to count as left lying.
+    pub grace: Duration,
 }
 
 /// Asks for due triggers.

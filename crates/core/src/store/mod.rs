@@ -158,7 +158,7 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
 
     /// Reads due triggers without any lock: `Active`, `wake <= now`, of one of the kinds; ordered by `wake`, then job
     /// plus trigger priority (high first), then id; at most `limit`. With a slice, only triggers of that slice or
-    /// with `wake` more than [`SLICE_GRACE`] ago. Parked triggers have a later `wake` and so are not in the way.
+    /// with `wake` more than its grace ago. Parked triggers have a later `wake` and so are not in the way.
     ///
     /// Each comes with its job and the calendar that it names. A calendar that is missing or cannot be understood makes
     /// the trigger that names it a [`Poison`], and no other.
@@ -243,7 +243,8 @@ pub trait Wake: fmt::Debug + Send + Sync {
     fn changed(&self) -> BoxFuture<'_, ()>;
 }
 
-/// How late a trigger must be before nodes of other slices read it too.
+/// How late a trigger must be, as nodes ask for it, before nodes of other slices read it too. Nodes that have more to do in
+/// their own slice than a read can hold ask for what others left lying only now and then.
 pub const SLICE_GRACE: Duration = Duration::from_millis(500);
 
 /// How long a trigger or row that found its slot taken stays out of the way, if nobody wakes it before. A last resort:

@@ -2,12 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::record::{Coded, DueRow, ExecutionRow, SkipRow, WorkRow, document, progress_document};
 use punctual_core::store::{
     Claim, ClaimOutcome, ClaimRef, ClaimShape, Claimed, Due, DueTrigger, FirePlan, Poison, PoisonRow,
-    ReadDue, Readable, SLICE_GRACE, TriggerPatch, Within,
+    ReadDue, Readable, TriggerPatch, Within,
 };
 use punctual_core::trigger::SLICES;
 use punctual_core::{ExecutionId, Fence, Kind, NodeId, Timestamp, TriggerId};
@@ -42,8 +43,8 @@ pub(super) async fn read_due(step: &mut Step<'_>, request: &ReadDue) -> Outcome<
         step.number(Sql::made(sql::each(sql::NEXT_WAKE_OF_TRIGGERS, kinds.len())), values).await?;
     due.next_wake = of_triggers.into_iter().chain(of_ready).min().map(Timestamp::from_micros);
 
-    let everybodys = now.minus(SLICE_GRACE).as_micros();
     let (from, last) = slice.map_or((0, SLICES), |slice| (slice.from, slice.to.saturating_sub(1)));
+    let everybodys = now.minus(slice.map_or(Duration::ZERO, |slice| slice.grace)).as_micros();
     let mut values = Vec::new();
     for kind in &kinds {
         values.extend(values![*kind, now.as_micros(), everybodys, from, last, *limit]);

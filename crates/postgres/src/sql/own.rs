@@ -174,10 +174,14 @@ WITH ",
   SELECT t.id, t.generation, p.ord FROM plan p JOIN {s}.trigger t ON t.id = p.trigger_id
   WHERE t.id = ANY($32) AND t.rev = p.rev AND t.fire_seq = p.fire_seq AND t.state = 1 AND EXISTS (SELECT 1 FROM gate)
   ORDER BY t.id FOR NO KEY UPDATE OF t
+), won AS MATERIALIZED (
+  SELECT l.* FROM locked l",
+    many!(),
+    "
 ), named AS MATERIALIZED (
-  SELECT g.plan, g.id, g.trigger_id, g.generation, g.scheduled_us FROM locked l JOIN given g ON g.plan = l.ord
+  SELECT g.plan, g.id, g.trigger_id, g.generation, g.scheduled_us FROM won l JOIN given g ON g.plan = l.ord
   UNION ALL
-  SELECT k.plan, k.id, l.id, l.generation, k.scheduled_us FROM locked l JOIN skip k ON k.plan = l.ord
+  SELECT k.plan, k.id, l.id, l.generation, k.scheduled_us FROM won l JOIN skip k ON k.plan = l.ord
 ), twice AS MATERIALIZED (
   SELECT DISTINCT n.plan FROM named n CROSS JOIN LATERAL (
     SELECT 1 FROM {s}.execution e WHERE e.id = n.id
@@ -190,17 +194,17 @@ WITH ",
 ), wanted AS MATERIALIZED (
   SELECT p.ord, p.holder, p.slot_key, p.slot_limit, 0::bigint AS above,
     row_number() OVER (PARTITION BY p.slot_key ORDER BY l.id) AS turn
-  FROM locked l JOIN plan p ON p.ord = l.ord
+  FROM won l JOIN plan p ON p.ord = l.ord
   WHERE p.slot_key IS NOT NULL AND p.holder IS NOT NULL AND p.ord NOT IN (SELECT w.plan FROM twice w)
 ), ",
     take_slots!("$31::bigint", "", ""),
     ", fired AS MATERIALIZED (
   SELECT p.ord, l.id AS trigger_id, l.generation, p.holder, t.fence_seq
-  FROM locked l JOIN plan p ON p.ord = l.ord LEFT JOIN taken t ON t.exec_id = p.holder
+  FROM won l JOIN plan p ON p.ord = l.ord LEFT JOIN taken t ON t.exec_id = p.holder
   WHERE p.ord NOT IN (SELECT w.plan FROM twice w)
     AND (p.slot_key IS NULL OR p.holder IS NULL OR t.exec_id IS NOT NULL)
 ), busy AS MATERIALIZED (
-  SELECT w.ord, l.id AS trigger_id, l.generation FROM wanted w JOIN locked l ON l.ord = w.ord
+  SELECT w.ord, l.id AS trigger_id, l.generation FROM wanted w JOIN won l ON l.ord = w.ord
   JOIN pressed k ON k.slot_key = w.slot_key
   WHERE k.held + w.turn > w.slot_limit AND (k.alike OR k.held >= w.slot_limit)
 ), now AS MATERIALIZED (
@@ -270,9 +274,10 @@ pub(crate) const CLAIM_READY_CAS: &str = claim_ready!(
 ///
 /// Whoever waits for the slots that are freed is woken; see `wake_parts`.
 ///
-/// Answers for each plan whether it was written, whether its record was there already, the key of the slot that it freed,
-/// and how many were woken for that key. What was not written may have been written before: that is asked by a statement of its own (KNOWS_END), whose
-/// snapshot is younger than the wait for the row. For the comparison of owners see BEGIN.
+/// Answers for each plan, in their order, whether it was written and whether its record was there already; and behind
+/// them for each key of which slots were freed how many, and how many were woken for it. What was not written may have
+/// been written before: that is asked by a statement of its own (KNOWS_END), whose snapshot is younger than the wait for
+/// the row. For the comparison of owners see BEGIN.
 pub(crate) const SETTLE: &str = concat!(
     "
 WITH given AS MATERIALIZED (
@@ -280,28 +285,32 @@ WITH given AS MATERIALIZED (
     $9::bigint[], $10::text[], $11::bool[], $12::text[]) WITH ORDINALITY
     AS g(id, owner, fence, ends, state, delay_us, attempt, losses, attempts, keeps, error, ord)
 ), locked AS MATERIALIZED (
-  SELECT e.id, e.slot_key, g.ord FROM given g JOIN {s}.execution e ON e.id = g.id
+  SELECT e.id, e.slot_key, g.ord, g.ends, g.keeps, g.state, g.delay_us, g.attempt, g.losses, g.attempts, g.error
+  FROM given g JOIN {s}.execution e ON e.id = g.id
   WHERE e.id = ANY($2) AND e.owner IS NOT DISTINCT FROM g.owner AND e.fence = g.fence ORDER BY e.id FOR UPDATE OF e
+), won AS MATERIALIZED (
+  SELECT l.* FROM locked l",
+    many!(),
+    "
 ), place AS MATERIALIZED (
-  SELECT s.slot_key, s.n, l.id FROM locked l JOIN given g ON g.ord = l.ord JOIN {s}.slot s ON s.exec_id = l.id
-  WHERE s.exec_id = ANY($2) AND l.slot_key IS NOT NULL AND (g.ends OR NOT g.keeps) ORDER BY s.slot_key, s.n FOR NO KEY UPDATE OF s
+  SELECT s.slot_key, s.n, s.exec_id AS id FROM {s}.slot s
+  WHERE s.exec_id = ANY(ARRAY(SELECT w.id FROM won w WHERE w.slot_key IS NOT NULL AND (w.ends OR NOT w.keeps)))
+  ORDER BY s.slot_key, s.n FOR NO KEY UPDATE OF s
 ), clock AS MATERIALIZED (
   SELECT ",
     clock!(),
     " AS us FROM (SELECT count(*) FROM locked) l CROSS JOIN (SELECT count(*) FROM place) p
 ), ended AS (
-  DELETE FROM {s}.execution e USING locked l JOIN given g ON g.ord = l.ord
-  WHERE e.id = ANY($2) AND e.id = l.id AND g.ends
+  DELETE FROM {s}.execution e WHERE e.id = ANY(ARRAY(SELECT w.id FROM won w WHERE w.ends))
 ), back AS (
   UPDATE {s}.execution e SET state = b.state, owner = NULL, wake_us = b.wake_us, due_us = b.wake_us,
     attempt = b.attempt, losses = b.losses, attempts = b.attempts, error = b.error
-  FROM (SELECT g.*, l.id AS at, ",
-    later!("c.us", "g.delay_us"),
-    " AS wake_us FROM locked l JOIN given g ON g.ord = l.ord CROSS JOIN clock c WHERE NOT g.ends) b
-  WHERE e.id = ANY($2) AND e.id = b.at
+  FROM (SELECT w.*, ",
+    later!("c.us", "w.delay_us"),
+    " AS wake_us FROM won w CROSS JOIN clock c WHERE NOT w.ends) b
+  WHERE e.id = ANY(ARRAY(SELECT w.id FROM won w WHERE NOT w.ends)) AND e.id = b.id
 ), freed AS (
-  UPDATE {s}.slot s SET exec_id = NULL FROM place p
-  WHERE s.exec_id = ANY($2) AND s.slot_key = p.slot_key AND s.n = p.n RETURNING p.id, s.slot_key
+  UPDATE {s}.slot s SET exec_id = NULL WHERE s.exec_id = ANY(ARRAY(SELECT p.id FROM place p)) RETURNING s.slot_key
 ), room AS MATERIALIZED (
   SELECT f.slot_key, count(*) AS slots FROM freed f GROUP BY f.slot_key ORDER BY f.slot_key
 ), ",
@@ -315,12 +324,13 @@ WITH given AS MATERIALIZED (
     $26::bigint[], $27::bigint[], $28::bigint[], $29::bigint[], $30::text[], $31::text[], $32::text[])
     AS h(",
     history_columns!(),
-    ") JOIN locked l ON l.id = h.id ORDER BY h.id ON CONFLICT DO NOTHING RETURNING id
+    ") JOIN won w ON w.id = h.id ORDER BY h.id ON CONFLICT DO NOTHING RETURNING id
 )
-SELECT l.ord IS NOT NULL, l.ord IS NOT NULL AND g.ends AND r.id IS NULL, f.slot_key, coalesce(c.sum, 0)
-FROM given g LEFT JOIN locked l ON l.ord = g.ord LEFT JOIN recorded r ON r.id = l.id LEFT JOIN freed f ON f.id = l.id
-  LEFT JOIN called c ON c.slot_key = f.slot_key
-ORDER BY g.ord"
+SELECT g.ord, w.ord IS NOT NULL, w.ord IS NOT NULL AND w.ends AND w.id NOT IN (SELECT r.id FROM recorded r),
+  NULL::text, NULL::bigint, NULL::bigint FROM given g LEFT JOIN won w ON w.ord = g.ord
+UNION ALL
+SELECT NULL, NULL, NULL, r.slot_key, r.slots, coalesce(c.sum, 0)::bigint FROM room r LEFT JOIN called c ON c.slot_key = r.slot_key
+ORDER BY 1"
 );
 
 // ---- leases ----

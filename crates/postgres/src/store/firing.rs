@@ -1,12 +1,13 @@
 //! Reading what is due, and claiming it: triggers by plans, ready rows by order.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::record::{Coded, DueRow, ExecutionRow, SkipRow, WorkRow, progress_document};
 use punctual_core::store::{
     Claim, ClaimOutcome, ClaimReady, ClaimRef, ClaimShape, Claimed, ClaimedReady, Due, DueTrigger, FirePlan,
-    Poison, PoisonRow, ReadDue, Readable, SLICE_GRACE, TriggerPatch, Within,
+    Poison, PoisonRow, ReadDue, Readable, TriggerPatch, Within,
 };
 use punctual_core::time::micros;
 use punctual_core::trigger::SLICES;
@@ -25,7 +26,8 @@ const MOST_LOOKS: u32 = 8;
 pub(super) async fn read_due(step: &mut Step<'_>, request: &ReadDue) -> Outcome<Due> {
     let ReadDue { node, kinds, limit, slice } = request;
     let (from, last) = slice.map_or((0, SLICES), |slice| (slice.from, slice.to.saturating_sub(1)));
-    let (given, kinds, grace) = (step.given(), names(kinds), micros(SLICE_GRACE));
+    let grace = micros(slice.map_or(Duration::ZERO, |slice| slice.grace));
+    let (given, kinds) = (step.given(), names(kinds));
     let values = params![given, kinds, grace, from, last, i64::from(*limit), node.get()];
     let rows = step.all(sql::READ_DUE, values).await?;
     let first = rows.first().ok_or(Failure::Sqlx(sqlx::Error::RowNotFound))?;

@@ -11,7 +11,7 @@ use super::Shared;
 use super::firing::set_aside;
 use crate::rows::{Columns, ToArrays, params};
 use crate::sql;
-use crate::step::{News, Outcome, Shape, Slots, Step};
+use crate::step::{News, Outcome, Shape, Step};
 
 const OPERATION: &str = "settle";
 
@@ -221,18 +221,18 @@ async fn settle_once(step: &mut Step<'_>, batch: &Batch) -> Outcome<Vec<Settled>
         params![given, ids, owners, fences, ends, states, delays, attempts, losses, documents, keeps, errors];
     HistoryRow::push_arrays(records, &mut args)?;
     let rows = step.all(sql::SETTLE, args).await?;
-    let (mut settled, mut woken) = (Vec::with_capacity(rows.len()), Slots::new());
+    let mut settled = Vec::with_capacity(rows.len());
     for row in &rows {
         let columns = Columns::of(row);
-        let (was_written, was_recorded) = (columns.get(), columns.get());
-        if let Some(slot_key) = columns.text_or_null() {
-            woken.insert(slot_key.clone(), columns.int());
-            step.freed(slot_key);
+        if columns.int_or_null().is_some() {
+            let (was_written, was_recorded) = (columns.get(), columns.get());
+            settled.push(Settled { was_written, was_recorded });
+        } else {
+            columns.pass(2);
+            let (slot_key, slots, woken) = (columns.text(), columns.int(), columns.int());
+            step.has_free(slot_key.clone(), slots);
+            step.woken(&slot_key, woken);
         }
-        settled.push(Settled { was_written, was_recorded });
-    }
-    for (slot_key, count) in woken {
-        step.woken(&slot_key, count);
     }
     if settled.iter().any(|one| one.was_written) {
         step.tell(*news);

@@ -11,7 +11,7 @@ use punctual_core::execution::{Execution, ExecutionState, merged};
 use punctual_core::protocol::{finish, fire};
 use punctual_core::store::{
     Claim, ClaimOutcome, ClaimReady, ClaimRef, Due, DueTrigger, FirePlan, PARK, Poison, PoisonRow, ReadDue,
-    Readable, SLICE_GRACE, Within,
+    Readable, SLICE_GRACE, Slice, Within,
 };
 use punctual_core::{ErrorKind, Result, Timestamp};
 use tokio::sync::mpsc;
@@ -22,6 +22,9 @@ use super::{Node, Phase, body};
 
 /// How long a node waits at least before it tries again for a lock that another one holds.
 const LOCK_RETRY: Duration = Duration::from_millis(10);
+
+/// A node that is never through with its own slice looks once in so many rounds at what others have left lying.
+const LEFTOVERS_EVERY: u32 = 8;
 
 /// What a round of looking found out about when to look again.
 enum Next {
@@ -39,6 +42,8 @@ struct Beyond {
     /// Triggers whose slot is taken. Each round parks those that it sees, and as long as they are most of what it sees,
     /// the next one looks twice as far: ten thousand of them are out of the way after a few rounds.
     blocked: u32,
+    /// How many rounds in a row found as much in this node's own slice as they could hold.
+    crowded: u32,
     /// When to look at what the nodes of other slices have left lying, if anything fell due since the last such look.
     leftovers: Option<Timestamp>,
 }
@@ -183,6 +188,10 @@ async fn claim_round(
         let member = node.member();
         (member.info.id, member.slice)
     };
+    // Who has enough of its own leaves what others could not do to those who have not, or they would all be in each
+    // other's way; but not for ever.
+    let alone = !beyond.crowded.is_multiple_of(LEFTOVERS_EVERY);
+    let slice = slice.map(|slice| if alone { Slice { grace: Duration::MAX, ..slice } } else { slice });
     let kinds = node.registry.kinds();
     let most = node.store.features().max_batch;
     let limit = free.min(most);
@@ -195,6 +204,7 @@ async fn claim_round(
     due.triggers.retain_mut(|trigger| is_known(node, trigger));
     let unknown = u32::try_from(read - due.triggers.len()).unwrap_or(u32::MAX);
     let full = read >= usize::try_from(reach).unwrap_or(usize::MAX);
+    beyond.crowded = if full { beyond.crowded.wrapping_add(1) } else { 0 };
     // Behind unknown ones there may be more: look further, unless that has been done as far as it goes.
     let mut again = full && (unknown == 0 || (unknown > beyond.strange && reach < most));
     beyond.strange = unknown;

@@ -10,7 +10,8 @@ use punctual_core::node::{NodeInfo, NodeState};
 use punctual_core::protocol::membership::{Lease, Observer, OwnRow};
 use punctual_core::protocol::{finish, recover};
 use punctual_core::store::{
-    CheckedIn, ClaimRef, PoisonRow, Readable, SettleOutcome, Settlement, Slice, Standby, Standing,
+    CheckedIn, ClaimRef, PoisonRow, Readable, SLICE_GRACE, SettleOutcome, Settlement, Slice, Standby,
+    Standing,
 };
 use punctual_core::trigger::SLICES;
 use punctual_core::{BootInstant, NodeId, Result};
@@ -279,7 +280,7 @@ fn slice(node: &Node, reply: &CheckedIn, me: NodeId) -> Option<Slice> {
     firing.sort_unstable();
     let share = i64::try_from(firing.len()).ok().filter(|count| *count > 1)?;
     let index = i64::try_from(firing.iter().position(|id| *id == me)?).ok()?;
-    Some(Slice { from: SLICES * index / share, to: SLICES * (index + 1) / share })
+    Some(Slice { from: SLICES * index / share, to: SLICES * (index + 1) / share, grace: SLICE_GRACE })
 }
 
 /// Whether the node stands by: as the store shows it, or because it was asked to and the store has not heard of it.

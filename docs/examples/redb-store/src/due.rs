@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::record::{BadColumn, CalendarRow, DueRow, ExecutionRow, JobRow, PayloadRow, WorkRow};
-use punctual_core::store::{ClaimRef, Due, DueTrigger, Poison, PoisonRow, ReadDue, Readable, SLICE_GRACE};
+use punctual_core::store::{ClaimRef, Due, DueTrigger, Poison, PoisonRow, ReadDue, Readable};
 use punctual_core::{ExecutionId, Fence, Kind, NodeId, Timestamp, TriggerId};
 use redb::ReadableTable;
 
@@ -49,7 +49,7 @@ impl Snapshot {
 
     /// The due triggers of a kind, as many as asked for.
     fn places(&self, kind: &str, request: &ReadDue, now: Timestamp) -> Tried<Vec<Place>> {
-        let grace = now.minus(SLICE_GRACE).as_micros();
+        let grace = request.slice.map_or(i64::MIN, |slice| now.minus(slice.grace).as_micros());
         let due =
             self.due.range((kind, i64::MIN, i64::MIN, i64::MIN)..=(kind, now.as_micros(), LAST.0, LAST.1))?;
         let mut places = Vec::new();
