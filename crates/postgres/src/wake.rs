@@ -1,7 +1,7 @@
 //! Learning early that there may be work: from this process's own steps at once, from others through LISTEN and NOTIFY.
 //!
 //! A NOTIFY takes a lock of the whole server when it commits, so there is none in any step of a firing: each store sends
-//! at most one every 100 ms, by a statement of its own. What gets lost is found by polling.
+//! at most one every 20 ms, by a statement of its own. What gets lost is found by polling.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ use crate::store::{PostgresStore, Shared};
 use crate::wait::pause;
 
 /// The shortest time between two NOTIFY of one store.
-const BETWEEN: Duration = Duration::from_millis(100);
+const BETWEEN: Duration = Duration::from_millis(20);
 
 /// How long a listener that lost its session waits before it tries again.
 const RECONNECT: Duration = Duration::from_secs(1);

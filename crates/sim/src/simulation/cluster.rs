@@ -32,6 +32,10 @@ pub(crate) const OPERATOR: Host = 0;
 /// How long nodes wait for their bodies when they are asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How many bodies a node runs at once: more than it ever has, or so few that some wait.
+const ROOMY: u32 = 32;
+const NARROW: u32 = 6;
+
 /// The places where processes run.
 pub(crate) struct Cluster {
     pub(crate) world: Arc<World>,
@@ -51,7 +55,6 @@ pub(crate) struct Cluster {
 pub(crate) struct Machine {
     name: String,
     pub(crate) profile: Profile,
-    capacity: u32,
     pub(crate) running: Option<Running>,
     frozen: bool,
     was_killed: bool,
@@ -129,7 +132,6 @@ impl Cluster {
         let machine = |host: usize, profile: Profile| Machine {
             name: if host == OPERATOR { "operator".to_owned() } else { format!("node-{host}") },
             profile,
-            capacity: 32,
             running: None,
             frozen: false,
             was_killed: false,
@@ -183,12 +185,19 @@ impl Cluster {
         let machine = &mut self.hosts[host];
         let site =
             Site { world: Arc::clone(&world), host, pid, clock: Arc::clone(&clock), dead: Arc::clone(&dead) };
+        // Nodes with little room claim ahead of it, as far as the lease allows, and give back what they have no turn for.
+        let (capacity, prefetch) = match between(dice, 0, 3) {
+            0 => (ROOMY, Duration::ZERO),
+            1 => (NARROW, machine.profile.hold / 4),
+            _ => (ROOMY, machine.profile.hold / 4),
+        };
         let builder = Scheduler::builder(line)
             .clock(Arc::clone(&clock) as Arc<dyn punctual_core::Clock>)
             .entropy(entropy)
             .name(machine.name.clone())
             .profile(machine.profile)
-            .capacity(machine.capacity)
+            .capacity(capacity)
+            .prefetch(prefetch)
             .grace(GRACE)
             .listener(Ear { world: Arc::clone(&world), pid, folder: self.ground.folder() })
             .state(site)
