@@ -3,6 +3,8 @@
 //! `evidence run` runs another command of this program with `--json` and keeps its figures under `docs/evidence/`;
 //! `evidence page` writes the chapter from what is kept. Nobody types a figure.
 
+mod benchmarks;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
@@ -47,8 +49,11 @@ const COMMANDS: &[(&str, &str, &str)] = &[
         "Quartz as the oracle",
         "schedules compared with what Quartz answered; [more](quartz-deviations.md)",
     ),
-    ("bench", "Benchmarks", "what things cost"),
+    (BENCH, "Benchmarks", "what things cost"),
 ];
+
+/// The command whose figures have a chapter of their own.
+const BENCH: &str = "bench";
 
 const INTRODUCTION: &str = "# Evidence
 
@@ -89,9 +94,10 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         files.push((format!("{RECORDS}{name}"), fs::read_to_string(path)?));
     }
     files.sort();
-    let text = chapter(files.iter().map(|(path, text)| (path.as_str(), text.as_str())))?;
-    fs::write(root.join(CHAPTER), text)?;
-    println!("{CHAPTER} is written");
+    for (path, text) in pages(files.iter().map(|(path, text)| (path.as_str(), text.as_str())))? {
+        fs::write(root.join(&path), text)?;
+        println!("{path} is written");
+    }
     Ok(verdict)
 }
 
@@ -153,11 +159,11 @@ fn file_name(words: &[&str]) -> String {
     format!("{}.json", text.trim_matches('-'))
 }
 
-/// The chapter from the contents of the records.
+/// The files that the contents of the records make, by path: the chapter, that of the benchmarks, and plots.
 ///
 /// # Errors
 /// If a record is no JSON.
-pub(crate) fn chapter<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> Result<String> {
+pub(crate) fn pages<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> Result<BTreeMap<String, String>> {
     let mut of_command: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let mut found = Vec::new();
     for (path, text) in files {
@@ -169,8 +175,16 @@ pub(crate) fn chapter<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> Re
             of_command.entry(command).or_default().push(value);
         }
     }
+    let mut pages = benchmarks::files(of_command.get(BENCH).map_or(&[], Vec::as_slice));
     let mut text = INTRODUCTION.to_owned();
     for (command, title, about) in COMMANDS {
+        if *command == BENCH && !pages.is_empty() {
+            let _ = write!(
+                text,
+                "\n## {title}\n\n`cargo xtask {command}`: {about}; [their figures](figures.md).\n"
+            );
+            continue;
+        }
         let Some(records) = of_command.get(*command) else { continue };
         let _ = write!(text, "\n## {title}\n\n`cargo xtask {command}`: {about}.\n");
         for record in records {
@@ -185,7 +199,8 @@ pub(crate) fn chapter<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> Re
             let _ = writeln!(text, "| {} | {} | `{}` |", word("by"), word("what"), word("test"));
         }
     }
-    Ok(text)
+    pages.insert(CHAPTER.to_owned(), text);
+    Ok(pages)
 }
 
 /// The tests that the list of findings names, and that are nowhere in these sources.
@@ -202,23 +217,34 @@ pub(crate) fn missing_tests<'a>(found: &str, sources: impl Iterator<Item = &'a s
 }
 
 fn section(text: &mut String, record: &Value) {
-    let words: Vec<&str> =
-        record["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let word = |name: &str| record[name].as_str().unwrap_or_default();
-    let end = if record["passed"] == true { "passed" } else { "**failed**" };
-    let _ = write!(
-        text,
-        "\n`cargo xtask {}`: {end}; begun {}, commit {}, {} cores.\n\n| | |\n|---|---:|\n",
-        words.join(" "),
-        word("begun"),
-        word("commit"),
-        record["cores"]
-    );
+    heading(text, record, "");
+    text.push_str("\n| | |\n|---|---:|\n");
     for (name, value) in record["figures"].as_object().into_iter().flatten() {
         if let Some(value) = figure(value) {
             let _ = writeln!(text, "| {} | {value} |", name.replace('_', " "));
         }
     }
+}
+
+/// What was run, when, on what, and whether it was content; as a heading, if it is given the marks of one.
+fn heading(text: &mut String, record: &Value, marks: &str) {
+    let words: Vec<&str> =
+        record["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let word = |name: &str| record[name].as_str().unwrap_or_default();
+    let end = if record["passed"] == true { "passed" } else { "**failed**" };
+    let command = words.join(" ");
+    let command = if marks.is_empty() {
+        format!("`cargo xtask {command}`: {end}; b")
+    } else {
+        format!("{marks} `cargo xtask {command}`\n\nIt {end}; b")
+    };
+    let _ = writeln!(
+        text,
+        "\n{command}egun {}, commit {}, {} cores.",
+        word("begun"),
+        word("commit"),
+        record["cores"]
+    );
 }
 
 /// A figure for people; none for what is only for programs.
@@ -276,7 +302,7 @@ mod tests {
 
     #[test]
     fn figures_are_for_people() {
-        let text = chapter(
+        let pages = pages(
             [
                 (
                     "docs/evidence/sim.json",
@@ -288,6 +314,7 @@ mod tests {
             .into_iter(),
         )
         .unwrap();
+        let text = &pages[CHAPTER];
         for line in [
             "| seeds | 2,000 |",
             "| faults | crash 12,345 |",
@@ -300,7 +327,7 @@ mod tests {
             "`cargo xtask sim --seeds 2`: passed; begun 2026-01-01T00:00:00Z, commit abc, 2 cores."
         ));
         assert!(!text.contains("slices"));
-        assert!(chapter([("docs/evidence/x.json", "{")].into_iter()).is_err());
+        assert!(super::pages([("docs/evidence/x.json", "{")].into_iter()).is_err());
     }
 
     #[test]

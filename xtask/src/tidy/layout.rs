@@ -95,14 +95,16 @@ pub(super) fn evidence(tree: &Tree) -> Vec<String> {
     });
     let mut records: Vec<_> = records.map(|file| (file.path.as_str(), file.text.as_str())).collect();
     records.sort_unstable();
-    let written = tree.file(evidence::CHAPTER).map_or("", |file| file.text.as_str());
-    if records.is_empty() && written.is_empty() {
+    let written = |path: &str| tree.file(path).map_or("", |file| file.text.as_str());
+    if records.is_empty() && written(evidence::CHAPTER).is_empty() {
         return Vec::new();
     }
     let mut wrong = Vec::new();
-    match evidence::chapter(records.iter().copied()) {
-        Ok(text) if text == written => {}
-        Ok(_) => wrong.push(format!("{} is not what the figures say", evidence::CHAPTER)),
+    match evidence::pages(records.iter().copied()) {
+        Ok(pages) => {
+            let stale = pages.iter().filter(|(path, text)| written(path) != text.as_str());
+            wrong.extend(stale.map(|(path, _)| format!("{path} is not what the figures say")));
+        }
         Err(error) => wrong.push(error.to_string()),
     }
     let found =
@@ -202,7 +204,7 @@ mod tests {
     #[test]
     fn evidence_that_was_edited_or_names_no_test_is_found() {
         let found = ("docs/evidence/found.json", r#"[{"by":"sim","what":"x","test":"a_test"}]"#);
-        let written = evidence::chapter([found].into_iter()).unwrap();
+        let written = evidence::pages([found].into_iter()).unwrap().remove(evidence::CHAPTER).unwrap();
         let test = ("crates/core/src/x.rs", "fn a_test() {}");
         assert!(evidence(&Tree::of(&[])).is_empty());
         assert!(evidence(&Tree::of(&[found, test, (evidence::CHAPTER, &written)])).is_empty());
