@@ -37,6 +37,7 @@ mod mutants;
 mod probe;
 pub mod report;
 mod runner;
+pub mod sample;
 mod scene;
 mod schema;
 mod sequence;
