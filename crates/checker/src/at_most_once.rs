@@ -82,8 +82,10 @@ fn begun(id: ExecutionId, attempts: &[Attempt], history: &History, claims: &Clai
     }
     for fact in &trail.facts {
         let What::Recovered { from, outcome: None } = fact.what else { continue };
-        // A node that hands back what it has not begun may claim it again, and begins it then.
-        let begun = begins(trail).filter(|begun| begun.boot < fact.boot && !failed.contains(&begun.fence));
+        // A node that hands back what it has not begun may claim it again, and begins it then under a larger fence; it may
+        // even have begun it before the answer to its handing back has come.
+        let begun = begins(trail).filter(|begun| begun.boot < fact.boot && begun.fence <= fact.fence);
+        let begun = begun.filter(|begun| !failed.contains(&begun.fence));
         let begun =
             begun.filter(|begun| claims.owner(id, begun.fence) == Some(from)).min_by_key(|begun| begun.boot);
         if let Some(begun) = begun {

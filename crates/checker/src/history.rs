@@ -122,9 +122,9 @@ impl History {
             Event::Ended { work, outcome, .. } => (work, What::Ended(outcome)),
             Event::Settled { work, outcome } => (work, What::Settled(outcome)),
             Event::Fenced { work } => (work, What::Fenced),
-            Event::Recovered { from, id, outcome } => {
+            Event::Recovered { from, id, fence, outcome } => {
                 let what = What::Recovered { from, outcome };
-                let fact = Fact { boot, by, attempt: 0, fence: Fence::NONE, what };
+                let fact = Fact { boot, by, attempt: 0, fence, what };
                 self.trails.entry(id).or_default().facts.push(fact);
                 return;
             }

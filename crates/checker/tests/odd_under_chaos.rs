@@ -28,6 +28,16 @@ fn careful_work_that_its_node_handed_back_unbegun_may_be_claimed_by_it_again() {
     run.recovered(1, first, 7100).done(first.again(1), 7105, 7200).breaks(&[]);
 }
 
+/// Seed 40004 of the simulation on SQLite: the answer to the handing back came late, and the node had the work again by
+/// then, had begun and ended it.
+#[test]
+fn careful_work_may_begin_under_a_new_claim_before_it_is_told_that_the_old_one_was_handed_back() {
+    let mut run = Run::new();
+    run.at_most_once("a").trigger("a", once(5000));
+    let first = go(1, "a", 5000, 1);
+    run.done(first.again(1), 7105, 7200).recovered(1, first, 7800).breaks(&[]);
+}
+
 #[test]
 fn careful_work_that_timed_out_may_begin_again_if_its_retries_say_so() {
     let mut run = Run::new();

@@ -81,6 +81,8 @@ pub enum Event {
         from: NodeId,
         /// The work.
         id: ExecutionId,
+        /// The fence of the claim that was ended.
+        fence: Fence,
         /// What it is now; `None` if it will run again.
         outcome: Option<Outcome>,
     },

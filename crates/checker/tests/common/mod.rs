@@ -323,7 +323,16 @@ impl Run {
     }
 
     pub(crate) fn recovered(&mut self, by: i64, go: Go, ms: i64) -> &mut Self {
-        self.event(by, ms, Event::Recovered { from: node(go.node), id: go.id(), outcome: None })
+        self.event(
+            by,
+            ms,
+            Event::Recovered {
+                from: node(go.node),
+                id: go.id(),
+                fence: Fence::from_stored(go.fence),
+                outcome: None,
+            },
+        )
     }
 
     pub(crate) fn checker(&self) -> Checker {

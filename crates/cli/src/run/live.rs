@@ -244,7 +244,7 @@ impl View {
                 detail: format!("of {name} ({dead})"),
                 ..Row::default()
             },
-            Event::Recovered { from, id, outcome } => {
+            Event::Recovered { from, id, fence: _, outcome } => {
                 let what = if outcome.is_none() { "runs again" } else { "is recorded as lost" };
                 let detail = format!("execution {id} of {from} {what}");
                 Row { what: "recovered", colour: MAGENTA, detail, ..Row::default() }

@@ -214,7 +214,7 @@ async fn reconcile(node: &Node, reply: &CheckedIn, strangers: &mut Strangers) ->
         if node.store.settle(vec![finish::hand_back(claim, &row)]).await?.first()
             == Some(&SettleOutcome::Done)
         {
-            node.tell(Event::Recovered { from: owner, id: owned.id, outcome: None });
+            node.tell(Event::Recovered { from: owner, id: owned.id, fence: owned.fence, outcome: None });
             node.hint.notify_one();
         }
     }
@@ -256,7 +256,8 @@ async fn recover_all(node: &Node, owner: NodeId) -> Result<()> {
                     Settlement::End(record) => Some(record.outcome),
                     Settlement::Back(_) => None,
                 };
-                node.tell(Event::Recovered { from: owner, id: plan.claim.id, outcome });
+                let ClaimRef { id, fence, .. } = plan.claim;
+                node.tell(Event::Recovered { from: owner, id, fence, outcome });
             }
         }
         node.hint.notify_one();

@@ -87,6 +87,11 @@ impl Ground {
         }
     }
 
+    /// Whether the write lock is held from outside.
+    pub(crate) const fn holds_lock(&self) -> bool {
+        matches!(self, Self::Sqlite { lock: Some(_), .. })
+    }
+
     /// Takes the write lock from outside. Whether the store has one; if not, somebody has to pretend.
     pub(crate) fn hold_lock(&mut self) -> Result<bool> {
         let Self::Sqlite { folder, lock, .. } = self else { return Ok(false) };

@@ -136,6 +136,7 @@ impl Cluster {
                 world.sky().slow_until = now + span;
                 self.store_is_away("slow", span);
             }
+            Fault::HeldLock if self.ground.holds_lock() => return Ok(false),
             Fault::HeldLock => {
                 let span = between(dice, 100 * MILLI, 8 * SECOND);
                 if self.ground.hold_lock()? {
