@@ -332,6 +332,9 @@ impl Cluster {
         let joined = self.nodes.get(&id).and_then(|node| node.joined).unwrap_or_default();
         let silent = self.pid(id).map(|pid| self.silent(pid, horizon)).unwrap_or_default();
         let freeze = silent.iter().rfind(|freeze| freeze.from <= until && freeze.to >= joined);
+        if let Some(late) = ended.and_then(|ended| self.delivered(id, ended)) {
+            return Some(late);
+        }
         match (ended, freeze) {
             // Killed while it was frozen or cut off: its beats had stopped before.
             (Some(_), Some(freeze)) if freeze.to >= until => Some(freeze.from),
@@ -339,6 +342,14 @@ impl Cluster {
             (None, Some(freeze)) if freeze.to.plus(AFTERMATH) >= taken => Some(freeze.from),
             (None, _) => None,
         }
+    }
+
+    /// When what a process sent before it ended at `ended` has reached the store at the latest, if its connection was
+    /// silent then: what is on its way may arrive when the silence ends, and one of it may be a beat.
+    fn delivered(&self, id: NodeId, ended: BootInstant) -> Option<BootInstant> {
+        let pid = self.pid(id)?;
+        let silent = |(of, span): &&(u32, Span)| *of == pid && span.from <= ended && span.to >= ended;
+        self.links.iter().filter(silent).map(|(_, span)| span.to).max()
     }
 
     /// Whether raising the epoch of a restored store has ended a node: it had joined before, and the backup knew of no

@@ -151,6 +151,19 @@ fn a_node_that_was_cut_off_is_declared_dead_rightly() {
     assert!((verdict.takeover_seconds_max - 5.5).abs() < 1e-9, "{}", verdict.takeover_seconds_max);
 }
 
+/// The beat that a killed process had sent reached the store when the silence of its connection ended.
+#[test]
+fn a_beat_may_arrive_after_the_death_of_who_sent_it() {
+    for (taken, broken) in [(21_000, None), (25_000, Some((Rule::LateTakeover, 1)))] {
+        let mut run = all_but(11);
+        let what = "silent".to_owned();
+        run.faults.push(FaultEvent::Link { pid: pid(1), what, boot_us: boot(6000), until_us: boot(14_000) });
+        run.kill(1, 9000).took_over(2, 1, taken);
+        run.options.takeover_bound = Some(Duration::from_secs(10));
+        run.breaks(broken.as_slice());
+    }
+}
+
 #[test]
 fn a_node_that_ended_and_could_not_leave_is_declared_dead_rightly() {
     let mut run = all_but(11);
