@@ -82,6 +82,11 @@ impl StatementHook for Scissors {
                 return if point.statement == COMMIT { HookAnswer::Continue } else { HookAnswer::Cut };
             }
         }
+        if point.statement == COMMIT {
+            // Whoever comes after the commit overtakes nobody, and the witness has not heard of the step yet: to him the two
+            // would have changed places.
+            return HookAnswer::Continue;
+        }
         let Some(world) = self.world.get().and_then(Weak::upgrade) else { return HookAnswer::Continue };
         if !self.inside.load(Ordering::SeqCst)
             && one_in(&world.dice, OVERTAKEN)
