@@ -153,13 +153,16 @@ fn a_trigger_is_written_where_anything_differs() {
     let elsewhere = TriggerRecord { job_id: JobId::from_stored(1), ..stored.clone() };
     let moved = put(&found(elsewhere), &trigger(), None).unwrap();
     assert_eq!(moved.job_id, stored.job_id, "its job has another id");
-    assert!(put(&found(stored), &trigger(), Some("a")).is_some(), "the set takes it");
+    let taken = put(&found(stored), &trigger(), Some("a")).unwrap();
+    assert_eq!(taken.set.as_deref(), Some("a"), "the set takes it");
+    assert_eq!(put(&found(taken), &trigger(), None).unwrap().set, None, "and it is taken out again");
 }
 
 #[test]
 fn a_trigger_keeps_its_place_while_its_instants_stay_the_same() {
     let place = NOW.plus(secs(7));
-    let progress = Progress { triggered: 2, catch_up: Some(CatchUp { k: 1, n: 2 }), ..Progress::default() };
+    let catch_up = Some(CatchUp { k: 1, n: 2 });
+    let progress = Progress { triggered: 2, catch_up, wait: Some(NOW.plus(secs(9))), ..Progress::default() };
     let stored = TriggerRecord { next_fire: Some(place), progress, ..stored_trigger(None) };
     let renamed = TriggerDefinition { description: Some("other".into()), ..trigger() };
     let record = put(&found(stored.clone()), &renamed, None).unwrap();
@@ -167,7 +170,7 @@ fn a_trigger_keeps_its_place_while_its_instants_stay_the_same() {
 
     let skips = TriggerSpec { misfire: MisfirePolicy::Skip, ..trigger().spec };
     let record = put(&found(stored.clone()), &TriggerDefinition { spec: skips, ..trigger() }, None).unwrap();
-    let no_run = Progress { catch_up: None, ..progress };
+    let no_run = Progress { catch_up: None, wait: None, ..progress };
     assert_eq!((record.next_fire, record.generation, record.progress), (Some(place), 1, no_run));
 
     let faster = TriggerDefinition { spec: every(10), ..trigger() };

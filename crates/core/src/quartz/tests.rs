@@ -1,4 +1,5 @@
 use super::*;
+use crate::misfire::MisfirePolicy;
 use crate::schedule::Weekdays;
 use crate::zone::Zone;
 
@@ -69,6 +70,26 @@ fn instructions_change_the_start_and_the_counters() {
 }
 
 #[test]
+fn what_begins_anew_at_its_end_fires_then_and_after_it_never() {
+    let trigger = simple(Some(135), Some(5));
+    let position = trigger.triggered(&trigger.first(None), None);
+    let after = |now| trigger.after_misfire(Instruction::NowExisting, &position, None, secs(now));
+    let anew = Progress { repeat: Some(4), ..Progress::default() };
+    let last = after(135);
+    assert_eq!((last.next, last.progress), (Some(secs(135)), Progress { start: Some(secs(135)), ..anew }));
+    let over = after(136);
+    assert_eq!((over.next, over.progress), (None, anew), "its count begins anew all the same");
+}
+
+#[test]
+fn what_fires_once_has_no_count_that_begins_anew() {
+    let trigger = simple(None, Some(0));
+    let anew = trigger.after_misfire(Instruction::NowExisting, &trigger.first(None), None, secs(135));
+    let progress = Progress { start: Some(secs(135)), ..Progress::default() };
+    assert_eq!((anew.next, anew.progress), (Some(secs(135)), progress));
+}
+
+#[test]
 fn a_calendar_leaves_fires_out_by_position() {
     let calendar = Calendar::cron(Cron::quartz("10,20,30 * * * * ?", Zone::utc()).unwrap());
     // 100 s is second 40 of a minute.
@@ -104,9 +125,52 @@ fn every_number_of_quartz_has_its_instruction() {
 }
 
 #[test]
+fn the_smart_policy_and_fire_now_depend_on_the_repeats() {
+    use Instruction::*;
+    let counts = [Some(0), Some(3), None];
+    let of = |instruction: Instruction, trigger_type| counts.map(|n| instruction.resolved(trigger_type, n));
+    assert_eq!(of(Smart, TriggerType::Simple), [FireNow, NowExisting, NextRemaining]);
+    assert_eq!(of(FireNow, TriggerType::Simple), [FireNow, NowRemaining, NowRemaining]);
+    for other in [TriggerType::Cron, TriggerType::CalendarInterval, TriggerType::DailyTimeInterval] {
+        assert_eq!(of(Smart, other), [FireOnceNow; 3], "{other}");
+    }
+    for chosen in [Ignore, NowExisting, NowRemaining, NextRemaining, NextExisting, FireOnceNow, DoNothing] {
+        assert_eq!(of(chosen, TriggerType::Simple), [chosen; 3]);
+    }
+}
+
+#[test]
+fn the_nearest_policy_of_this_project_fires_for_none_once_or_each() {
+    let policy = |instruction: Instruction| instruction.policy(TriggerType::Simple, Some(3));
+    assert_eq!(policy(Instruction::Ignore), MisfirePolicy::FireAll);
+    for on_the_grid in [Instruction::NextRemaining, Instruction::NextExisting, Instruction::DoNothing] {
+        assert_eq!(policy(on_the_grid), MisfirePolicy::Skip);
+    }
+    for now in [Instruction::Smart, Instruction::FireNow, Instruction::NowExisting, Instruction::NowRemaining]
+    {
+        assert_eq!(policy(now), MisfirePolicy::FireOnceNow);
+    }
+    assert_eq!(Instruction::Smart.policy(TriggerType::Simple, None), MisfirePolicy::Skip);
+}
+
+#[test]
+fn a_number_that_the_type_does_not_have_is_refused_by_its_name() {
+    let types = [
+        (TriggerType::Simple, "simple"),
+        (TriggerType::Cron, "cron"),
+        (TriggerType::CalendarInterval, "calendar interval"),
+        (TriggerType::DailyTimeInterval, "daily time interval"),
+    ];
+    for (trigger_type, name) in types {
+        let error = Instruction::from_code(trigger_type, 9).unwrap_err();
+        assert_eq!(error.message(), format!("{name} triggers have no misfire instruction 9"));
+    }
+}
+
+#[test]
 fn a_stored_trigger_is_one_of_quartz_or_refused() {
     let quartz = |spec: TriggerSpec| TriggerSpec {
-        misfire: crate::MisfirePolicy::Quartz { instruction: Instruction::Smart },
+        misfire: MisfirePolicy::Quartz { instruction: Instruction::Smart },
         ..spec
     };
     quartz(simple(None, None).spec().unwrap()).check().unwrap();
