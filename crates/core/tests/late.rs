@@ -127,7 +127,7 @@ fn a_run_of_late_instants_is_counted() {
     let mut state = due(spec, NOW);
     let now = NOW.plus(secs(1_270));
     let mut places = Vec::new();
-    while state.trigger.next_fire.is_some_and(|next| next <= now) {
+    for _ in 0..9 {
         let plan = fire::plan(&state, now, &entropy());
         places.extend(plan.executions.iter().map(|new| new.catch_up.map(|CatchUp { k, n }| (k, n))));
         patch(&mut state, &plan.then);

@@ -33,7 +33,7 @@ fn ends_are_exclusive_or_not_by_type() {
     for trigger in [simple(Some(125), None), simple(None, Some(2)), cron, daily] {
         let spec = trigger.spec().unwrap();
         let all = std::iter::successors(spec.next_after(Timestamp::EPOCH), |&t| spec.next_after(t));
-        assert_eq!(all.collect::<Vec<_>>(), [100, 110, 120].map(secs));
+        assert_eq!(all.take(9).collect::<Vec<_>>(), [100, 110, 120].map(secs));
         assert_eq!(trigger.final_fire_time(), Some(secs(120)));
         let again = Trigger::of(&spec).unwrap();
         assert_eq!(fires(&again, None, 9), [100, 110, 120]);
