@@ -233,4 +233,8 @@ fn a_search_without_a_last_year_is_given_up() {
     let trigger = Trigger::cron(cron, Timestamp::EPOCH, None).unwrap();
     assert_eq!(fires(&trigger.clone().giving_up_after(1972), None, 9).len(), 3);
     assert_eq!(fires(&trigger, None, 9).len(), 9);
+    // Years that the expression names are looked at, however late they are, but no open step after them.
+    let cron = Cron::quartz("0 0 0 1 1 ? 1975-1977,1996/20", Zone::utc()).unwrap();
+    let trigger = Trigger::cron(cron, Timestamp::EPOCH, None).unwrap();
+    assert_eq!(fires(&trigger.giving_up_after(1972), None, 9).len(), 3);
 }
