@@ -1,6 +1,6 @@
 use super::*;
 use crate::misfire::MisfirePolicy;
-use crate::schedule::Weekdays;
+use crate::schedule::{CalendarUnit, Weekdays};
 use crate::zone::Zone;
 
 fn secs(seconds: i64) -> Timestamp {
@@ -30,6 +30,11 @@ fn ends_are_exclusive_or_not_by_type() {
     let daily = Daily::new(10, Zone::utc()).unwrap();
     let daily = Trigger::daily(daily, secs(100), Some(secs(120)), None).unwrap();
     assert_eq!(fires(&daily, None, 9), [100, 110, 120]);
+    let minutes = |end| {
+        let steps = CalendarInterval::new(1, CalendarUnit::Minute, secs(120), Zone::utc()).unwrap();
+        fires(&Trigger::calendar_interval(steps, Some(secs(end))).unwrap(), None, 9)
+    };
+    assert_eq!((minutes(240), minutes(241)), (vec![120, 180], vec![120, 180, 240]));
     for trigger in [simple(Some(125), None), simple(None, Some(2)), cron, daily] {
         let spec = trigger.spec().unwrap();
         let all = std::iter::successors(spec.next_after(Timestamp::EPOCH), |&t| spec.next_after(t));
