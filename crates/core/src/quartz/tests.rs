@@ -7,6 +7,10 @@ fn secs(seconds: i64) -> Timestamp {
     Timestamp::from_secs(seconds)
 }
 
+fn at(text: &str) -> Timestamp {
+    Timestamp::from(text.parse::<chrono::DateTime<chrono::Utc>>().unwrap())
+}
+
 fn simple(end: Option<i64>, repeat: Option<u32>) -> Trigger {
     Trigger::simple(secs(100), end.map(secs), Duration::from_secs(10), repeat).unwrap()
 }
@@ -242,4 +246,21 @@ fn a_search_without_a_last_year_is_given_up() {
     let cron = Cron::quartz("0 0 0 1 1 ? 1975-1977,1996/20", Zone::utc()).unwrap();
     let trigger = Trigger::cron(cron, Timestamp::EPOCH, None).unwrap();
     assert_eq!(fires(&trigger.giving_up_after(1972), None, 9).len(), 3);
+    let end = at("1980-06-01T00:00:00Z");
+    let cron = Cron::quartz("0 0 0 1 1 ? *", Zone::utc()).unwrap();
+    let ends = Trigger::cron(cron, Timestamp::EPOCH, Some(end)).unwrap();
+    let last = Some(at("1980-01-01T00:00:00Z"));
+    assert_eq!(ends.final_fire_time(), last);
+    assert_eq!(ends.clone().giving_up_after(1980).final_fire_time(), last);
+    assert_eq!(ends.giving_up_after(1979).final_fire_time(), None);
+}
+
+#[test]
+fn an_included_instant_is_its_own_answer_unless_seconds_are_left_out() {
+    let t = secs(100);
+    let weekends = Calendar::weekly(Weekdays::WEEKEND, Zone::utc());
+    assert_eq!(next_included(&weekends, t), Some(t));
+    let minutes = Calendar::cron(Cron::quartz("0 * * * * ?", Zone::utc()).unwrap());
+    assert_eq!(next_included(&minutes, t), Some(t.plus(Duration::from_millis(1))));
+    assert_eq!(next_included(&minutes, secs(120)), Some(secs(121)), "the minute itself is left out");
 }
