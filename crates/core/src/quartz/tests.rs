@@ -88,6 +88,7 @@ fn what_begins_anew_at_its_end_fires_then_and_after_it_never() {
     assert_eq!((last.next, last.progress), (Some(secs(135)), Progress { start: Some(secs(135)), ..anew }));
     let over = after(136);
     assert_eq!((over.next, over.progress), (None, anew), "its count begins anew all the same");
+    assert!(last.may_fire_again() && !over.may_fire_again());
 }
 
 #[test]
