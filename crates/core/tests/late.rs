@@ -15,8 +15,9 @@ use punctual_core::misfire::{self, MisfirePolicy};
 use punctual_core::protocol::fire;
 use punctual_core::quartz::CatchUp;
 use punctual_core::schedule::{Custom, Weekdays};
+use punctual_core::store::{ClaimRef, Poison, PoisonRow};
 use punctual_core::trigger::{TriggerSpec, TriggerState};
-use punctual_core::{Schedule, Zone};
+use punctual_core::{ExecutionId, Fence, NodeId, Schedule, Zone};
 
 fn policies() -> impl Strategy<Value = MisfirePolicy> {
     let age = proptest::option::of((0_u64..5_000).prop_map(secs));
@@ -57,6 +58,24 @@ fn a_trigger_whose_instants_cannot_be_known_is_set_aside_with_the_reason() {
     assert_eq!(fire::plan(&unknown, NOW, &entropy()).executions.len(), 1);
     unknown.trigger.spec.when_excluded = WhenExcluded::Before;
     assert_eq!(fire::plan(&unknown, NOW, &entropy()).then.state, TriggerState::Error);
+}
+
+#[test]
+fn a_trigger_that_cannot_be_read_is_set_aside_as_it_was_found() {
+    let found = due(every(10), NOW).trigger;
+    let row = PoisonRow::Trigger { id: found.id, rev: found.rev, fire_seq: found.fire_seq };
+    let plan = fire::set_aside(&Poison { row, reason: "its spec is no JSON".to_owned() }).unwrap();
+    assert_eq!((plan.trigger, plan.rev, plan.fire_seq), (found.id, found.rev, found.fire_seq));
+    assert_eq!((plan.executions.len(), &plan.slot, &plan.busy), (0, &None, &plan.then));
+    assert_eq!((plan.then.state, plan.then.next_fire, plan.then.wake), (TriggerState::Error, None, None));
+    assert_eq!(plan.then.error.as_deref(), Some("its spec is no JSON"));
+    let claim = ClaimRef {
+        id: ExecutionId::draw(NOW, &entropy()),
+        owner: NodeId::from_stored(9),
+        fence: Fence::from_stored(4),
+    };
+    let no_trigger = Poison { row: PoisonRow::Execution(claim), reason: "its spec is no JSON".to_owned() };
+    assert_eq!(fire::set_aside(&no_trigger), None);
 }
 
 #[test]
@@ -108,7 +127,7 @@ fn a_run_of_late_instants_is_counted() {
     let mut state = due(spec, NOW);
     let now = NOW.plus(secs(1_270));
     let mut places = Vec::new();
-    while state.trigger.next_fire.is_some_and(|next| next <= now) {
+    for _ in 0..9 {
         let plan = fire::plan(&state, now, &entropy());
         places.extend(plan.executions.iter().map(|new| new.catch_up.map(|CatchUp { k, n }| (k, n))));
         patch(&mut state, &plan.then);

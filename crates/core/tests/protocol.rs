@@ -153,6 +153,20 @@ fn a_failure_is_tried_again_until_its_attempts_are_used_up() {
 }
 
 #[test]
+fn jitter_takes_its_share_of_a_delay_and_no_more() {
+    let retry = RetryPolicy { jitter_percent: 20, ..RetryPolicy::fixed(2, secs(100)) };
+    let spec = ExecutionSpec { retry, ..ExecutionSpec::default() };
+    let (row, entropy) = (row(&spec), entropy());
+    let delay = || {
+        let failed = ended(BodyEnd::Failed("no".to_owned()));
+        back(finish::settle(&row, &spec, NodeId::from_stored(9), failed, &entropy).then).delay
+    };
+    let delays: Vec<_> = (0..100).map(|_| delay()).collect();
+    assert!(delays.iter().all(|delay| (secs(80)..=secs(100)).contains(delay)), "{delays:?}");
+    assert!(delays.iter().min() < Some(&secs(85)) && delays.iter().max() > Some(&secs(95)), "{delays:?}");
+}
+
+#[test]
 fn losses_do_not_use_up_the_attempts_that_may_fail() {
     let spec = ExecutionSpec { retry: RetryPolicy::fixed(2, secs(30)), ..ExecutionSpec::default() };
     let row = Execution { attempt: 4, losses: 3, ..row(&spec) };
@@ -183,8 +197,15 @@ fn a_dead_nodes_work_goes_back_with_its_slot_and_one_more_attempt_until_it_has_k
     let plan = recover::settle(&row(&spec), &spec, owner, NOW);
     let next = back(plan.then);
     assert_eq!((next.attempt, next.losses, next.keep_slot), (2, 1, true));
+    assert_eq!(next.attempts[0].error.as_deref(), Some(format!("node {owner} is gone").as_str()));
+    let almost = Execution { losses: MAX_LOSSES - 1, ..row(&spec) };
+    assert_eq!(back(recover::settle(&almost, &spec, owner, NOW).then).losses, MAX_LOSSES, "it survives them");
     let worn = Execution { losses: MAX_LOSSES, ..row(&spec) };
-    assert_eq!(outcome(&recover::settle(&worn, &spec, owner, NOW).then), Outcome::Failed);
+    let Settlement::End(record) = recover::settle(&worn, &spec, owner, NOW).then else {
+        panic!("it is taken for their cause")
+    };
+    assert_eq!(record.outcome, Outcome::Failed);
+    assert_eq!(record.error.as_deref(), Some("given up after 6 nodes died while they ran it"));
 }
 
 #[test]

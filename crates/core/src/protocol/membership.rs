@@ -262,6 +262,16 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_of_twice_the_interval_is_none() {
+        let mut observer = Observer::new(id(1), Profile::FAST);
+        let silent = || [node(2, Profile::FAST, 9)];
+        for second in [0, 2, 4] {
+            assert_eq!(observer.observe(at(second), &silent()), []);
+        }
+        assert_eq!(observer.observe(at(6), &silent()).len(), 1, "one lost check-in restarts nothing");
+    }
+
+    #[test]
     fn it_never_suspects_itself() {
         let mut observer = Observer::new(id(1), Profile::FAST);
         for second in 0..60 {
@@ -276,13 +286,20 @@ mod tests {
             assert!(lease.may_start(at(100)) && !lease.may_start(lease.fence_at()));
             let mut observer = Observer::new(id(1), profile);
             // The earliest possible observer read the beat in the very instant in which it was sent.
-            let step = profile.interval;
-            let mut read = at(100);
-            while observer.observe(read, &[node(2, profile, 1)]).is_empty() {
-                read = read.plus(step);
-            }
-            assert!(read > lease.drop_at(), "{profile:?}");
+            let mut reads = (0..1_000).map(|n| at(100).plus(profile.interval * n));
+            let taken = reads.find(|read| !observer.observe(*read, &[node(2, profile, 1)]).is_empty());
+            assert!(taken.is_some_and(|taken| taken > lease.drop_at()), "{profile:?}: {taken:?}");
         }
+    }
+
+    #[test]
+    fn a_lease_says_what_was_committed_last_and_how_long_it_holds() {
+        let profile = Profile::FAST;
+        let mut lease = Lease::begin(profile, at(100), 7, 2);
+        assert_eq!((lease.beat(), lease.epoch(), lease.fence_at()), (7, 2, at(100).plus(profile.hold)));
+        lease.renew(at(101), 9, 3).unwrap();
+        assert_eq!((lease.beat(), lease.epoch(), lease.fence_at()), (9, 3, at(101).plus(profile.hold)));
+        assert_eq!(lease.drop_at(), at(101).plus(profile.hold + profile.wind_down));
     }
 
     #[test]

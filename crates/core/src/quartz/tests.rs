@@ -1,9 +1,14 @@
 use super::*;
-use crate::schedule::Weekdays;
+use crate::misfire::MisfirePolicy;
+use crate::schedule::{CalendarUnit, Weekdays};
 use crate::zone::Zone;
 
 fn secs(seconds: i64) -> Timestamp {
     Timestamp::from_secs(seconds)
+}
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::from(text.parse::<chrono::DateTime<chrono::Utc>>().unwrap())
 }
 
 fn simple(end: Option<i64>, repeat: Option<u32>) -> Trigger {
@@ -29,10 +34,15 @@ fn ends_are_exclusive_or_not_by_type() {
     let daily = Daily::new(10, Zone::utc()).unwrap();
     let daily = Trigger::daily(daily, secs(100), Some(secs(120)), None).unwrap();
     assert_eq!(fires(&daily, None, 9), [100, 110, 120]);
+    let minutes = |end| {
+        let steps = CalendarInterval::new(1, CalendarUnit::Minute, secs(120), Zone::utc()).unwrap();
+        fires(&Trigger::calendar_interval(steps, Some(secs(end))).unwrap(), None, 9)
+    };
+    assert_eq!((minutes(240), minutes(241)), (vec![120, 180], vec![120, 180, 240]));
     for trigger in [simple(Some(125), None), simple(None, Some(2)), cron, daily] {
         let spec = trigger.spec().unwrap();
         let all = std::iter::successors(spec.next_after(Timestamp::EPOCH), |&t| spec.next_after(t));
-        assert_eq!(all.collect::<Vec<_>>(), [100, 110, 120].map(secs));
+        assert_eq!(all.take(9).collect::<Vec<_>>(), [100, 110, 120].map(secs));
         assert_eq!(trigger.final_fire_time(), Some(secs(120)));
         let again = Trigger::of(&spec).unwrap();
         assert_eq!(fires(&again, None, 9), [100, 110, 120]);
@@ -66,6 +76,27 @@ fn instructions_change_the_start_and_the_counters() {
     let next = trigger.triggered(&moved, None);
     assert_eq!(next.next, Some(secs(145)));
     assert_eq!(next.progress.triggered, 1);
+}
+
+#[test]
+fn what_begins_anew_at_its_end_fires_then_and_after_it_never() {
+    let trigger = simple(Some(135), Some(5));
+    let position = trigger.triggered(&trigger.first(None), None);
+    let after = |now| trigger.after_misfire(Instruction::NowExisting, &position, None, secs(now));
+    let anew = Progress { repeat: Some(4), ..Progress::default() };
+    let last = after(135);
+    assert_eq!((last.next, last.progress), (Some(secs(135)), Progress { start: Some(secs(135)), ..anew }));
+    let over = after(136);
+    assert_eq!((over.next, over.progress), (None, anew), "its count begins anew all the same");
+    assert!(last.may_fire_again() && !over.may_fire_again());
+}
+
+#[test]
+fn what_fires_once_has_no_count_that_begins_anew() {
+    let trigger = simple(None, Some(0));
+    let anew = trigger.after_misfire(Instruction::NowExisting, &trigger.first(None), None, secs(135));
+    let progress = Progress { start: Some(secs(135)), ..Progress::default() };
+    assert_eq!((anew.next, anew.progress), (Some(secs(135)), progress));
 }
 
 #[test]
@@ -104,9 +135,52 @@ fn every_number_of_quartz_has_its_instruction() {
 }
 
 #[test]
+fn the_smart_policy_and_fire_now_depend_on_the_repeats() {
+    use Instruction::*;
+    let counts = [Some(0), Some(3), None];
+    let of = |instruction: Instruction, trigger_type| counts.map(|n| instruction.resolved(trigger_type, n));
+    assert_eq!(of(Smart, TriggerType::Simple), [FireNow, NowExisting, NextRemaining]);
+    assert_eq!(of(FireNow, TriggerType::Simple), [FireNow, NowRemaining, NowRemaining]);
+    for other in [TriggerType::Cron, TriggerType::CalendarInterval, TriggerType::DailyTimeInterval] {
+        assert_eq!(of(Smart, other), [FireOnceNow; 3], "{other}");
+    }
+    for chosen in [Ignore, NowExisting, NowRemaining, NextRemaining, NextExisting, FireOnceNow, DoNothing] {
+        assert_eq!(of(chosen, TriggerType::Simple), [chosen; 3]);
+    }
+}
+
+#[test]
+fn the_nearest_policy_of_this_project_fires_for_none_once_or_each() {
+    let policy = |instruction: Instruction| instruction.policy(TriggerType::Simple, Some(3));
+    assert_eq!(policy(Instruction::Ignore), MisfirePolicy::FireAll);
+    for on_the_grid in [Instruction::NextRemaining, Instruction::NextExisting, Instruction::DoNothing] {
+        assert_eq!(policy(on_the_grid), MisfirePolicy::Skip);
+    }
+    for now in [Instruction::Smart, Instruction::FireNow, Instruction::NowExisting, Instruction::NowRemaining]
+    {
+        assert_eq!(policy(now), MisfirePolicy::FireOnceNow);
+    }
+    assert_eq!(Instruction::Smart.policy(TriggerType::Simple, None), MisfirePolicy::Skip);
+}
+
+#[test]
+fn a_number_that_the_type_does_not_have_is_refused_by_its_name() {
+    let types = [
+        (TriggerType::Simple, "simple"),
+        (TriggerType::Cron, "cron"),
+        (TriggerType::CalendarInterval, "calendar interval"),
+        (TriggerType::DailyTimeInterval, "daily time interval"),
+    ];
+    for (trigger_type, name) in types {
+        let error = Instruction::from_code(trigger_type, 9).unwrap_err();
+        assert_eq!(error.message(), format!("{name} triggers have no misfire instruction 9"));
+    }
+}
+
+#[test]
 fn a_stored_trigger_is_one_of_quartz_or_refused() {
     let quartz = |spec: TriggerSpec| TriggerSpec {
-        misfire: crate::MisfirePolicy::Quartz { instruction: Instruction::Smart },
+        misfire: MisfirePolicy::Quartz { instruction: Instruction::Smart },
         ..spec
     };
     quartz(simple(None, None).spec().unwrap()).check().unwrap();
@@ -169,4 +243,25 @@ fn a_search_without_a_last_year_is_given_up() {
     let trigger = Trigger::cron(cron, Timestamp::EPOCH, None).unwrap();
     assert_eq!(fires(&trigger.clone().giving_up_after(1972), None, 9).len(), 3);
     assert_eq!(fires(&trigger, None, 9).len(), 9);
+    // Years that the expression names are looked at, however late they are, but no open step after them.
+    let cron = Cron::quartz("0 0 0 1 1 ? 1975-1977,1996/20", Zone::utc()).unwrap();
+    let trigger = Trigger::cron(cron, Timestamp::EPOCH, None).unwrap();
+    assert_eq!(fires(&trigger.giving_up_after(1972), None, 9).len(), 3);
+    let end = at("1980-06-01T00:00:00Z");
+    let cron = Cron::quartz("0 0 0 1 1 ? *", Zone::utc()).unwrap();
+    let ends = Trigger::cron(cron, Timestamp::EPOCH, Some(end)).unwrap();
+    let last = Some(at("1980-01-01T00:00:00Z"));
+    assert_eq!(ends.final_fire_time(), last);
+    assert_eq!(ends.clone().giving_up_after(1980).final_fire_time(), last);
+    assert_eq!(ends.giving_up_after(1979).final_fire_time(), None);
+}
+
+#[test]
+fn an_included_instant_is_its_own_answer_unless_seconds_are_left_out() {
+    let t = secs(100);
+    let weekends = Calendar::weekly(Weekdays::WEEKEND, Zone::utc());
+    assert_eq!(next_included(&weekends, t), Some(t));
+    let minutes = Calendar::cron(Cron::quartz("0 * * * * ?", Zone::utc()).unwrap());
+    assert_eq!(next_included(&minutes, t), Some(t.plus(Duration::from_millis(1))));
+    assert_eq!(next_included(&minutes, secs(120)), Some(secs(121)), "the minute itself is left out");
 }
