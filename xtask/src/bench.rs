@@ -53,6 +53,8 @@ enum What {
     Latency(Cluster),
     /// What idle nodes cost the database and their machine.
     Idle(Cluster),
+    /// How long after `kill -9` a node's work is run again, with the profiles `fast` and `default`; fails above the bound.
+    Takeover(Cluster),
 }
 
 /// A benchmark of nodes that are processes of their own, on a real database.
@@ -93,6 +95,7 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         What::Drain(options) => return cluster("drain", options),
         What::Latency(options) => return cluster("latency", options),
         What::Idle(options) => return cluster("idle", options),
+        What::Takeover(options) => return cluster("takeover", options),
         What::Schedule { runs, json } => (*runs, *json),
         What::Queue { store, rows, triggers, seconds, json } => {
             return queue(

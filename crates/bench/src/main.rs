@@ -67,6 +67,8 @@ enum Command {
     Latency(Options),
     /// What idle nodes cost the database and their machine.
     Idle(Options),
+    /// How long after a node was killed its work is run again, with the profiles `fast` and `default`.
+    Takeover(Options),
     /// A node of one of these; started by them.
     #[command(hide = true)]
     Node {
@@ -127,6 +129,7 @@ fn run(command: Command) -> cluster::Result<ExitCode> {
         Command::Drain(options) => (Benchmark::Drain, options),
         Command::Latency(options) => (Benchmark::Latency, options),
         Command::Idle(options) => (Benchmark::Idle, options),
+        Command::Takeover(options) => (Benchmark::Takeover, options),
     };
     let sound = executor()?.block_on(cluster::run(benchmark, &options))?;
     Ok(if sound == Sound::Yes { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -61,3 +61,18 @@ fn idle_nodes_check_in() {
     let statements = &figures["crews"][0]["statements_per_second_of_a_node"]["median"];
     assert!(statements.as_f64().is_some_and(|figure| figure > 0.0), "{figures}");
 }
+
+#[test]
+fn work_of_a_killed_node_is_taken_over_within_the_bound() {
+    let more = ["--profile", "fast", "--nodes", "2", "--kills", "1"];
+    let figures = run("takeover", &more);
+    let profile = &figures["profiles"][0];
+    assert_eq!(profile["bound_s"], 10.0);
+    assert_eq!(
+        (&profile["takeovers"], &profile["never"], &profile["within"]),
+        (&1.into(), &0.into(), &true.into())
+    );
+    // Sooner would mean that nobody waited for the lease to end.
+    let seconds = profile["seconds"]["min"].as_f64().expect("it was measured");
+    assert!((3.0..=10.0).contains(&seconds), "{figures}");
+}

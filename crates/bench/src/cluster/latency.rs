@@ -16,6 +16,9 @@ use super::show::{Report, Spread, count, figure, progress};
 use super::tally::Nothing;
 use super::{Result, Sound};
 
+/// The group of its triggers, by which bodies know them.
+pub(crate) const GROUP: &str = "latency";
+
 /// How many triggers are scheduled, when they fire, and what comes between them.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Calls {
@@ -33,7 +36,7 @@ pub(crate) async fn schedule(scheduler: &Scheduler, calls: Calls) -> Result<()> 
     let pid = std::process::id();
     for n in 0..calls.count {
         let at = scheduler.store().now().await?.plus(Duration::from_millis(calls.ahead_ms));
-        let key = format!("latency/{pid}-{}-{n}", calls.ahead_ms);
+        let key = format!("{GROUP}/{pid}-{}-{n}", calls.ahead_ms);
         scheduler.schedule(Nothing {}).at(at.to_chrono()).key(&key).await?;
         SystemClock.sleep(Duration::from_millis(calls.gap_ms + u64::from(n) * 7 % 10)).await;
     }
@@ -134,7 +137,7 @@ async fn measure(
         schedule(&scheduler, calls).await?;
     }
     let all = crew.end()?;
-    let counts = all.iter().fold(Counts::default(), |sum, snapshot| sum.with(&snapshot.late));
+    let counts = all.iter().fold(Counts::default(), |sum, snapshot| sum.with(&snapshot.probes));
     let missing = u64::from(calls.count).abs_diff(counts.total());
     Ok((counts, missing))
 }

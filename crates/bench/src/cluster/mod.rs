@@ -17,6 +17,7 @@ mod options;
 mod recurring;
 mod show;
 mod store;
+mod takeover;
 mod tally;
 
 pub(crate) use self::options::{Benchmark, Options};
@@ -39,5 +40,6 @@ pub(crate) async fn run(benchmark: Benchmark, options: &Options) -> Result<Sound
         Benchmark::Drain => drain::run(options).await,
         Benchmark::Latency => latency::run(options).await,
         Benchmark::Idle => idle::run(options).await,
+        Benchmark::Takeover => takeover::run(options).await,
     }
 }
