@@ -55,6 +55,10 @@ enum What {
     Idle(Cluster),
     /// How long after `kill -9` a node's work is run again, with the profiles `fast` and `default`; fails above the bound.
     Takeover(Cluster),
+    /// What a firing costs beside a thousand, and up to a million, stored triggers.
+    Scale(Cluster),
+    /// How fast triggers fire without old history, with ten million rows of it, and while it is deleted.
+    History(Cluster),
 }
 
 /// A benchmark of nodes that are processes of their own, on a real database.
@@ -96,6 +100,8 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         What::Latency(options) => return cluster("latency", options),
         What::Idle(options) => return cluster("idle", options),
         What::Takeover(options) => return cluster("takeover", options),
+        What::Scale(options) => return cluster("scale", options),
+        What::History(options) => return cluster("history", options),
         What::Schedule { runs, json } => (*runs, *json),
         What::Queue { store, rows, triggers, seconds, json } => {
             return queue(

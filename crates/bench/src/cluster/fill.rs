@@ -4,13 +4,13 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use punctual_core::Entropy;
 use punctual_core::entropy::SeededEntropy;
 use punctual_core::inspect::FoundTrigger;
 use punctual_core::job::JobRecord;
 use punctual_core::protocol::define;
 use punctual_core::record::TriggerRow;
 use punctual_core::store::Change;
-use punctual_core::Entropy;
 use punctual_runtime::Job;
 use punctual_tests::place::Kind;
 

@@ -6,8 +6,10 @@
 
 mod crew;
 mod drain;
+mod fill;
 mod ground;
 mod histogram;
+mod history;
 mod idle;
 mod kernel;
 mod latency;
@@ -15,10 +17,12 @@ mod load;
 pub(crate) mod node;
 mod options;
 mod recurring;
+mod scale;
 mod show;
 mod store;
 mod takeover;
 mod tally;
+mod window;
 
 pub(crate) use self::options::{Benchmark, Options};
 
@@ -41,5 +45,7 @@ pub(crate) async fn run(benchmark: Benchmark, options: &Options) -> Result<Sound
         Benchmark::Latency => latency::run(options).await,
         Benchmark::Idle => idle::run(options).await,
         Benchmark::Takeover => takeover::run(options).await,
+        Benchmark::Scale => scale::run(options).await,
+        Benchmark::History => history::run(options).await,
     }
 }

@@ -18,6 +18,8 @@ pub(crate) enum Benchmark {
     Latency,
     Idle,
     Takeover,
+    Scale,
+    History,
 }
 
 /// How they are run. Where no number of nodes is given each benchmark has its own.

@@ -87,7 +87,10 @@ pub(crate) async fn run(options: &Options) -> Result<Sound> {
     let last = ratios.last().map_or(f64::NAN, |ratio| ratio.median);
     let within = last <= WANTED;
     let verdict = if within { "as wanted" } else { "MORE THAN WANTED" };
-    report.note(format_args!("The last size costs {} times the first one; at most {WANTED} is wanted: {verdict}.", figure(last)));
+    report.note(format_args!(
+        "The last size costs {} times the first one; at most {WANTED} is wanted: {verdict}.",
+        figure(last)
+    ));
     let checks = Checks::of(windows.iter().flatten().chain(counted.iter().flatten()));
     checks.note(&report);
     let list = rows.map(|((size, (windows, counted)), ratio)| {
