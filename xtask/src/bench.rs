@@ -49,7 +49,7 @@ enum What {
     Keepup(Cluster),
     /// Enqueueing one by one, in batches and in a user's transaction, and how fast a backlog is worked off.
     Drain(Cluster),
-    /// How long after its instant one trigger begins on an idle cluster.
+    /// How long after its instant one trigger begins on an idle cluster, or with `-- --half-load` on a half busy one.
     Latency(Cluster),
     /// What idle nodes cost the database and their machine.
     Idle(Cluster),

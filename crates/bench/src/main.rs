@@ -63,7 +63,7 @@ enum Command {
     Keepup(Options),
     /// Enqueueing, and how fast a backlog is worked off.
     Drain(Options),
-    /// How long after its instant one trigger begins on an idle cluster.
+    /// How long after its instant one trigger begins on an idle cluster, or with `--half-load` on a half busy one.
     Latency(Options),
     /// What idle nodes cost the database and their machine.
     Idle(Options),

@@ -56,6 +56,13 @@ fn latency_misses_no_trigger() {
 }
 
 #[test]
+fn latency_is_that_of_single_triggers_beside_a_load() {
+    let figures = run("latency", &["--half-load", "--triggers", "50", "--poll-ms", "200"]);
+    assert_eq!(figures["lost"], 0, "the load is not among the samples");
+    assert!(figures["beside_per_second"].as_u64().is_some_and(|beside| beside > 1), "{figures}");
+}
+
+#[test]
 fn idle_nodes_check_in() {
     let figures = run("idle", &["--nodes", "1", "--profile", "fast", "--poll-ms", "100"]);
     let statements = &figures["crews"][0]["statements_per_second_of_a_node"]["median"];

@@ -1,13 +1,11 @@
 //! `scale`: what firings cost while ever more triggers are stored that are not due.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::fill;
 use super::ground::Ground;
-use super::load;
 use super::options::Options;
+use super::recurring::KEEPUP;
 use super::show::{Report, Spread, figure, progress, rounded};
 use super::window::{COUNTING, Checks, Window, figures, watch};
 use super::{Result, Sound, show};
@@ -48,7 +46,7 @@ pub(crate) async fn run(options: &Options) -> Result<Sound> {
                 let settings = (options, options.settings_of_windows());
                 report = Some(Report::begin("scale", &what, settings, &mut ground).await?);
             }
-            load::triggers(&*ground.open().await?.store(), due, Duration::from_secs(1)).await?;
+            KEEPUP.put(&ground, due).await?;
             fill::far_triggers(&mut ground, size - due).await?;
             ground.tidy_up().await?;
             let seat = options.seat(ground.location());
