@@ -65,7 +65,7 @@ pub(crate) async fn far_triggers(ground: &mut Ground, count: u32) -> Result<()> 
     Ok(())
 }
 
-/// The columns that are not empty in a trigger that has never fired; its rank, which each database names as it may, follows.
+/// The columns that are not empty in a trigger that has never fired. Its rank follows, under each database's own name.
 const COLUMNS: &str = "id, group_name, name, job_id, spec, priority, state, next_fire_us, wake_us, fires, fire_seq, \
                        generation, rev, slice, hash, created_us, kind";
 
