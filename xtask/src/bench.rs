@@ -49,10 +49,16 @@ enum What {
     Keepup(Cluster),
     /// Enqueueing one by one, in batches and in a user's transaction, and how fast a backlog is worked off.
     Drain(Cluster),
-    /// How long after its instant one trigger begins on an idle cluster.
+    /// How long after its instant one trigger begins on an idle cluster, or with `-- --half-load` on a half busy one.
     Latency(Cluster),
     /// What idle nodes cost the database and their machine.
     Idle(Cluster),
+    /// How long after `kill -9` a node's work is run again, with the profiles `fast` and `default`; fails above the bound.
+    Takeover(Cluster),
+    /// What a firing costs beside a thousand, and up to a million, stored triggers.
+    Scale(Cluster),
+    /// How fast triggers fire without old history, with ten million rows of it, and while it is deleted.
+    History(Cluster),
 }
 
 /// A benchmark of nodes that are processes of their own, on a real database.
@@ -93,6 +99,9 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         What::Drain(options) => return cluster("drain", options),
         What::Latency(options) => return cluster("latency", options),
         What::Idle(options) => return cluster("idle", options),
+        What::Takeover(options) => return cluster("takeover", options),
+        What::Scale(options) => return cluster("scale", options),
+        What::History(options) => return cluster("history", options),
         What::Schedule { runs, json } => (*runs, *json),
         What::Queue { store, rows, triggers, seconds, json } => {
             return queue(

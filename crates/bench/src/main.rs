@@ -63,10 +63,16 @@ enum Command {
     Keepup(Options),
     /// Enqueueing, and how fast a backlog is worked off.
     Drain(Options),
-    /// How long after its instant one trigger begins on an idle cluster.
+    /// How long after its instant one trigger begins on an idle cluster, or with `--half-load` on a half busy one.
     Latency(Options),
     /// What idle nodes cost the database and their machine.
     Idle(Options),
+    /// How long after a node was killed its work is run again, with the profiles `fast` and `default`.
+    Takeover(Options),
+    /// What a firing costs beside a thousand, and up to a million, stored triggers.
+    Scale(Options),
+    /// How fast triggers fire without old history, with ten million rows of it, and while it is deleted.
+    History(Options),
     /// A node of one of these; started by them.
     #[command(hide = true)]
     Node {
@@ -127,6 +133,9 @@ fn run(command: Command) -> cluster::Result<ExitCode> {
         Command::Drain(options) => (Benchmark::Drain, options),
         Command::Latency(options) => (Benchmark::Latency, options),
         Command::Idle(options) => (Benchmark::Idle, options),
+        Command::Takeover(options) => (Benchmark::Takeover, options),
+        Command::Scale(options) => (Benchmark::Scale, options),
+        Command::History(options) => (Benchmark::History, options),
     };
     let sound = executor()?.block_on(cluster::run(benchmark, &options))?;
     Ok(if sound == Sound::Yes { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -56,8 +56,58 @@ fn latency_misses_no_trigger() {
 }
 
 #[test]
+fn latency_is_that_of_single_triggers_beside_a_load() {
+    let figures = run("latency", &["--half-load", "--triggers", "50", "--poll-ms", "200"]);
+    assert_eq!(figures["lost"], 0, "the load is not among the samples");
+    assert!(figures["beside_per_second"].as_u64().is_some_and(|beside| beside > 1), "{figures}");
+}
+
+#[test]
 fn idle_nodes_check_in() {
     let figures = run("idle", &["--nodes", "1", "--profile", "fast", "--poll-ms", "100"]);
     let statements = &figures["crews"][0]["statements_per_second_of_a_node"]["median"];
     assert!(statements.as_f64().is_some_and(|figure| figure > 0.0), "{figures}");
+}
+
+#[test]
+fn work_of_a_killed_node_is_taken_over_within_the_bound() {
+    let more = ["--profile", "fast", "--nodes", "2", "--kills", "1"];
+    let figures = run("takeover", &more);
+    let profile = &figures["profiles"][0];
+    assert_eq!(profile["bound_s"], 10.0);
+    assert_eq!(
+        (&profile["takeovers"], &profile["never"], &profile["within"]),
+        (&1.into(), &0.into(), &true.into())
+    );
+    // Sooner would mean that nobody waited for the lease to end.
+    let seconds = profile["seconds"]["min"].as_f64().expect("it was measured");
+    assert!((3.0..=10.0).contains(&seconds), "{figures}");
+}
+
+#[test]
+fn scale_stores_triggers_that_are_not_due_and_compares() {
+    let figures = run("scale", &["--sizes", "40,1500"]);
+    assert_eq!((&figures["due_per_second"], &figures["checks"]["same"]), (&40.into(), &true.into()));
+    let sizes = figures["sizes"].as_array().expect("there are sizes");
+    assert_eq!(
+        sizes.iter().map(|size| size["triggers"].as_u64()).collect::<Vec<_>>(),
+        [Some(40), Some(1_500)]
+    );
+    for name in ["firings_per_second", "statements", "commits", "bytes"] {
+        let is_there = |size: &Value| size[name]["median"].as_f64().is_some_and(|figure| figure > 0.0);
+        assert!(sizes.iter().all(is_there), "{name}: {figures}");
+    }
+    // What is due in a year has not fired.
+    let rate = |size: &Value| size["firings_per_second"]["median"].as_f64().expect("it was measured");
+    assert!(sizes.iter().all(|size| rate(size) < 400.0), "{figures}");
+}
+
+#[test]
+fn history_is_long_and_is_deleted_meanwhile() {
+    let figures = run("history", &["--triggers", "50", "--history-rows", "120000"]);
+    assert_eq!((&figures["lasted"], &figures["checks"]["same"]), (&true.into(), &true.into()));
+    let cases = figures["cases"].as_array().expect("there are cases");
+    let deleted = |case: &Value| case["deleted_per_second"]["median"].as_f64();
+    assert_eq!(cases.iter().map(|case| deleted(case).is_some()).collect::<Vec<_>>(), [false, false, true]);
+    assert!(cases.last().and_then(deleted).is_some_and(|rows| rows > 0.0), "{figures}");
 }

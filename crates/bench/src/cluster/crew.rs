@@ -29,13 +29,23 @@ impl Crew {
     pub(crate) fn start(seat: &Seat, count: u32) -> Result<Self> {
         let names = (1..=count).map(|n| Seat { name: format!("node-{n}"), ..seat.clone() });
         let mut crew = Self(names.map(|seat| Process::start(&seat)).collect::<Result<_>>()?);
-        for process in &mut crew.0 {
-            let said: String = process.hear()?;
-            if said != READY {
-                return Err(format!("a node said {said:?} before it was ready").into());
-            }
-        }
+        crew.0.iter_mut().try_for_each(Process::ready)?;
         Ok(crew)
+    }
+
+    /// Starts one more, and waits until it is a member.
+    pub(crate) fn add(&mut self, seat: &Seat) -> Result<()> {
+        self.0.push(Process::start(seat)?);
+        self.0.last_mut().map_or(Ok(()), Process::ready)
+    }
+
+    /// Kills one with a signal that it cannot catch, and forgets it.
+    pub(crate) fn kill(&mut self, at: usize) -> Result<()> {
+        let child = &mut self.0.get_mut(at).ok_or("there is no such node")?.child;
+        child.kill()?;
+        child.wait()?;
+        self.0.remove(at);
+        Ok(())
     }
 
     pub(crate) fn pids(&self) -> Vec<u32> {
@@ -102,6 +112,12 @@ impl Process {
         let stdout = child.stdout.take().ok_or("a node has no output")?;
         let stdin = child.stdin.take();
         Ok(Self { child, stdin, lines: BufReader::new(stdout).lines() })
+    }
+
+    /// Waits until it is a member.
+    fn ready(&mut self) -> Result<()> {
+        let said: String = self.hear()?;
+        if said == READY { Ok(()) } else { Err(format!("a node said {said:?} before it was ready").into()) }
     }
 
     fn tell(&mut self, order: &Order) -> Result<()> {

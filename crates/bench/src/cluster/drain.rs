@@ -45,14 +45,14 @@ pub(crate) async fn run(options: &Options) -> Result<Sound> {
         for ((nodes, history), runs) in cases.iter().zip(&mut runs) {
             let run = measure(options, *nodes, *history, &mut report).await?;
             let rate = figure(run.drained);
-            let (crew, history) = (show::nodes(*nodes), name(*history));
+            let (crew, history) = (show::nodes(*nodes), history.name());
             progress(format_args!("run {number} with {crew}, history {history}: {rate} jobs/s"));
             runs.push(run);
         }
     }
     let report = report.ok_or("nothing was measured")?;
     let rows = cases.iter().zip(&runs).map(|((nodes, history), runs)| {
-        let mut cells = vec![nodes.to_string(), name(*history).to_owned()];
+        let mut cells = vec![nodes.to_string(), history.name().to_owned()];
         for (at, (_, spread)) in figures(runs).into_iter().enumerate() {
             cells.push(figure(spread.median));
             if at == 0 {
@@ -85,19 +85,12 @@ pub(crate) async fn run(options: &Options) -> Result<Sound> {
         let figures = figures(runs).into_iter().map(|(name, spread)| (name.to_owned(), spread.to_json()));
         let mut object: serde_json::Map<_, _> = figures.collect();
         object.insert("nodes".to_owned(), (*nodes).into());
-        object.insert("history".to_owned(), name(*history).into());
+        object.insert("history".to_owned(), history.name().into());
         Value::from(object)
     });
     let figures = json!({"jobs": options.jobs, "same": same, "cases": figures.collect::<Vec<_>>()});
     report.end(options.store.name(), figures);
     Ok(if same { Sound::Yes } else { Sound::No })
-}
-
-const fn name(history: History) -> &'static str {
-    match history {
-        History::Default => "default",
-        History::Shortest => "shortest",
-    }
 }
 
 fn figures(runs: &[Run]) -> [(&'static str, Spread); 6] {

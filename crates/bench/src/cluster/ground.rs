@@ -31,6 +31,8 @@ pub(crate) struct Ground {
     /// on it away, for locks of a process end with whichever descriptor of the file is closed.
     index: Option<File>,
     server: Option<u32>,
+    /// From when on history is that of the run that is measured.
+    since: Timestamp,
     // Holds a file.
     _folder: tempfile::TempDir,
 }
@@ -96,7 +98,15 @@ impl Ground {
         let place = Place::new(kind, folder.path());
         drop(Opened::at(place.location(), None).await?);
         let session = Session::open(place.location()).await?;
-        let mut ground = Self { place, kind, session, index: None, server: None, _folder: folder };
+        let mut ground = Self {
+            place,
+            kind,
+            session,
+            index: None,
+            server: None,
+            since: Timestamp::EPOCH,
+            _folder: folder,
+        };
         ground.server = ground.find_server().await?;
         Ok(ground)
     }
@@ -107,6 +117,23 @@ impl Ground {
 
     pub(crate) async fn open(&self) -> Result<Opened> {
         Opened::at(self.location(), None).await
+    }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Leaves out of all later accounts what is in the history by now.
+    pub(crate) async fn begin_anew(&mut self) -> Result<()> {
+        self.since = self.open().await?.store().now().await?;
+        Ok(())
+    }
+
+    /// How many records there are of before that.
+    pub(crate) async fn old(&mut self) -> Result<u64> {
+        let (table, since) = (self.table("history"), self.since.as_micros());
+        let sql = format!("SELECT COUNT(*) AS number FROM {table} WHERE ended_us < {since}");
+        Ok(u64::try_from(self.number(&sql).await?).unwrap_or(0))
     }
 
     /// A connection as a user has one.
@@ -238,7 +265,8 @@ impl Ground {
             found.within += u64::from((from.as_micros()..to.as_micros()).contains(&ended));
         };
         // Outcome 5: instants that were skipped.
-        let sql = format!("SELECT id, ended_us FROM {} WHERE outcome <> 5", self.table("history"));
+        let (table, since) = (self.table("history"), self.since.as_micros());
+        let sql = format!("SELECT id, ended_us FROM {table} WHERE outcome <> 5 AND ended_us >= {since}");
         match &mut self.session {
             Session::Postgres(connection) => {
                 for row in sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await? {
@@ -262,10 +290,10 @@ impl Ground {
 
     /// How many instants have more than one record.
     pub(crate) async fn twice(&mut self) -> Result<u64> {
-        let table = self.table("history");
+        let (table, since) = (self.table("history"), self.since.as_micros());
         let sql = format!(
             "SELECT COUNT(*) AS number FROM (SELECT 1 AS one FROM {table} WHERE trigger_id IS NOT NULL AND outcome <> 5 \
-             GROUP BY trigger_id, generation, scheduled_us HAVING COUNT(*) > 1) AS doubled"
+             AND ended_us >= {since} GROUP BY trigger_id, generation, scheduled_us HAVING COUNT(*) > 1) AS doubled"
         );
         Ok(u64::try_from(self.number(&sql).await?).unwrap_or(0))
     }
@@ -277,7 +305,7 @@ impl Ground {
         Ok(self.number(&sql).await? > 0)
     }
 
-    fn table(&self, name: &str) -> String {
+    pub(crate) fn table(&self, name: &str) -> String {
         match self.kind {
             Kind::Postgres => format!("punctual.{name}"),
             Kind::Mysql => format!("punctual_{name}"),

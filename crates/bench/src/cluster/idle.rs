@@ -12,7 +12,7 @@ use super::show::{Report, Spread, count, figure, progress};
 use super::{Result, Sound, show};
 
 /// Numbers of nodes, where none is given.
-const CREWS: [u32; 2] = [1, 10];
+const CREWS: [u32; 3] = [1, 10, 100];
 
 /// What one window showed, each by the second.
 #[derive(Clone, Copy, Debug)]

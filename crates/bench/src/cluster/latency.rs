@@ -1,4 +1,5 @@
-//! `latency`: one trigger at a time on an idle cluster, scheduled by the node that fires it or by another process.
+//! `latency`: one trigger at a time, scheduled by the node that fires it or by another process, on a cluster that is idle
+//! or about half busy.
 
 use std::time::Duration;
 
@@ -12,9 +13,14 @@ use super::ground::Ground;
 use super::histogram::Counts;
 use super::node::Order;
 use super::options::Options;
+use super::recurring::{FIRE, KEEPUP};
 use super::show::{Report, Spread, count, figure, progress};
 use super::tally::Nothing;
+use super::window::watch;
 use super::{Result, Sound};
+
+/// The group of its triggers, by which bodies know them.
+pub(crate) const GROUP: &str = "latency";
 
 /// How many triggers are scheduled, when they fire, and what comes between them.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -33,7 +39,7 @@ pub(crate) async fn schedule(scheduler: &Scheduler, calls: Calls) -> Result<()> 
     let pid = std::process::id();
     for n in 0..calls.count {
         let at = scheduler.store().now().await?.plus(Duration::from_millis(calls.ahead_ms));
-        let key = format!("latency/{pid}-{}-{n}", calls.ahead_ms);
+        let key = format!("{GROUP}/{pid}-{}-{n}", calls.ahead_ms);
         scheduler.schedule(Nothing {}).at(at.to_chrono()).key(&key).await?;
         SystemClock.sleep(Duration::from_millis(calls.gap_ms + u64::from(n) * 7 % 10)).await;
     }
@@ -58,14 +64,27 @@ const CASES: [Case; 4] = [
     Case { own: false, ahead_ms: 100 },
 ];
 
+/// How many triggers have to fire every second so that the nodes are about half busy: half of what they fire when they are
+/// always behind.
+async fn half_load(options: &Options, nodes: u32) -> Result<u32> {
+    let mut ground = Ground::new(options.store.kind(), options.folder.as_deref()).await?;
+    FIRE.put(&ground, options.triggers).await?;
+    ground.tidy_up().await?;
+    let seat = options.seat(ground.location());
+    let window = watch(&mut ground, options, (&seat, nodes), None).await?;
+    progress(format_args!("with as many triggers as they can fire: {} firings/s", figure(window.rate())));
+    Ok(u32::try_from(window.fired / options.seconds / 2)?.max(1))
+}
+
 pub(crate) async fn run(options: &Options) -> Result<Sound> {
     let nodes = options.nodes.unwrap_or(1);
+    let beside = if options.half_load { half_load(options, nodes).await? } else { 0 };
     let mut report = None;
     let mut late = vec![Vec::new(); CASES.len()];
     let mut lost = 0;
     for run in 1..=options.runs {
         for (case, late) in CASES.iter().zip(&mut late) {
-            let (counts, missing) = measure(*case, options, nodes, &mut report).await?;
+            let (counts, missing) = measure(*case, options, (nodes, beside), &mut report).await?;
             lost += missing;
             progress(format_args!("run {run}, {}: p50 {} ms", name(*case), figure(counts.at(500))));
             late.push(counts);
@@ -92,7 +111,7 @@ pub(crate) async fn run(options: &Options) -> Result<Sound> {
         let figures = spreads(late).into_iter().map(|(name, spread)| (name.to_owned(), spread.to_json()));
         json!({"own": case.own, "ahead_ms": case.ahead_ms, "late_ms": figures.collect::<serde_json::Map<_, _>>()})
     });
-    let figures = json!({"nodes": nodes, "lost": lost, "cases": figures.collect::<Vec<_>>()});
+    let figures = json!({"nodes": nodes, "beside_per_second": beside, "lost": lost, "cases": figures.collect::<Vec<_>>()});
     report.end(options.store.name(), figures);
     Ok(if lost == 0 { Sound::Yes } else { Sound::No })
 }
@@ -106,15 +125,25 @@ fn name(Case { own, ahead_ms }: Case) -> String {
 async fn measure(
     case: Case,
     options: &Options,
-    nodes: u32,
+    (nodes, beside): (u32, u32),
     report: &mut Option<Report>,
 ) -> Result<(Counts, u64)> {
     let mut ground = Ground::new(options.store.kind(), options.folder.as_deref()).await?;
     if report.is_none() {
-        let what = "one trigger at a time on an idle cluster; start delay";
+        let what = if beside == 0 {
+            "one trigger at a time on an idle cluster; start delay".to_owned()
+        } else {
+            format!(
+                "one trigger at a time beside {beside} that fire every second, half of what the nodes can; start delay"
+            )
+        };
         *report = Some(
-            Report::begin("latency", what, (options, options.settings_of_windows()), &mut ground).await?,
+            Report::begin("latency", &what, (options, options.settings_of_windows()), &mut ground).await?,
         );
+    }
+    if beside > 0 {
+        KEEPUP.put(&ground, beside).await?;
+        ground.tidy_up().await?;
     }
     let mut crew = Crew::start(&options.seat(ground.location()), nodes)?;
     SystemClock.sleep(options.warming()).await;
@@ -134,7 +163,7 @@ async fn measure(
         schedule(&scheduler, calls).await?;
     }
     let all = crew.end()?;
-    let counts = all.iter().fold(Counts::default(), |sum, snapshot| sum.with(&snapshot.late));
+    let counts = all.iter().fold(Counts::default(), |sum, snapshot| sum.with(&snapshot.probes));
     let missing = u64::from(calls.count).abs_diff(counts.total());
     Ok((counts, missing))
 }

@@ -6,8 +6,10 @@
 
 mod crew;
 mod drain;
+mod fill;
 mod ground;
 mod histogram;
+mod history;
 mod idle;
 mod kernel;
 mod latency;
@@ -15,9 +17,12 @@ mod load;
 pub(crate) mod node;
 mod options;
 mod recurring;
+mod scale;
 mod show;
 mod store;
+mod takeover;
 mod tally;
+mod window;
 
 pub(crate) use self::options::{Benchmark, Options};
 
@@ -39,5 +44,8 @@ pub(crate) async fn run(benchmark: Benchmark, options: &Options) -> Result<Sound
         Benchmark::Drain => drain::run(options).await,
         Benchmark::Latency => latency::run(options).await,
         Benchmark::Idle => idle::run(options).await,
+        Benchmark::Takeover => takeover::run(options).await,
+        Benchmark::Scale => scale::run(options).await,
+        Benchmark::History => history::run(options).await,
     }
 }

@@ -16,7 +16,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::latency::{self, Calls};
 use super::store::Opened;
-use super::tally::{Statements, Tally, nothing};
+use super::tally::{Statements, Tally, hold, nothing};
 use super::{Result, crew};
 
 /// What a node is started with, as JSON on its command line.
@@ -30,6 +30,8 @@ pub(crate) struct Seat {
     /// The name of the profile.
     pub(crate) profile: String,
     pub(crate) history: History,
+    /// Whether it runs [`Hold`](super::tally::Hold) and nothing else.
+    pub(crate) holds: bool,
     /// Whether the store is told to count its statements; that costs, so rates are not measured with it.
     pub(crate) counts_statements: bool,
 }
@@ -41,6 +43,22 @@ pub(crate) enum History {
     Default,
     /// As short as the settings allow: every 200 ms what is there is deleted, up to ten thousand rows at once.
     Shortest,
+    /// For ever.
+    Kept,
+    /// As long as by default; what is older is deleted from the start on, at the pace that nodes have by default.
+    Pruned,
+}
+
+impl History {
+    /// In a word.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Shortest => "shortest",
+            Self::Kept => "kept",
+            Self::Pruned => "deleted meanwhile",
+        }
+    }
 }
 
 /// What the driver says to a node.
@@ -60,18 +78,24 @@ pub(crate) async fn run(seat: Seat) -> Result<()> {
     let store = Opened::at(&seat.location, hook).await?.store();
     let tally = Arc::new(Tally::new(ahead(&*store).await?, statements));
     let profile = Profile::named(&seat.profile).ok_or("there is no such profile")?;
-    let node = Scheduler::builder_shared(store)
+    let builder = Scheduler::builder_shared(store)
         .name(&seat.name)
         .capacity(seat.capacity)
         .profile(profile)
-        .state(Arc::clone(&tally))
-        .job(nothing)
+        .state(Arc::clone(&tally));
+    let builder = if seat.holds { builder.job(hold) } else { builder.job(nothing) };
+    let node = builder
         .settings(|settings| {
             settings.poll = Duration::from_millis(seat.poll_ms);
-            if seat.history == History::Shortest {
-                settings.keep_history = Some(Duration::ZERO);
-                settings.upkeep = Duration::from_millis(200);
-                settings.upkeep_rows = 10_000;
+            match seat.history {
+                History::Default => {}
+                History::Shortest => {
+                    settings.keep_history = Some(Duration::ZERO);
+                    settings.upkeep = Duration::from_millis(200);
+                    settings.upkeep_rows = 10_000;
+                }
+                History::Kept => settings.keep_history = None,
+                History::Pruned => settings.upkeep = Duration::from_millis(200),
             }
         })
         .build()

@@ -17,6 +17,9 @@ pub(crate) enum Benchmark {
     Drain,
     Latency,
     Idle,
+    Takeover,
+    Scale,
+    History,
 }
 
 /// How they are run. Where no number of nodes is given each benchmark has its own.
@@ -49,9 +52,24 @@ pub(crate) struct Options {
     /// The longest time between two looks of a node for work, in milliseconds; as nodes have it by default.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..=60_000))]
     pub(crate) poll_ms: u64,
-    /// The figures of failure detection, by name.
-    #[arg(long, default_value = "default", value_parser = ["default", "fast", "calm", "failover-tolerant"])]
-    pub(crate) profile: String,
+    /// The figures of failure detection, by name: `default` unless told otherwise; takeovers are measured with `fast`, too.
+    #[arg(long, value_parser = ["default", "fast", "calm", "failover-tolerant"])]
+    pub(crate) profile: Option<String>,
+    /// How many nodes are killed in a run, where any are.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) kills: u32,
+    /// How many triggers are stored, where sizes are compared; the first size is what the others are compared with.
+    #[arg(
+        long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000, 1_000_000],
+        value_parser = clap::value_parser!(u32).range(1..=10_000_000)
+    )]
+    pub(crate) sizes: Vec<u32>,
+    /// How many rows of history are put in, where any are.
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub(crate) history_rows: u32,
+    /// Keep the nodes half busy with other triggers meanwhile, where single ones are measured.
+    #[arg(long)]
+    pub(crate) half_load: bool,
     /// Where a file of SQLite is made; the folder for temporary files by default.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
@@ -67,10 +85,16 @@ impl Options {
             name: String::new(),
             capacity: self.capacity,
             poll_ms: self.poll_ms,
-            profile: self.profile.clone(),
+            profile: self.profile().to_owned(),
             history: History::Default,
+            holds: false,
             counts_statements: false,
         }
+    }
+
+    /// The name of the profile, where there is one for all.
+    pub(crate) fn profile(&self) -> &str {
+        self.profile.as_deref().unwrap_or("default")
     }
 
     pub(crate) fn window(&self) -> Duration {
@@ -88,9 +112,9 @@ impl Options {
 
     /// What all figures depend on.
     pub(crate) fn settings(&self) -> Value {
-        let Self { runs, capacity, poll_ms, profile, .. } = self;
+        let Self { runs, capacity, poll_ms, .. } = self;
         json!({
-            "runs": runs, "capacity": capacity, "poll_ms": poll_ms, "profile": profile,
+            "runs": runs, "capacity": capacity, "poll_ms": poll_ms, "profile": self.profile(),
             "optimised": !cfg!(debug_assertions),
         })
     }

@@ -13,13 +13,22 @@ use punctual_runtime::{Context, Failure, Job, State, SystemClock};
 use serde::{Deserialize, Serialize};
 
 use super::histogram::{Counts, Histogram};
+use super::latency;
 
-/// The job of all these benchmarks: no data, nothing to do.
+/// The job of nearly all these benchmarks: no data, nothing to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Nothing {}
 
 impl Job for Nothing {
     const KIND: &'static str = "nothing";
+}
+
+/// A job that runs until its node is killed; the attempt after that ends at once.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Hold {}
+
+impl Job for Hold {
+    const KIND: &'static str = "hold";
 }
 
 /// Counters of a process.
@@ -29,6 +38,9 @@ pub(crate) struct Tally {
     sum: AtomicU64,
     first: AtomicI64,
     late: Histogram,
+    probes: Histogram,
+    holding: AtomicU64,
+    rerun: AtomicI64,
     statements: Arc<Statements>,
     /// How far the store's clock is ahead of this machine's, in microseconds.
     ahead: i64,
@@ -43,8 +55,14 @@ pub(crate) struct Snapshot {
     pub(crate) sum: u64,
     /// When the first one did, on this machine's clock in microseconds.
     pub(crate) first: Option<i64>,
-    /// How much later than their instant.
+    /// How much later than their instant, those that `latency` schedules left out.
     pub(crate) late: Counts,
+    /// How much later those are.
+    pub(crate) probes: Counts,
+    /// Bodies of [`Hold`] that run.
+    pub(crate) holding: u64,
+    /// When the last one began that another node had run before, on this machine's clock in microseconds.
+    pub(crate) rerun: Option<i64>,
     /// Statements of the store, if it was told to count them.
     pub(crate) statements: u64,
     /// The most memory of the process so far, in KiB.
@@ -58,15 +76,19 @@ impl Tally {
             sum: AtomicU64::new(0),
             first: AtomicI64::new(i64::MAX),
             late: Histogram::default(),
+            probes: Histogram::default(),
+            holding: AtomicU64::new(0),
+            rerun: AtomicI64::new(i64::MIN),
             statements,
             ahead,
         }
     }
 
-    fn body(&self, id: ExecutionId, scheduled: Timestamp) {
+    fn body(&self, id: ExecutionId, scheduled: Timestamp, probe: bool) {
         let now = SystemClock.wall().as_micros();
         let late = now.saturating_add(self.ahead).saturating_sub(scheduled.as_micros());
-        self.late.count(u64::try_from(late).unwrap_or(0));
+        let spans = if probe { &self.probes } else { &self.late };
+        spans.count(u64::try_from(late).unwrap_or(0));
         self.sum.fetch_add(mixed(id), Ordering::Relaxed);
         if self.begun.fetch_add(1, Ordering::Relaxed) == 0 {
             self.first.store(now, Ordering::Relaxed);
@@ -75,11 +97,15 @@ impl Tally {
 
     pub(crate) fn so_far(&self) -> Snapshot {
         let first = self.first.load(Ordering::Relaxed);
+        let rerun = self.rerun.load(Ordering::Relaxed);
         Snapshot {
             begun: self.begun.load(Ordering::Relaxed),
             sum: self.sum.load(Ordering::Relaxed),
             first: (first != i64::MAX).then_some(first),
             late: self.late.so_far(),
+            probes: self.probes.so_far(),
+            holding: self.holding.load(Ordering::Relaxed),
+            rerun: (rerun != i64::MIN).then_some(rerun),
             statements: self.statements.0.load(Ordering::Relaxed),
             peak_kib: super::kernel::peak_memory(),
         }
@@ -101,7 +127,20 @@ impl StatementHook for Statements {
 
 /// The handler of [`Nothing`].
 pub(crate) async fn nothing(_: Nothing, tally: State<Arc<Tally>>, ctx: Context) -> Result<(), Failure> {
-    tally.body(ctx.execution_id(), ctx.scheduled_at().into());
+    let probe = ctx.trigger().is_some_and(|trigger| trigger.group() == latency::GROUP);
+    tally.body(ctx.execution_id(), ctx.scheduled_at().into(), probe);
+    Ok(())
+}
+
+/// The handler of [`Hold`].
+pub(crate) async fn hold(_: Hold, tally: State<Arc<Tally>>, ctx: Context) -> Result<(), Failure> {
+    if ctx.recovering() {
+        tally.rerun.store(SystemClock.wall().as_micros(), Ordering::Relaxed);
+    } else {
+        tally.holding.fetch_add(1, Ordering::Relaxed);
+        ctx.stopped().await;
+        tally.holding.fetch_sub(1, Ordering::Relaxed);
+    }
     Ok(())
 }
 
@@ -136,9 +175,12 @@ mod tests {
     #[test]
     fn a_body_is_counted_with_its_lateness() {
         let tally = Tally::new(2_000_000, Arc::default());
-        tally.body(ExecutionId::from_bytes([7; 16]), SystemClock.wall());
+        tally.body(ExecutionId::from_bytes([7; 16]), SystemClock.wall(), false);
         let seen = tally.so_far();
         assert_eq!((seen.begun, seen.sum), (1, mixed(ExecutionId::from_bytes([7; 16]))));
         assert!(seen.late.at(500) >= 2_000.0 && seen.first.is_some());
+        tally.body(ExecutionId::from_bytes([8; 16]), SystemClock.wall(), true);
+        let seen = tally.so_far();
+        assert_eq!((seen.late.total(), seen.probes.total(), seen.begun), (1, 1, 2));
     }
 }
