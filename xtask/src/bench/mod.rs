@@ -3,6 +3,8 @@
 //! The benchmarks are a crate of their own, `crates/bench`, so that nothing else of the workspace depends on what they
 //! compare with.
 
+mod peers;
+
 use clap::{Args, Subcommand};
 
 use crate::db::{self, Server};
@@ -53,6 +55,8 @@ enum What {
     Latency(Cluster),
     /// What idle nodes cost the database and their machine.
     Idle(Cluster),
+    /// Ours and others, one after the other on the same servers, and the ratios; others come with a harness of their own.
+    Peers(peers::Options),
 }
 
 /// A benchmark of nodes that are processes of their own, on a real database.
@@ -93,6 +97,7 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         What::Drain(options) => return cluster("drain", options),
         What::Latency(options) => return cluster("latency", options),
         What::Idle(options) => return cluster("idle", options),
+        What::Peers(options) => return peers::run(options),
         What::Schedule { runs, json } => (*runs, *json),
         What::Queue { store, rows, triggers, seconds, json } => {
             return queue(
