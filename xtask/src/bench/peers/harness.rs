@@ -76,7 +76,14 @@ impl Harness {
         let servers = self.stopped_at_the_end()?;
         let mut prepare = self.script();
         prepare.arg("prepare");
-        let trouble = self.watched("the harness", &mut prepare, true).err();
+        let trouble = self.watched("the harness", &mut prepare, true).err().map(|mut trouble| {
+            // It takes a folder that is there for a whole one.
+            trouble.said.push(format!(
+                "if something was left half made, delete {} and begin again",
+                self.work.display()
+            ));
+            trouble
+        });
         match PORTS.iter().find(|(_, port)| !answers(*port)) {
             None => Ok((servers, trouble)),
             Some((name, _)) => {

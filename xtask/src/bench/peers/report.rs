@@ -158,6 +158,8 @@ const COMPARISONS: &[Comparison] = &[
 struct Series {
     settings: Value,
     rates: Vec<f64>,
+    /// The largest part of the machine that somebody else had in one of the runs.
+    others: Option<f64>,
 }
 
 /// Everything that was measured.
@@ -184,8 +186,11 @@ impl Ratio {
 
 impl Book {
     pub(super) fn add(&mut self, name: &'static str, found: Found) {
-        let Found { rate, settings } = found;
-        self.series.entry(name).or_insert_with(|| Series { settings, rates: Vec::new() }).rates.push(rate);
+        let Found { rate, settings, others } = found;
+        let series =
+            self.series.entry(name).or_insert_with(|| Series { settings, rates: Vec::new(), others: None });
+        series.rates.push(rate);
+        series.others = [series.others, others].into_iter().flatten().reduce(f64::max);
     }
 
     pub(super) fn add_twice(&mut self, twice: u64) {
@@ -236,14 +241,15 @@ impl Book {
         if let Some(twice) = self.twice {
             println!("{twice} instants of ours fired twice.\n");
         }
-        let header = ["who", "what", "median/s", "min", "max", "settings"];
+        let header = ["who", "what", "median/s", "min", "max", "other cpu", "settings"];
         let mut rows = vec![header.map(str::to_owned).to_vec()];
         for (figure, series) in self.shown() {
             let [least, middle, most] = spread(&series.rates).map(grouped);
-            let settings = in_words(&series.settings);
-            rows.push(vec![figure.who.to_owned(), figure.what.to_owned(), middle, least, most, settings]);
+            let others = series.others.map_or_else(|| "–".to_owned(), |others| format!("{others:.2}"));
+            let (who, what) = (figure.who.to_owned(), figure.what.to_owned());
+            rows.push(vec![who, what, middle, least, most, others, in_words(&series.settings)]);
         }
-        println!("{}", aligned(&rows, &[0, 1, 5]));
+        println!("{}", aligned(&rows, &[0, 1, 6]));
         for trouble in &self.troubles {
             println!("\n{} FAILED: {}", trouble.who, trouble.command);
             for line in &trouble.said {
@@ -275,7 +281,7 @@ impl Book {
             let [min, median, max] = spread(&series.rates).map(rounded);
             json!({
                 "name": figure.name, "who": figure.who, "what": figure.what, "settings": series.settings,
-                "runs": series.rates, "per_second": {"median": median, "min": min, "max": max},
+                "runs": series.rates, "other_cpu": series.others.map(rounded), "per_second": {"median": median, "min": min, "max": max},
             })
         });
         object.insert("figures".to_owned(), figures.collect::<Vec<_>>().into());
@@ -363,7 +369,7 @@ mod tests {
         let mut book = Book::default();
         for (name, rates) in rates {
             for rate in *rates {
-                book.add(name, Found { rate: *rate, settings: json!({"threads": 50}) });
+                book.add(name, Found { rate: *rate, settings: json!({"threads": 50}), others: Some(0.1) });
             }
         }
         book

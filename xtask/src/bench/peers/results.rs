@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 pub(super) struct Found {
     pub(super) rate: f64,
     pub(super) settings: Value,
+    /// The part of the machine that neither those who were measured nor their database had, where that was looked at.
+    pub(super) others: Option<f64>,
 }
 
 /// What some benchmark of ours found.
@@ -65,7 +67,7 @@ pub(super) fn ours(report: &Value) -> Result<Ours, String> {
         settings["nodes"] = case["nodes"].clone();
         settings[name] = case[name].clone();
         settings["database"] = report["database"].clone();
-        found.push(Found { rate: median, settings });
+        found.push(Found { rate: median, settings, others: case["other_cpu"]["median"].as_f64() });
     }
     Ok(Ours { found, twice: figures["checks"]["double_firings"].as_u64() })
 }
@@ -86,7 +88,11 @@ fn one(line: &Value, rate: &str, settings: &[&str]) -> Option<Found> {
     for name in settings {
         kept[*name] = line[*name].clone();
     }
-    Some(Found { rate, settings: kept })
+    let windows = line["wins"].as_array().into_iter().flatten();
+    let others = windows.filter_map(|window| {
+        Some((window["cpu_total_util"].as_f64()? - window["cpu_own_util"].as_f64()?).max(0.0))
+    });
+    Some(Found { rate, settings: kept, others: others.reduce(f64::max) })
 }
 
 /// A rate that can be compared with another one.
@@ -99,7 +105,7 @@ mod tests {
     use super::*;
 
     const RECURRING: &str = r#"{"db": "pg", "test": "insert", "out": "INSERT n=5000"}
-{"db": "pg", "test": "recurring", "n": 5000, "threads": 50, "batch": 50, "nodes": 4, "lock": "true", "rate": {"median": 812.5, "min": 812.5, "max": 812.5}, "errors": 2, "wins": [{"jobs": 812}], "at": "10:00:00"}
+{"db": "pg", "test": "recurring", "n": 5000, "threads": 50, "batch": 50, "nodes": 4, "lock": "true", "rate": {"median": 812.5, "min": 812.5, "max": 812.5}, "errors": 2, "wins": [{"jobs": 812, "cpu_total_util": 0.75, "cpu_own_util": 0.5}], "at": "10:00:00"}
 {"db": "pg", "test": "recur"#;
 
     fn peer(rate: f64, complete: bool) -> Vec<Value> {
@@ -117,6 +123,7 @@ mod tests {
         let settings =
             json!({"n": 5000, "threads": 50, "batch": 50, "nodes": 4, "lock": "true", "errors": 2});
         assert_eq!(found.settings, settings);
+        assert_eq!(found.others, Some(0.25));
         assert_eq!(quartz(&[]).unwrap_err(), "it left no result of recurring");
     }
 
@@ -149,11 +156,12 @@ mod tests {
     fn reports_of_ours_are_read_case_by_case() {
         let fire = json!({
             "bench": "fire", "settings": {"capacity": 64}, "database": {"fsync": "on"},
-            "figures": {"crews": [{"nodes": 4, "firings_per_second": {"median": 20_000.0}}], "checks": {"double_firings": 3}},
+            "figures": {"crews": [{"nodes": 4, "firings_per_second": {"median": 20_000.0}, "other_cpu": {"median": 0.125}}], "checks": {"double_firings": 3}},
         });
         let fire = ours(&fire).unwrap();
         assert_eq!(fire.twice, Some(3));
         assert_eq!(fire.found.len(), 1);
+        assert_eq!(fire.found[0].others, Some(0.125));
         assert_eq!(fire.found[0].settings, json!({"capacity": 64, "nodes": 4, "database": {"fsync": "on"}}),);
         let case = |history: &str, rate: f64| json!({"nodes": 1, "history": history, "drained_per_second": {"median": rate}});
         let cases = json!([case("default", 5.0), case("shortest", 6.0)]);
