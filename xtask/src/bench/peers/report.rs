@@ -131,6 +131,13 @@ const COMPARISONS: &[Comparison] = &[
         Some(1.2),
     ),
     comparison(
+        "drain_ratio_pg_boss",
+        "drain, history on; keeps for some time",
+        &["drain_history"],
+        &["pg_boss"],
+        None,
+    ),
+    comparison(
         "fire_ratio_by_hand",
         "fire on Postgres; advanced by hand",
         &["fire_postgres_1", "fire_postgres_4"],
@@ -405,7 +412,8 @@ mod tests {
         assert_eq!(json["drain_ratio_best_keeping"], 1.071);
         let met: Vec<_> =
             json["comparisons"].as_array().unwrap().iter().map(|one| (&one["theirs"], &one["met"])).collect();
-        assert_eq!(met, [(&json!("pg_boss"), &json!(false)), (&json!("river"), &json!(false))]);
+        let (boss, river) = (&json!("pg_boss"), &json!("river"));
+        assert_eq!(met, [(boss, &json!(false)), (river, &json!(false)), (boss, &Value::Null)]);
     }
 
     #[test]
