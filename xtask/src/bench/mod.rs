@@ -55,17 +55,14 @@ enum What {
     Latency(Cluster),
     /// What idle nodes cost the database and their machine.
     Idle(Cluster),
-<<<<<<< HEAD:xtask/src/bench.rs
     /// How long after `kill -9` a node's work is run again, with the profiles `fast` and `default`; fails above the bound.
     Takeover(Cluster),
     /// What a firing costs beside a thousand, and up to a million, stored triggers.
     Scale(Cluster),
     /// How fast triggers fire without old history, with ten million rows of it, and while it is deleted.
     History(Cluster),
-=======
     /// Ours and others, one after the other on the same servers, and the ratios; others come with a harness of their own.
     Peers(peers::Options),
->>>>>>> peers:xtask/src/bench/mod.rs
 }
 
 /// A benchmark of nodes that are processes of their own, on a real database.
@@ -106,13 +103,10 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         What::Drain(options) => return cluster("drain", options),
         What::Latency(options) => return cluster("latency", options),
         What::Idle(options) => return cluster("idle", options),
-<<<<<<< HEAD:xtask/src/bench.rs
         What::Takeover(options) => return cluster("takeover", options),
         What::Scale(options) => return cluster("scale", options),
         What::History(options) => return cluster("history", options),
-=======
         What::Peers(options) => return peers::run(options),
->>>>>>> peers:xtask/src/bench/mod.rs
         What::Schedule { runs, json } => (*runs, *json),
         What::Queue { store, rows, triggers, seconds, json } => {
             return queue(
