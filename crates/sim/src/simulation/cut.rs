@@ -12,6 +12,9 @@ use super::world::{Host, World};
 /// One statement in so many lets others overtake.
 const OVERTAKEN: u64 = 64;
 
+/// The statement after which a reader still sees what others commit: its snapshot is that of its first look.
+const BEGIN_READ: &str = "BEGIN DEFERRED";
+
 /// The statement after which a step is done.
 const COMMIT: &str = "COMMIT";
 
@@ -82,9 +85,9 @@ impl StatementHook for Scissors {
                 return if point.statement == COMMIT { HookAnswer::Continue } else { HookAnswer::Cut };
             }
         }
-        if point.statement == COMMIT {
-            // Whoever comes after the commit overtakes nobody, and the witness has not heard of the step yet: to him the two
-            // would have changed places.
+        if [BEGIN_READ, COMMIT].contains(&point.statement) {
+            // A reader has no snapshot yet, and whoever comes after a commit overtakes nobody: the witness, who sees a step
+            // where it begins or when it is done, would take the two for each other.
             return HookAnswer::Continue;
         }
         let Some(world) = self.world.get().and_then(Weak::upgrade) else { return HookAnswer::Continue };
