@@ -61,8 +61,8 @@ impl Lease {
 
     /// Looks at why the store says at `now` that this node is no member: its row says that it ended, or there is none.
     ///
-    /// Rows of nodes that ended are kept for [`KEEP_NODES`] at least. So one that is missing sooner after the last renewal was not deleted,
-    /// but is not there yet.
+    /// Rows of nodes that ended are kept for [`KEEP_NODES`] at least. So one that is missing sooner after the last renewal
+    /// was not deleted, but is not there yet.
     ///
     /// # Errors
     /// `Corrupt` then, as for [`Lease::renew`].

@@ -212,8 +212,9 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     async fn wake_waiting(&self, limit: u32) -> Result<u32>;
 
     /// Deletes old rows, at most `limit` of each kind: history that ended more than `history` ago, nodes that left or
-    /// died that long ago, and a day at least, and own nothing, completed triggers that belong to no set and ended that long ago (with their
-    /// job, if it is not durable and has no other), marks older than [`KEEP_MARKS`], and slots that nobody holds or waits for.
+    /// died that long ago, and [`KEEP_NODES`] at least, and own nothing, completed triggers that belong to no set and ended
+    /// that long ago (with their job, if it is not durable and has no other), marks older than [`KEEP_MARKS`], and slots
+    /// that nobody holds or waits for.
     /// A slot's fence survives in a floor under all later slots. Answers how many rows went.
     async fn prune(&self, request: Prune) -> Result<Pruned>;
 }

@@ -17,8 +17,8 @@ use std::time::Duration;
 use punctual_core::BootInstant;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-/// How much longer than [`Settings::prefetch`](crate::settings::Settings::prefetch) a claimed execution waits for its turn
-/// before it goes back.
+/// How many times [`Settings::prefetch`](crate::settings::Settings::prefetch) a claimed execution waits for its turn before
+/// it goes back.
 pub(crate) const PATIENCE: u32 = 4;
 
 /// The bodies that may run at once.
