@@ -10,7 +10,7 @@ use crate::job::JobRecord;
 use crate::key::{Fence, Kind, NodeId, TriggerId};
 use crate::quartz::Progress;
 use crate::time::Timestamp;
-use crate::trigger::{TriggerRecord, TriggerState};
+use crate::trigger::{SLICES, TriggerRecord, TriggerState};
 
 /// A part of the due set: triggers whose slice lies in `from..to`, and those that their own nodes have left lying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,18 @@ pub struct ReadDue {
     pub limit: u32,
     /// Its share, if it is to have one.
     pub slice: Option<Slice>,
+}
+
+impl ReadDue {
+    /// The first and the last slice whose triggers are asked for at once; all of them without a slice.
+    pub fn slices(&self) -> (i64, i64) {
+        self.slice.map_or((0, SLICES), |slice| (slice.from, slice.to.saturating_sub(1)))
+    }
+
+    /// How late triggers of other slices must be; zero without a slice.
+    pub fn grace(&self) -> Duration {
+        self.slice.map_or(Duration::ZERO, |slice| slice.grace)
+    }
 }
 
 /// A due trigger with what it refers to.

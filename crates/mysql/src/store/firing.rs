@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::record::{Coded, DueRow, ExecutionRow, SkipRow, WorkRow, document, progress_document};
@@ -10,7 +9,6 @@ use punctual_core::store::{
     Claim, ClaimOutcome, ClaimRef, ClaimShape, Claimed, Due, DueTrigger, FirePlan, Poison, PoisonRow,
     ReadDue, Readable, TriggerPatch, Within,
 };
-use punctual_core::trigger::SLICES;
 use punctual_core::{ExecutionId, Fence, Kind, NodeId, Timestamp, TriggerId};
 
 use super::slots::{self, Slots};
@@ -23,7 +21,7 @@ use crate::sql;
 use crate::step::{Manner, Step};
 
 pub(super) async fn read_due(step: &mut Step<'_>, request: &ReadDue) -> Outcome<Due> {
-    let ReadDue { node, kinds, limit, slice } = request;
+    let ReadDue { node, kinds, limit, slice: _ } = request;
     let now = step.now().await?;
     let mut due = Due { now, gate: 0, triggers: Vec::new(), next_wake: None, ready: false };
     due.gate = step.number(sql::GATE, values![node.get()]).await?.unwrap_or(0);
@@ -43,8 +41,8 @@ pub(super) async fn read_due(step: &mut Step<'_>, request: &ReadDue) -> Outcome<
         step.number(Sql::made(sql::each(sql::NEXT_WAKE_OF_TRIGGERS, kinds.len())), values).await?;
     due.next_wake = of_triggers.into_iter().chain(of_ready).min().map(Timestamp::from_micros);
 
-    let (from, last) = slice.map_or((0, SLICES), |slice| (slice.from, slice.to.saturating_sub(1)));
-    let everybodys = now.minus(slice.map_or(Duration::ZERO, |slice| slice.grace)).as_micros();
+    let (from, last) = request.slices();
+    let everybodys = now.minus(request.grace()).as_micros();
     let mut values = Vec::new();
     for kind in &kinds {
         values.extend(values![*kind, now.as_micros(), everybodys, from, last, *limit]);

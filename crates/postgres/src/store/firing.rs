@@ -1,7 +1,6 @@
 //! Reading what is due, and claiming it: triggers by plans, ready rows by order.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::record::{Coded, DueRow, ExecutionRow, SkipRow, WorkRow, progress_document};
@@ -10,7 +9,6 @@ use punctual_core::store::{
     Poison, PoisonRow, ReadDue, Readable, TriggerPatch, Within,
 };
 use punctual_core::time::micros;
-use punctual_core::trigger::SLICES;
 use punctual_core::{ExecutionId, Fence, Kind, NodeId, Timestamp, TriggerId};
 
 use super::Shared;
@@ -24,9 +22,9 @@ use crate::step::{Outcome, Shape, Step};
 const MOST_LOOKS: u32 = 8;
 
 pub(super) async fn read_due(step: &mut Step<'_>, request: &ReadDue) -> Outcome<Due> {
-    let ReadDue { node, kinds, limit, slice } = request;
-    let (from, last) = slice.map_or((0, SLICES), |slice| (slice.from, slice.to.saturating_sub(1)));
-    let grace = micros(slice.map_or(Duration::ZERO, |slice| slice.grace));
+    let ReadDue { node, kinds, limit, slice: _ } = request;
+    let (from, last) = request.slices();
+    let grace = micros(request.grace());
     let (given, kinds) = (step.given(), names(kinds));
     let values = params![given, kinds, grace, from, last, i64::from(*limit), node.get()];
     let rows = step.all(sql::READ_DUE, values).await?;

@@ -1,7 +1,5 @@
 //! Reading what is due, and claiming it: triggers by plans, ready rows by order.
 
-use std::time::Duration;
-
 use punctual_core::execution::{ExecutionWithJob, NewExecution, Skip};
 use punctual_core::record::{
     Coded, DueRow, ExecutionRow, SkipRow, WorkRow, after, kinds_document, progress_document,
@@ -10,7 +8,6 @@ use punctual_core::store::{
     Claim, ClaimOutcome, ClaimReady, ClaimRef, Claimed, ClaimedReady, Due, FirePlan, Poison, PoisonRow,
     ReadDue, Readable, TriggerPatch, Within,
 };
-use punctual_core::trigger::SLICES;
 use punctual_core::{Error, ErrorKind, ExecutionId, Fence, NodeId, Timestamp, TriggerId};
 use rusqlite::params;
 
@@ -26,11 +23,11 @@ use crate::step::Step;
 const MOST_CANDIDATES: u32 = 2_000;
 
 pub(super) fn read_due(step: &Step<'_>, request: &ReadDue) -> Outcome<Due> {
-    let ReadDue { node, kinds, limit, slice } = request;
+    let ReadDue { node, kinds, limit, slice: _ } = request;
     let now = step.now().as_micros();
     let (kinds, limit) = (kinds_document(kinds)?, *limit);
-    let everybodys = step.now().minus(slice.map_or(Duration::ZERO, |slice| slice.grace)).as_micros();
-    let (from, last) = slice.map_or((0, SLICES), |slice| (slice.from, slice.to.saturating_sub(1)));
+    let everybodys = step.now().minus(request.grace()).as_micros();
+    let (from, last) = request.slices();
     let due = step.rows::<DueRow>(sql::READ_DUE, params![kinds, now, everybodys, from, last, limit])?;
     let of_triggers = step.number(sql::NEXT_WAKE_OF_TRIGGERS, params![kinds, now])?;
     let of_ready =
