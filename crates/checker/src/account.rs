@@ -204,9 +204,8 @@ fn first_owed(
         });
         of_key.map(|record| record.until.unwrap_or(record.scheduled)).filter(|last| *last <= by).max()
     };
-    let told = cluster.rescheduled.get(&(trigger.key.clone(), trigger.generation));
-    // An earlier trigger of the key may have had a generation of that number too.
-    let first = if let Some(at) = told.filter(|at| **at >= trigger.created) {
+    let told = cluster.rescheduled.get(&(trigger.id, trigger.generation));
+    let first = if let Some(at) = told {
         instants.first(*at, earlier(*at))
     } else if trigger.generation <= 1 {
         instants.first(trigger.created, earlier(trigger.created))

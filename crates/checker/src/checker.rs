@@ -209,7 +209,7 @@ impl Checker {
         owners::judge_keys(&history, &effects, &mut verdict);
         at_most_once::judge(&history, &claims, &tables, &mut verdict);
         effects::judge(&history, &tables, &effects, &mut verdict);
-        commands::judge(&history, &cluster, &tables, &mut verdict);
+        commands::judge(&history, &cluster, &mut verdict);
         schema::judge(&migrations, &mut verdict);
         quiet::judge(&history, &cluster, &tables, &mut verdict);
         account::judge(&history, &cluster, &tables, window, &mut verdict);

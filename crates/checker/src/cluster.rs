@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use punctual_core::event::{Event, Stamped};
-use punctual_core::key::{NodeId, TriggerId, TriggerKey};
+use punctual_core::key::{NodeId, TriggerId};
 use punctual_core::node::NodeRecord;
 use punctual_core::time::{BootInstant, Timestamp};
 
@@ -100,7 +100,7 @@ pub(crate) struct Cluster {
     pub(crate) pauses: Vec<Paused>,
     pub(crate) unscheduled: BTreeMap<TriggerId, Timestamp>,
     pub(crate) stop: Option<(BootInstant, Timestamp)>,
-    pub(crate) rescheduled: BTreeMap<(TriggerKey, i64), Timestamp>,
+    pub(crate) rescheduled: BTreeMap<(TriggerId, i64), Timestamp>,
     pub(crate) restores: Vec<Restore>,
     /// Events and commands that a restored store may have lost, until all restores are known.
     events: Vec<Stamped>,
@@ -135,8 +135,8 @@ impl Cluster {
                 FaultEvent::Unscheduled { trigger_id, at, .. } => {
                     self.unscheduled.insert(trigger_id, at);
                 }
-                FaultEvent::Rescheduled { trigger, generation, at, .. } => {
-                    self.rescheduled.insert((trigger, generation), at);
+                FaultEvent::Rescheduled { trigger_id, generation, at, .. } => {
+                    self.rescheduled.insert((trigger_id, generation), at);
                 }
                 FaultEvent::Paused { what, at, boot_us } => {
                     self.pauses.push(Paused { what, from: at, until: None, boot: (boot_us, None) });

@@ -5,12 +5,9 @@
 //! key's slot are left out for triggers, because their fences do not tell whether it was the first claim, and later
 //! claims of work that fired before the command are right.
 
-use std::collections::BTreeMap;
-
-use punctual_core::key::{Fence, TriggerId};
+use punctual_core::key::Fence;
 use punctual_core::time::Timestamp;
 
-use crate::checker::Tables;
 use crate::cluster::{Cluster, Paused, Standby};
 use crate::history::{By, Fact, History, Trail, line};
 use crate::verdict::{Rule, Verdict};
@@ -18,13 +15,11 @@ use crate::verdict::{Rule, Verdict};
 /// The fence of the first claim of work that needs no slot.
 const FIRST: Fence = Fence::from_stored(1);
 
-pub(crate) fn judge(history: &History, cluster: &Cluster, tables: &Tables, verdict: &mut Verdict) {
-    let created: BTreeMap<TriggerId, Timestamp> =
-        tables.triggers.iter().map(|trigger| (trigger.id, trigger.created)).collect();
+pub(crate) fn judge(history: &History, cluster: &Cluster, verdict: &mut Verdict) {
     for (id, trail) in &history.trails {
         for fact in trail.facts.iter().filter(|fact| fact.is_claim()) {
             let Some(at) = fact.claimed_at() else { continue };
-            if let Some(command) = ended_before(trail, fact, at, cluster, &created) {
+            if let Some(command) = ended_before(trail, fact, at, cluster) {
                 let text = format!("{id} fired at {at} under a definition that {command} had ended");
                 verdict.broke(Rule::OldDefinition, 1, text, || vec![line(*id, fact)]);
             }
@@ -50,22 +45,12 @@ pub(crate) fn judge(history: &History, cluster: &Cluster, tables: &Tables, verdi
 }
 
 /// The command that had ended the definition that a first claim was made under, as text.
-fn ended_before(
-    trail: &Trail,
-    claim: &Fact,
-    at: Timestamp,
-    cluster: &Cluster,
-    created: &BTreeMap<TriggerId, Timestamp>,
-) -> Option<String> {
+fn ended_before(trail: &Trail, claim: &Fact, at: Timestamp, cluster: &Cluster) -> Option<String> {
     let (trigger, generation) = trail.of.filter(|_| trail.slot.is_none() && claim.fence == FIRST)?;
     if let Some(deleted) = cluster.unscheduled.get(&trigger).filter(|deleted| at > **deleted) {
         return Some(format!("its deletion at {deleted}"));
     }
-    // Changes go by the key. An earlier trigger of the key has had its own, and those of one that is gone are not known.
-    let (key, created) = (trail.key.as_ref()?, created.get(&trigger)?);
-    let newer =
-        cluster.rescheduled.range((key.clone(), generation.saturating_add(1))..=(key.clone(), i64::MAX));
-    let (_, changed) =
-        newer.filter(|(_, changed)| *changed >= created).min_by_key(|(_, changed)| **changed)?;
-    (at > *changed).then(|| format!("a change at {changed}"))
+    let newer = cluster.rescheduled.range((trigger, generation.saturating_add(1))..=(trigger, i64::MAX));
+    let changed = newer.map(|(_, changed)| *changed).min()?;
+    (at > changed).then(|| format!("a change at {changed}"))
 }

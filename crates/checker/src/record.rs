@@ -201,8 +201,10 @@ pub enum FaultEvent {
     },
     /// A trigger's instants were changed, and the command had returned by `at`.
     Rescheduled {
-        /// The trigger.
+        /// The trigger's key.
         trigger: TriggerKey,
+        /// The trigger. One that is deleted and made anew under its key counts its generations from the beginning.
+        trigger_id: TriggerId,
         /// The generation that began.
         generation: i64,
         /// When, on the store's clock.

@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{Go, Run, SECOND, all_but, alone, at, boot, every, go, id_of, key, node, once, pid};
+use common::{
+    Go, Run, SECOND, all_but, alone, at, boot, every, go, id_of, key, node, once, pid, rescheduled,
+};
 use punctual_checker::{FaultEvent, Guarantee, Pausable, Rule};
 use punctual_core::execution::AttemptOutcome::{Lost, Released};
 use punctual_core::execution::Outcome;
@@ -15,9 +17,7 @@ fn changed(ms: i64) -> (Run, Go) {
     run.until = 2000;
     let trigger = run.trigger("a", once(90_000));
     (trigger.generation, trigger.rev) = (2, 9);
-    let at_boot = boot(ms);
-    let fault = FaultEvent::Rescheduled { trigger: key("a"), generation: 2, at: at(ms), boot_us: at_boot };
-    run.faults.push(fault);
+    run.faults.push(rescheduled("a", 2, ms));
     (run, go(1, "a", 2000, 1))
 }
 
@@ -40,9 +40,7 @@ fn a_firing_of_a_trigger_that_was_deleted() {
 #[test]
 fn a_firing_two_definitions_late() {
     let (mut run, late) = changed(1500);
-    let again =
-        FaultEvent::Rescheduled { trigger: key("a"), generation: 3, at: at(1900), boot_us: boot(1900) };
-    run.faults.push(again);
+    run.faults.push(rescheduled("a", 3, 1900));
     run.tables.triggers[0].generation = 3;
     run.done(Go { generation: 2, ..late }, 2005, 2010).breaks(&[(Rule::OldDefinition, 1)]);
 }

@@ -6,8 +6,8 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Go, Run, SECOND, at, boot, every, go, key};
-use punctual_checker::{FaultEvent, Rule};
+use common::{Go, Run, SECOND, at, every, go, rescheduled};
+use punctual_checker::Rule;
 use punctual_core::calendar::Calendar;
 use punctual_core::instants::Instants;
 use punctual_core::schedule::Cron;
@@ -86,9 +86,7 @@ fn another_calendar_begins_another_generation_with_other_instants() {
     run.seconds("a", 1, 2).seconds("a", 5, 5);
     of_generation(&mut run, 2, 6, 7);
     of_generation(&mut run, 2, 9, 10);
-    let change =
-        |ms| FaultEvent::Rescheduled { trigger: key("a"), generation: 2, at: at(ms), boot_us: boot(ms) };
-    run.faults.push(change(5500));
+    run.faults.push(rescheduled("a", 2, 5500));
     run.breaks(&[]);
     of_generation(&mut run, 2, 8, 8);
     run.breaks(&[(Rule::Misaccounted, 1)]);
@@ -100,9 +98,7 @@ fn an_instant_of_the_next_generation_is_owed_from_the_change_on() {
     run.tables.triggers[0].generation = 2;
     run.seconds("a", 1, 2);
     of_generation(&mut run, 2, 6, 10);
-    let at_change =
-        FaultEvent::Rescheduled { trigger: key("a"), generation: 2, at: at(2500), boot_us: boot(2500) };
-    run.faults.push(at_change);
+    run.faults.push(rescheduled("a", 2, 2500));
     // Second 5; 3 and 4 are left out.
     run.breaks(&[(Rule::Lost, 1)]);
 }

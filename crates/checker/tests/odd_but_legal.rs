@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Go, Run, SECOND, alone, at, boot, every, go, key, node, once};
+use common::{Go, Run, SECOND, alone, at, boot, every, go, key, node, once, rescheduled};
 use punctual_checker::{FaultEvent, Rule};
 use punctual_core::event::Event;
 use punctual_core::execution::{AttemptOutcome, Outcome};
@@ -252,11 +252,9 @@ fn a_new_generation_owes_from_its_first_record_or_from_the_command() {
         run.done(Go { generation: 2, ..go(n, "a", due, 1) }, due + 5, due + 10);
     }
     run.breaks(&[]);
-    let told =
-        |ms| FaultEvent::Rescheduled { trigger: key("a"), generation: 2, at: at(ms), boot_us: boot(ms) };
-    run.faults.push(told(6100));
+    run.faults.push(rescheduled("a", 2, 6100));
     run.breaks(&[]);
-    run.faults[0] = told(5500);
+    run.faults[0] = rescheduled("a", 2, 5500);
     assert_eq!(run.verdict().lost, 1, "the instant at 6 s");
 }
 

@@ -4,7 +4,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Go, Run, SECOND, all_but, alone, at, boot, every, go, id_of, key, node, once, pid};
+use common::{
+    Go, Run, SECOND, all_but, alone, at, boot, every, go, id_of, key, node, once, pid, rescheduled,
+};
 use punctual_checker::{FaultEvent, Rule};
 use punctual_core::execution::AttemptOutcome::{Lost, Released, TimedOut};
 use punctual_core::execution::Outcome;
@@ -91,9 +93,7 @@ fn work_that_fired_before_a_change_runs_after_it() {
     run.until = 2000;
     let trigger = run.trigger("a", once(90_000));
     (trigger.generation, trigger.rev) = (2, 9);
-    let changed =
-        FaultEvent::Rescheduled { trigger: key("a"), generation: 2, at: at(2500), boot_us: boot(2500) };
-    run.faults.push(changed);
+    run.faults.push(rescheduled("a", 2, 2500));
     run.faults.push(FaultEvent::Unscheduled { trigger_id: id_of("b"), at: at(10), boot_us: boot(10) });
     let first = go(1, "a", 2000, 1);
     run.claimed(first, 2005).kill(1, 2010).recovered(2, first, 8000).done(first.retry(2), 8100, 8200);
@@ -106,12 +106,15 @@ fn a_trigger_made_anew_counts_its_generations_anew() {
     run.until = 6000;
     run.trigger("a", every(2 * SECOND)).created = at(3000);
     run.tables.triggers[0].generation = 2;
-    // Both changes are of the earlier trigger of the key.
-    for (generation, ms) in [(2, 1000), (3, 2000)] {
-        let (at, boot_us) = (at(ms), boot(ms));
-        run.faults.push(FaultEvent::Rescheduled { trigger: key("a"), generation, at, boot_us });
+    // Of the earlier trigger of the key, at times that a store's clock shows which was set back before this one was made.
+    for (generation, ms) in [(2, 1000), (3, 4000)] {
+        let (trigger, trigger_id) = (key("a"), id_of("an earlier one"));
+        let (at, boot_us) = (at(ms), boot(1000));
+        run.faults.push(FaultEvent::Rescheduled { trigger, trigger_id, generation, at, boot_us });
     }
     run.done(Go { generation: 2, ..go(1, "a", 6000, 1) }, 6005, 6010).breaks(&[]);
+    run.faults.push(rescheduled("a", 3, 5000));
+    run.breaks(&[(Rule::OldDefinition, 1)]);
 }
 
 #[test]

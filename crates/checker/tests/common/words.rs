@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use punctual_checker::BodyStart;
+use punctual_checker::{BodyStart, FaultEvent};
 use punctual_core::event::Work;
 use punctual_core::execution::{Occurrence, Slot};
 use punctual_core::key::{ExecutionId, Fence, NodeId, TriggerId, TriggerKey};
@@ -40,6 +40,12 @@ pub(crate) fn every(ms: u64) -> Schedule {
 
 pub(crate) fn once(ms: i64) -> Schedule {
     Once::new(at(ms)).into()
+}
+
+/// The change that began a generation of the trigger `name`.
+pub(crate) fn rescheduled(name: &str, generation: i64, ms: i64) -> FaultEvent {
+    let (trigger, trigger_id, at, boot_us) = (key(name), id_of(name), at(ms), boot(ms));
+    FaultEvent::Rescheduled { trigger, trigger_id, generation, at, boot_us }
 }
 
 /// One claim of one execution of the trigger `name`.

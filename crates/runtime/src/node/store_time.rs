@@ -5,8 +5,10 @@
 //! carry a reading that is older than what is known, so the larger bound counts; or else work that was due by one
 //! answer would seem to begin early by the next.
 //!
-//! A reading that is behind what is known even if it was made right before its answer arrived comes from a clock that
-//! was set back, and replaces everything; unless the two clocks may have drifted apart by as much.
+//! A clock that was set back shows itself by an answer to a request that was sent after the latest reading was at hand:
+//! what it carries must be the later one, so if it is behind what is known even by the time that the request took, it
+//! replaces everything; unless the two clocks may have drifted apart by as much. Of a request that was under way by
+//! then nobody knows which of the two readings is the later one: it may be of before a leap forward.
 
 use punctual_core::node::DRIFT_PERCENT;
 use punctual_core::{BootInstant, Timestamp};
@@ -34,7 +36,8 @@ impl StoreTime {
         let known = self.at(answered);
         let (age, took) = (answered.since(self.at), answered.since(sent));
         let drifted = (age + took) * DRIFT_PERCENT / 100;
-        if reading > known || reading.plus(took + drifted) < known {
+        let is_later = sent >= self.at;
+        if reading > known || (is_later && reading.plus(took + drifted) < known) {
             *self = Self { reading, at: answered };
         }
     }
@@ -70,12 +73,24 @@ mod tests {
     #[test]
     fn a_slow_answer_beside_a_clock_that_drifts_does_not_turn_time_back() {
         let mut time = StoreTime::guess(store(0), boot(0));
-        time.take_in(store(10_000), boot(9_900), boot(9_901));
-        // A second of the store's is 990 ms of this machine's: the request took 505 ms, and 500 of its own.
-        time.take_in(store(9_500), boot(9_405), boot(9_905));
-        assert_eq!(time.at(boot(9_905)), store(10_004));
-        time.take_in(store(9_400), boot(9_904), boot(9_905));
-        assert_eq!(time.at(boot(9_905)), store(9_400), "too far behind for a drift");
+        time.take_in(store(10_000), boot(9_999), boot(10_000));
+        // A second of the store's is 1,010 ms of this machine's, and half a second was between the reading and the answer.
+        time.take_in(store(10_990), boot(11_000), boot(11_505));
+        assert_eq!(time.at(boot(11_505)), store(11_505));
+        time.take_in(store(11_400), boot(11_505), boot(11_505));
+        assert_eq!(time.at(boot(11_505)), store(11_400), "too far behind for a drift");
+    }
+
+    /// Seed 40154 of the simulation on memory: the store's clock was set 34 seconds forward while a claim was under way,
+    /// and the answer, read before, seemed to tell of a clock that was set back.
+    #[test]
+    fn an_answer_of_before_a_leap_forward_does_not_turn_time_back() {
+        let mut time = StoreTime::guess(store(0), boot(0));
+        time.take_in(store(34_010), boot(9), boot(10));
+        time.take_in(store(5), boot(4), boot(700));
+        assert_eq!(time.at(boot(700)), store(34_700));
+        time.take_in(store(900), boot(701), boot(702));
+        assert_eq!(time.at(boot(702)), store(900), "asked since, and behind: it was set back");
     }
 
     #[test]

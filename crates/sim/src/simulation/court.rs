@@ -207,7 +207,7 @@ impl JobStore for Court {
                 let is_new =
                     self.world.witness().edited(id, written.as_ref().map(|(_, generation)| *generation));
                 if let (true, Some((trigger, generation))) = (is_new, written) {
-                    let event = FaultEvent::Rescheduled { trigger, generation, at, boot_us };
+                    let event = FaultEvent::Rescheduled { trigger, trigger_id: id, generation, at, boot_us };
                     self.world.write(|log| log.fault(&event));
                 }
             }

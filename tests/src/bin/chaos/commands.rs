@@ -119,8 +119,8 @@ impl Run<'_> {
         let after = self.scheduler.reschedule(&key, spec).await?;
         let at = self.store.now().await?;
         if after.generation > before.generation {
-            let (generation, boot_us) = (after.generation, SystemClock.boot());
-            self.faults.push(FaultEvent::Rescheduled { trigger: key, generation, at, boot_us });
+            let (trigger_id, generation, boot_us) = (after.id, after.generation, SystemClock.boot());
+            self.faults.push(FaultEvent::Rescheduled { trigger: key, trigger_id, generation, at, boot_us });
         }
         Ok(after.generation > before.generation)
     }
