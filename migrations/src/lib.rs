@@ -9,6 +9,7 @@ pub const SQLITE_SHAPES: &[&str] = &[
     include_str!("../sqlite/0002_queues.schema"),
     include_str!("../sqlite/0003_repairs.schema"),
     include_str!("../sqlite/0004_pauses.schema"),
+    include_str!("../sqlite/0005_in_time.schema"),
 ];
 
 /// The shape of the PostgreSQL schema after each migration.
@@ -17,6 +18,7 @@ pub const POSTGRES_SHAPES: &[&str] = &[
     include_str!("../postgres/0002_queues.schema"),
     include_str!("../postgres/0003_repairs.schema"),
     include_str!("../postgres/0004_pauses.schema"),
+    include_str!("../postgres/0005_in_time.schema"),
 ];
 
 /// The migrations of PostgreSQL, as pairs of file name and text, in order. `{s}` stands for the schema.
@@ -25,6 +27,7 @@ pub const POSTGRES: &[(&str, &str)] = &[
     ("0002_queues.sql", include_str!("../postgres/0002_queues.sql")),
     ("0003_repairs.sql", include_str!("../postgres/0003_repairs.sql")),
     ("0004_pauses.sql", include_str!("../postgres/0004_pauses.sql")),
+    ("0005_in_time.sql", include_str!("../postgres/0005_in_time.sql")),
 ];
 
 /// The migrations of SQLite, as pairs of file name and text, in order.
@@ -33,6 +36,7 @@ pub const SQLITE: &[(&str, &str)] = &[
     ("0002_queues.sql", include_str!("../sqlite/0002_queues.sql")),
     ("0003_repairs.sql", include_str!("../sqlite/0003_repairs.sql")),
     ("0004_pauses.sql", include_str!("../sqlite/0004_pauses.sql")),
+    ("0005_in_time.sql", include_str!("../sqlite/0005_in_time.sql")),
 ];
 
 /// The migrations of MySQL and MariaDB, as pairs of file name and text, in order.
@@ -41,6 +45,7 @@ pub const MYSQL: &[(&str, &str)] = &[
     ("0002_queues.sql", include_str!("../mysql/0002_queues.sql")),
     ("0003_repairs.sql", include_str!("../mysql/0003_repairs.sql")),
     ("0004_pauses.sql", include_str!("../mysql/0004_pauses.sql")),
+    ("0005_in_time.sql", include_str!("../mysql/0005_in_time.sql")),
 ];
 
 /// The shape of the MySQL schema after each migration; that of MariaDB comes to the same lines.
@@ -49,4 +54,5 @@ pub const MYSQL_SHAPES: &[&str] = &[
     include_str!("../mysql/0002_queues.schema"),
     include_str!("../mysql/0003_repairs.schema"),
     include_str!("../mysql/0004_pauses.schema"),
+    include_str!("../mysql/0005_in_time.schema"),
 ];

@@ -27,7 +27,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::sync::mpsc;
 
 /// The newest version, which has a layout too.
-const NEWEST: u32 = 4;
+const NEWEST: u32 = 5;
 
 /// A database with a layout and rows of somebody's.
 struct Old {

@@ -170,7 +170,9 @@ cases! {
     async fn a_schema_made_by_hand_is_taken_over(bench) {
         let schema = Schema::empty(&bench, "m").await;
         let mut conn = schema.conn().await;
-        let before = schema.known.len() - 1;
+        // The last version that does not look like the newest one: not every migration changes the shape.
+        let newest = schema.shapes.last();
+        let before = schema.shapes.iter().rposition(|shape| Some(shape) != newest).map_or(0, |at| at + 1);
         if before > 0 {
             schema.ready(&mut conn, &schema.known[..before]).await;
             schema.delete(&versions(&schema.known[..before])).await;
@@ -180,9 +182,10 @@ cases! {
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         assert_eq!(conn.history().await.expect("a read"), []);
         if before > 0 {
-            baseline(&mut *conn, &runner, schema.newest() - 1).await.and_then(MigrationOutcome::ready).expect("it has this shape");
+            let version = schema.known[before - 1].version;
+            baseline(&mut *conn, &runner, version).await.and_then(MigrationOutcome::ready).expect("it has this shape");
         }
-        assert_eq!(schema.ready(&mut conn, &schema.known).await.applied, [schema.newest()]);
+        assert_eq!(schema.ready(&mut conn, &schema.known).await.applied, versions(&schema.known[before..]));
         let error = baseline(&mut *conn, &runner, schema.newest()).await.expect_err("there is a history");
         assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
     }
