@@ -42,7 +42,8 @@ impl MysqlBuilder {
         Self::of(Source::Pool(pool))
     }
 
-    /// How many connections the store's own pool has at most; 4 by default. A node uses up to four at once.
+    /// How many connections the store's own pool has at most; 6 by default. A node uses up to four at once, and two
+    /// more while it takes over from dead ones.
     pub fn connections(mut self, most: usize) -> Self {
         self.options.connections = most.max(1);
         self

@@ -314,7 +314,7 @@ async fn set(connection: &mut AsyncMysqlConnection, flavor: Flavor) -> std::resu
 
 /// What a session must have come to.
 const WANTED: &str =
-    "READ-COMMITTED 1 STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION +00:00 en_US 5 30 utf8mb4 utf8mb4_bin";
+    "READ-COMMITTED 1 STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION +00:00 en_US 2 30 utf8mb4 utf8mb4_bin";
 
 #[cfg(test)]
 mod tests {

@@ -355,3 +355,47 @@ async fn a_raised_epoch_makes_nodes_join_again_and_their_tokens_larger() {
     assert!(after.len() > 5, "it goes on: {after:?}");
     assert!(after.iter().all(|token| before.iter().all(|old| token > old)), "{before:?} {after:?}");
 }
+
+/// A frozen node may hold locks of a transaction of its user's, which no limit of ours ends. Whoever waits for them to take
+/// its work over goes on checking in, and takes over from others.
+#[tokio::test]
+async fn who_waits_for_the_locks_of_the_dead_keeps_its_lease() {
+    for step in ["take_over", "settle"] {
+        let world = World::new();
+        let doomed = world.member(1).await;
+        doomed.scheduler.enqueue(long("work", secs(30))).await.unwrap();
+        world.pass(secs(2)).await;
+        let heir = world.member(2).await;
+        world.pass(secs(2)).await;
+        heir.line.set_for(step, Mode::Cut);
+        doomed.kill();
+        world.pass(secs(30)).await;
+        assert_eq!(world.count(|event| matches!(event, Event::LeaseLost)), 0, "{step}");
+        let nodes = world.store.inspect().nodes().await.unwrap();
+        let beat = nodes.iter().find(|node| &*node.info.name == "n2").unwrap().beat;
+        assert!(beat > 30, "{step}: {beat}");
+        heir.line.set(Mode::Up);
+    }
+}
+
+/// What somebody keeps locked of a dead node's work holds up nothing else of it, and is taken over when it is free.
+#[tokio::test]
+async fn a_locked_row_of_the_dead_holds_up_no_other() {
+    let world = World::new();
+    let doomed = world.member(1).await;
+    for name in ["one", "locked", "other"] {
+        doomed.scheduler.enqueue(long(name, secs(5))).await.unwrap();
+    }
+    world.pass(secs(2)).await;
+    let heir = world.member(2).await;
+    let rows = world.live().await;
+    let row = rows.iter().find(|row| world.runs("locked")[0].id == row.id).unwrap();
+    heir.line.locked.lock().unwrap().insert(row.id);
+    doomed.kill();
+    world.pass(secs(20)).await;
+    assert_eq!([world.runs("one").len(), world.runs("other").len(), world.runs("locked").len()], [2, 2, 1]);
+    heir.line.locked.lock().unwrap().clear();
+    world.pass(secs(4)).await;
+    assert_eq!(world.runs("locked").len(), 2);
+    assert_eq!(world.count(|event| matches!(event, Event::LeaseLost)), 0);
+}

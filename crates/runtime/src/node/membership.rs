@@ -1,27 +1,22 @@
-//! The loop of check-ins: it keeps the lease, watches the others, takes over from the dead, and hands back rows that
-//! name this node though it does not run them.
+//! The loop of check-ins: it keeps the lease, watches the others, has the dead taken over from ([`super::recovery`]), and
+//! hands back rows that name this node though it does not run them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use punctual_core::event::Event;
-use punctual_core::node::{NodeInfo, NodeState};
+use punctual_core::node::NodeInfo;
+use punctual_core::protocol::finish;
 use punctual_core::protocol::membership::{Lease, Observer, OwnRow};
-use punctual_core::protocol::{finish, recover};
-use punctual_core::store::{
-    CheckedIn, ClaimRef, PoisonRow, Readable, SLICE_GRACE, SettleOutcome, Settlement, Slice, Standby,
-    Standing,
-};
+use punctual_core::store::{CheckedIn, ClaimRef, SLICE_GRACE, SettleOutcome, Slice, Standby, Standing};
 use punctual_core::trigger::SLICES;
 use punctual_core::{BootInstant, NodeId, Result};
 use tokio::sync::oneshot;
 
+use super::recovery::Recoveries;
 use super::{Node, Phase, Strangers};
 use crate::context::StopReason;
-
-/// How many rows of a dead node one step takes over.
-const RECOVERY_BATCH: u32 = 500;
 
 /// Adds the node to the cluster under an id, and begins to watch the others from what the answer shows of them.
 pub(crate) async fn join(node: &Node, id: NodeId) -> Result<Observer> {
@@ -63,6 +58,7 @@ pub(crate) async fn join(node: &Node, id: NodeId) -> Result<Observer> {
 /// Checks in until `end`.
 pub(crate) async fn run(node: Arc<Node>, mut observer: Observer, mut end: oneshot::Receiver<()>) {
     let mut strangers = Strangers::new();
+    let mut recoveries = Recoveries::default();
     let mut late = false;
     loop {
         let interval = node.settings.profile.interval;
@@ -73,7 +69,7 @@ pub(crate) async fn run(node: Arc<Node>, mut observer: Observer, mut end: onesho
             _ = &mut end => break,
             () = node.clock.sleep(wait) => {}
         }
-        late = match check_in(&node, &mut observer, &mut strangers).await {
+        late = match check_in(&node, &mut observer, &mut strangers, &mut recoveries).await {
             Ok(()) => false,
             Err(error) => {
                 node.trouble(&error);
@@ -92,7 +88,12 @@ pub(crate) async fn leave(node: &Node) {
     node.tell(Event::Left);
 }
 
-async fn check_in(node: &Arc<Node>, observer: &mut Observer, strangers: &mut Strangers) -> Result<()> {
+async fn check_in(
+    node: &Arc<Node>,
+    observer: &mut Observer,
+    strangers: &mut Strangers,
+    recoveries: &mut Recoveries,
+) -> Result<()> {
     if node.is_halted() {
         // Another beat would say that it lives, and might make up for those that the store has lost.
         return Ok(());
@@ -118,15 +119,12 @@ async fn check_in(node: &Arc<Node>, observer: &mut Observer, strangers: &mut Str
     }
     reconcile(node, &reply, strangers).await?;
     for suspect in observer.observe(read, &reply.nodes) {
-        if node.store.take_over(suspect.node, suspect.beat).await? {
-            let name = reply.nodes.iter().find(|other| other.info.id == suspect.node);
-            let name = name.map(|other| other.info.name.to_string()).unwrap_or_default();
-            node.tell(Event::TookOver { dead: suspect.node, name });
-            recover_all(node, suspect.node).await?;
-        }
+        let name = reply.nodes.iter().find(|other| other.info.id == suspect.node);
+        let name = name.map(|other| other.info.name.to_string()).unwrap_or_default();
+        recoveries.take_over(node, suspect, name);
     }
     for owner in &reply.gone_owners {
-        recover_all(node, *owner).await?;
+        recoveries.recover(node, *owner);
     }
     Ok(())
 }
@@ -219,52 +217,6 @@ async fn reconcile(node: &Node, reply: &CheckedIn, strangers: &mut Strangers) ->
         }
     }
     Ok(())
-}
-
-/// Settles everything that a node which is not up has left behind.
-async fn recover_all(node: &Node, owner: NodeId) -> Result<()> {
-    let nodes = node.store.inspect().nodes().await?;
-    let has_left = nodes.iter().any(|one| one.info.id == owner && one.state == NodeState::Left);
-    loop {
-        let rows = node.store.orphans(owner, RECOVERY_BATCH).await?;
-        let now = node.store_time();
-        let plans: Vec<_> = rows
-            .iter()
-            .filter_map(|row| match row {
-                Readable::Row(row) if has_left => Some(recover::hand_back(&row.execution, owner)),
-                Readable::Row(row) => Some(recover::settle(&row.execution, &row.spec(), owner, now)),
-                Readable::Poison(poison) => {
-                    node.tell(Event::SetAside { reason: poison.reason.clone() });
-                    match poison.row {
-                        PoisonRow::Execution(claim) => Some(finish::hold(claim, &poison.reason)),
-                        PoisonRow::Trigger { .. } => None,
-                    }
-                }
-            })
-            .collect();
-        let full = rows.len() >= usize::try_from(RECOVERY_BATCH).unwrap_or(usize::MAX);
-        if plans.is_empty() {
-            return Ok(());
-        }
-        let outcomes = node.store.settle(plans.clone()).await?;
-        let mut settled = false;
-        for (plan, outcome) in plans.iter().zip(outcomes) {
-            // Another node may have been faster; then this one changed nothing.
-            if outcome == SettleOutcome::Done {
-                settled = true;
-                let outcome = match &plan.then {
-                    Settlement::End(record) => Some(record.outcome),
-                    Settlement::Back(_) => None,
-                };
-                let ClaimRef { id, fence, .. } = plan.claim;
-                node.tell(Event::Recovered { from: owner, id, fence, outcome });
-            }
-        }
-        node.hint.notify_one();
-        if !full || !settled {
-            return Ok(());
-        }
-    }
 }
 
 /// This node's share of the due set: nodes that are up and fire, in the order of their ids, share it evenly.

@@ -13,6 +13,7 @@ pub(crate) mod acquire;
 pub(crate) mod body;
 pub(crate) mod claim_lock;
 pub(crate) mod membership;
+pub(crate) mod recovery;
 pub(crate) mod settle;
 pub(crate) mod store_time;
 pub(crate) mod turn;

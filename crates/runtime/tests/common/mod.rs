@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "only tests use this; a broken expectation is to be seen")]
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -309,6 +310,8 @@ pub struct Line {
     pub restored: OnceLock<MemoryStore>,
     /// How often the node has looked for work.
     pub looks: AtomicU64,
+    /// Rows that somebody else keeps locked for longer than the node's sessions wait.
+    pub locked: Mutex<BTreeSet<ExecutionId>>,
 }
 
 impl Line {
@@ -405,6 +408,14 @@ macro_rules! wired {
                 Ok(CheckedIn { beat: reply.beat - lost, ..reply })
             }
 
+            async fn settle(&self, plans: Vec<SettlePlan>) -> Result<Vec<SettleOutcome>> {
+                let locked = self.line.locked.lock().unwrap().clone();
+                if plans.iter().any(|plan| locked.contains(&plan.claim.id)) {
+                    return Err(Error::unavailable("settle", "a lock was not granted in time"));
+                }
+                self.line.pass("settle", self.inner().settle(plans)).await
+            }
+
             $(
                 async fn $name(&self, $($argument: $type),*) -> Result<$answer> {
                     self.line.pass(stringify!($name), self.inner().$name($($argument),*)).await
@@ -429,7 +440,6 @@ wired! {
     claim(request: Claim) -> Claimed;
     claim_ready(request: ClaimReady) -> ClaimedReady;
     begin(claims: Vec<ClaimRef>) -> Vec<SettleOutcome>;
-    settle(plans: Vec<SettlePlan>) -> Vec<SettleOutcome>;
     wake_waiting(limit: u32) -> u32;
     prune(request: Prune) -> Pruned;
 }
