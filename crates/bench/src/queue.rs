@@ -318,7 +318,8 @@ impl Yard {
 
     async fn due(&self, node: NodeId, limit: u32) -> Result<usize> {
         let kinds = Arc::clone(&self.kinds);
-        let due = self.store.read_due(ReadDue { node, kinds, limit, slice: None }).await?;
+        let due =
+            self.store.read_due(ReadDue { node, kinds, limit, slice: None, ahead: Duration::ZERO }).await?;
         Ok(due.triggers.len())
     }
 

@@ -153,7 +153,10 @@ pub fn success(work: &ExecutionWithJob, at: Timestamp) -> SettlePlan {
 
 /// Reads what is due.
 pub async fn read_due(store: &dyn JobStore, node: i64, limit: u32) -> Due {
-    store.read_due(ReadDue { node: node_id(node), kinds: kinds(), limit, slice: None }).await.expect("a read")
+    store
+        .read_due(ReadDue { node: node_id(node), kinds: kinds(), limit, slice: None, ahead: Duration::ZERO })
+        .await
+        .expect("a read")
 }
 
 /// Reads what is due and claims it.

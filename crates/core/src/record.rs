@@ -10,6 +10,7 @@
 //! a row with one bad column still has the id and the guards by which it can be set aside, mended or deleted.
 
 mod calendars;
+mod check_in;
 mod definition;
 mod edit;
 mod node;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::check_in::{CheckInHead, CheckInRow, OwnBeat, checked_in};
 pub use self::definition::{CalendarRow, DueRow, JobRow, PauseRow, SetRow, TriggerRow, progress_document};
 pub use self::node::NodeRow;
 pub use self::work::{ExecutionRow, HistoryRow, OwnedRow, SkipRow, WorkRow};

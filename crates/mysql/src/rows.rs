@@ -11,8 +11,8 @@ use diesel::row::{Field, Row};
 use diesel::sql_types::Untyped;
 use punctual_core::check::DefinitionRow;
 use punctual_core::record::{
-    BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PauseRow,
-    PayloadRow, SetRow, TriggerRow, WorkRow,
+    BadColumn, CalendarRow, CheckInRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow,
+    PauseRow, PayloadRow, SetRow, TriggerRow, WorkRow,
 };
 
 use crate::query::{Value, values};
@@ -114,6 +114,11 @@ impl Columns {
             Given::Bytes(bytes) => String::from_utf8(bytes).unwrap_or_else(|_| self.wrong("is not UTF-8")),
             _ => self.wrong("is not text"),
         }
+    }
+
+    /// Leaves columns out.
+    pub(crate) fn skip(&self, columns: usize) {
+        self.at.set(self.at.get() + columns);
     }
 
     pub(crate) fn int_or_null(&self) -> Option<i64> {
@@ -282,7 +287,7 @@ impl FromColumns for WorkRow {
     fn read(c: &Columns) -> Self {
         let execution = ExecutionRow::read(c);
         let job = if c.is_null() {
-            c.at.set(c.at.get() + JOB_COLUMNS);
+            c.skip(JOB_COLUMNS);
             None
         } else {
             Some(JobRow::read(c))
@@ -293,6 +298,43 @@ impl FromColumns for WorkRow {
 
 /// How many columns a job's row has in a statement.
 const JOB_COLUMNS: usize = 14;
+
+/// How many columns a node's row has in a statement.
+const NODE_COLUMNS: usize = 15;
+
+/// How many columns a row that a node owns has in a statement.
+const OWNED_COLUMNS: usize = 4;
+
+/// A row of what a check-in answers.
+pub(crate) enum Told {
+    /// The time of the server, the epoch, and the beat that this session has raised last.
+    Head(i64, Option<i64>, i64),
+    /// Everything else.
+    Row(CheckInRow),
+}
+
+impl Told {
+    pub(crate) fn from_row(c: Columns) -> Self {
+        if !c.is_null() {
+            return Self::Head(c.int(), c.int_or_null(), c.int());
+        }
+        c.skip(3);
+        Self::Row(check_in_row(c))
+    }
+}
+
+fn check_in_row(c: Columns) -> CheckInRow {
+    if !c.is_null() {
+        let row = Box::new(NodeRow::read(&c));
+        return CheckInRow::Node { row, whole: c.bad.into_inner().is_none() };
+    }
+    c.skip(NODE_COLUMNS);
+    if !c.is_null() {
+        return CheckInRow::Owned(OwnedRow::read(&c));
+    }
+    c.skip(OWNED_COLUMNS);
+    CheckInRow::Gone(c.int())
+}
 
 impl FromColumns for OwnedRow {
     fn read(c: &Columns) -> Self {

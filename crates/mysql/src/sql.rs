@@ -18,6 +18,13 @@
 //!
 //! Codes of states are those of `punctual_core::record`; a test compares them.
 
+/// The server's clock, in microseconds, as of the start of a statement, whatever the session's time zone is.
+macro_rules! clock {
+    () => {
+        "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
+    };
+}
+
 /// The columns of a `JobRow`; `$t` is the table's alias.
 macro_rules! job_columns {
     ($t:literal) => {
@@ -179,9 +186,9 @@ pub(crate) const BEGIN_WRITE: &str = "START TRANSACTION";
 pub(crate) const COMMIT: &str = "COMMIT";
 pub(crate) const ROLLBACK: &str = "ROLLBACK";
 
-/// The clock, in microseconds, as of the start of this statement, whatever the session's time zone is. It is a statement
-/// of its own because one that waits for a lock would answer the time at which the wait began.
-pub(crate) const NOW: &str = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))";
+/// The clock. It is a statement of its own because one that waits for a lock would answer the time at which the wait
+/// began.
+pub(crate) const NOW: &str = concat!("SELECT ", clock!());
 
 // ---- definitions ----
 
@@ -297,8 +304,13 @@ INSERT INTO punctual_node (id, name, host, pid, version, zone_data, profile, cap
 /// Adds a node's first beat.
 pub(crate) const INSERT_BEAT: &str = "INSERT INTO punctual_beat (node_id, beat, seen_us) VALUES (?, ?, ?)";
 
-/// Raises a node's beat, by primary key; IS_UP and LOCK_BEAT come before. Zero rows: its beat is gone.
-pub(crate) const CHECK_IN: &str = "UPDATE punctual_beat SET beat = beat + 1, seen_us = ? WHERE node_id = ?";
+/// Raises a node's beat, by primary key. Whoever ends a node deletes its beat in the same step, so the row of the beat
+/// alone decides whether it is up. CHECKED_IN answers what it came to. Zero rows: it is not up.
+pub(crate) const CHECK_IN: &str = concat!(
+    "UPDATE punctual_beat SET beat = LAST_INSERT_ID(beat + 1), seen_us = IFNULL(CAST(? AS SIGNED), ",
+    clock!(),
+    ") WHERE node_id = ?"
+);
 
 /// Marks an up node dead, by primary key; LOCK_NODE and LOCK_BEAT come before.
 pub(crate) const TAKE_OVER: &str =

@@ -10,7 +10,7 @@ use punctual_core::{Clock, Error, Timestamp};
 
 use crate::error::Failure;
 use crate::query::{Sql, Statement, Value, values};
-use crate::rows::{Columns, FromColumns, Raw, Read};
+use crate::rows::{Columns, FromColumns, Raw, Read, Told};
 use crate::sql;
 
 /// What a step made available.
@@ -144,6 +144,14 @@ impl<'c> Step<'c> {
         }
     }
 
+    /// The time by the clock that was handed in, if one was, for a statement that reads the server's clock itself.
+    pub(crate) fn given_now(&self) -> Option<Timestamp> {
+        match &self.setting.clock {
+            StoreClock::Given(clock) => Some(clock.wall()),
+            StoreClock::Server => None,
+        }
+    }
+
     /// Tells whoever watches of a statement.
     async fn watched(&mut self, statement: &str, side: Side) -> Outcome<()> {
         match &mut self.watch {
@@ -191,6 +199,12 @@ impl<'c> Step<'c> {
     ) -> Outcome<Vec<T>> {
         let rows = self.raw(sql, values).await?;
         Ok(rows.into_iter().map(|row| read(&Columns::of(row))).collect())
+    }
+
+    /// What a check-in answers.
+    pub(crate) async fn told(&mut self, sql: &'static str, values: Vec<Value>) -> Outcome<Vec<Told>> {
+        let rows = self.raw(sql, values).await?;
+        Ok(rows.into_iter().map(|row| Told::from_row(Columns::of(row))).collect())
     }
 
     /// The first row of a statement.

@@ -72,13 +72,13 @@ struct Shared {
     signal: Arc<Signal>,
 }
 
-/// Whether a step writes.
+/// How the statements of a step belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// It is one transaction.
-    Write,
-    /// It is a few reads, each of them a moment of its own.
-    Read,
+    /// They are one transaction.
+    Together,
+    /// Each of them is a transaction of its own, and may as well be done twice.
+    Apart,
 }
 
 impl MysqlStore {
@@ -142,17 +142,17 @@ impl MysqlStore {
         T: Send + 'static,
     {
         let shared = Arc::clone(&self.shared);
-        detached(operation, async move { shared.step(operation, Mode::Write, &request, body).await }).await
+        detached(operation, async move { shared.step(operation, Mode::Together, &request, body).await }).await
     }
 
-    /// A step that reads.
+    /// A step of reads, or of whatever else needs no transaction around it.
     pub(crate) async fn read<R, T>(&self, operation: &'static str, request: R, body: Body<R, T>) -> Result<T>
     where
         R: Send + Sync + 'static,
         T: Send + 'static,
     {
         let shared = Arc::clone(&self.shared);
-        detached(operation, async move { shared.step(operation, Mode::Read, &request, body).await }).await
+        detached(operation, async move { shared.step(operation, Mode::Apart, &request, body).await }).await
     }
 }
 
@@ -202,7 +202,7 @@ impl Shared {
             let remedy = failure.remedy();
             // A pooled connection may have died since it was used last. Nothing was written, so another one will do.
             let is_stale = remedy == Remedy::Discard && matches!(failure, Failure::Sql(_));
-            if is_stale && tries < MOST_STALE && (!has_begun || mode == Mode::Read) {
+            if is_stale && tries < MOST_STALE && (!has_begun || mode == Mode::Apart) {
                 continue;
             }
             if remedy == Remedy::Discard || self.roll_back(&mut held).await.is_err() {
@@ -250,15 +250,15 @@ impl Shared {
         let mut step = Step::on(connection, &self.setting, operation, manner);
         let mut has_begun = false;
         let outcome = async {
-            if mode == Mode::Write {
+            if mode == Mode::Together {
                 step.control(sql::BEGIN_WRITE).await?;
             }
             has_begun = true;
             let answer = body(&mut step, request).await?;
             match (mode, step.keeps()) {
-                (Mode::Write, true) => step.control(sql::COMMIT).await?,
-                (Mode::Write, false) => step.control(sql::ROLLBACK).await?,
-                (Mode::Read, _) => {}
+                (Mode::Together, true) => step.control(sql::COMMIT).await?,
+                (Mode::Together, false) => step.control(sql::ROLLBACK).await?,
+                (Mode::Apart, _) => {}
             }
             Ok(answer)
         };
@@ -329,7 +329,7 @@ impl JobStore for MysqlStore {
     }
 
     async fn check_in(&self, node: NodeId) -> Result<CheckedIn> {
-        self.write("check_in", node, |step, node| Box::pin(members::check_in(step, *node))).await
+        self.read("check_in", node, |step, node| Box::pin(members::check_in(step, *node))).await
     }
 
     async fn take_over(&self, dead: NodeId, beat: i64) -> Result<bool> {
@@ -387,6 +387,14 @@ impl JobStore for MysqlStore {
     }
 
     async fn wake_waiting(&self, limit: u32) -> Result<u32> {
+        // Nearly always nobody waits; then no transaction is needed to find that out.
+        if self
+            .read("wake_waiting", 1, |step, most| Box::pin(slots::waiting_keys(step, *most)))
+            .await?
+            .is_empty()
+        {
+            return Ok(0);
+        }
         self.write("wake_waiting", limit, |step, limit| Box::pin(slots::wake_waiting(step, *limit))).await
     }
 

@@ -7,8 +7,8 @@ use std::cell::{Cell, RefCell};
 
 use punctual_core::check::DefinitionRow;
 use punctual_core::record::{
-    BadColumn, CalendarRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow, PauseRow,
-    PayloadRow, SetRow, TriggerRow, WorkRow,
+    BadColumn, CalendarRow, CheckInRow, DueRow, ExecutionRow, HistoryRow, JobRow, NodeRow, OwnedRow,
+    PauseRow, PayloadRow, SetRow, TriggerRow, WorkRow,
 };
 use rusqlite::Row;
 use rusqlite::types::{ToSql, ValueRef};
@@ -75,6 +75,15 @@ impl<'r, 's> Columns<'r, 's> {
 
     pub(crate) fn text(&self) -> String {
         self.text_in(self.next())
+    }
+
+    /// Whether the next column is null.
+    fn is_null(&self) -> bool {
+        matches!(self.row.get_ref(self.at.get()), Ok(ValueRef::Null) | Err(_))
+    }
+
+    fn skip(&self, columns: usize) {
+        self.at.set(self.at.get() + columns);
     }
 
     pub(crate) fn int_or_null(&self) -> Option<i64> {
@@ -272,6 +281,44 @@ impl FromColumns for DefinitionRow {
 
 /// How many columns a job's row has in a statement.
 const JOB_COLUMNS: usize = 14;
+
+/// How many columns a node's row has in a statement.
+const NODE_COLUMNS: usize = 15;
+
+/// How many columns a row that a node owns has in a statement.
+const OWNED_COLUMNS: usize = 4;
+
+/// A row of what a check-in answers.
+pub(crate) enum Told {
+    /// The time by SQLite's clock, and the epoch.
+    Head(i64, Option<i64>),
+    /// Everything else.
+    Row(CheckInRow),
+}
+
+impl Told {
+    pub(crate) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let c = Columns::of(row);
+        if !c.is_null() {
+            return Ok(Self::Head(c.int(), c.int_or_null()));
+        }
+        c.skip(2);
+        Ok(Self::Row(check_in_row(c)))
+    }
+}
+
+fn check_in_row(c: Columns<'_, '_>) -> CheckInRow {
+    if !c.is_null() {
+        let row = Box::new(NodeRow::read(&c));
+        return CheckInRow::Node { row, whole: c.bad.into_inner().is_none() };
+    }
+    c.skip(NODE_COLUMNS);
+    if !c.is_null() {
+        return CheckInRow::Owned(OwnedRow::read(&c));
+    }
+    c.skip(OWNED_COLUMNS);
+    CheckInRow::Gone(c.int())
+}
 
 impl FromColumns for OwnedRow {
     fn read(c: &Columns<'_, '_>) -> Self {

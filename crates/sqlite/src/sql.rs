@@ -5,6 +5,13 @@
 //! statement to its commit; "locks" below is said once, here. Reads run in a snapshot of their own and lock nothing.
 //! Codes of states are those of `punctual_core::record`; a test compares them.
 
+/// The clock, in whole milliseconds.
+macro_rules! clock {
+    () => {
+        "CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000"
+    };
+}
+
 /// The columns of a `JobRow`; `$t` is the table's alias.
 macro_rules! job_columns {
     ($t:literal) => {
@@ -112,8 +119,7 @@ pub(crate) const COMMIT: &str = "COMMIT";
 pub(crate) const ROLLBACK: &str = "ROLLBACK";
 /// The clock, in whole milliseconds, and the epoch. Reading the table is what opens the snapshot of a read step, and
 /// happens before the clock is read. Zero rows: the file is damaged.
-pub(crate) const NOW: &str =
-    "SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000, value FROM meta WHERE name = 'epoch'";
+pub(crate) const NOW: &str = concat!("SELECT ", clock!(), ", value FROM meta WHERE name = 'epoch'");
 
 // ---- definitions ----
 
@@ -247,10 +253,13 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id)
 /// Adds a node's first beat.
 pub(crate) const INSERT_BEAT: &str = "INSERT INTO beat (node_id, beat, seen_us) VALUES (?1, ?2, ?3)";
 
-/// Raises a node's beat, by primary keys. Zero rows: the node is not up, or its beat is gone.
-pub(crate) const CHECK_IN: &str = "
-UPDATE beat SET beat = beat + 1, seen_us = ?2
-WHERE node_id = ?1 AND EXISTS (SELECT 1 FROM node WHERE id = ?1 AND state = 1)";
+/// Raises a node's beat, by primary key. Whoever ends a node deletes its beat in the same step, so the row of the beat
+/// alone decides whether it is up. Zero rows: it is not.
+pub(crate) const CHECK_IN: &str = concat!(
+    "UPDATE beat SET beat = beat + 1, seen_us = ifnull(?2, ",
+    clock!(),
+    ") WHERE node_id = ?1 RETURNING beat"
+);
 
 /// Marks an up node dead if its beat is still the one that was seen, by primary keys. Zero rows: it is not up, or it
 /// has beaten since. A missing beat counts as 0, as observers see it.

@@ -26,6 +26,7 @@ pub(crate) enum News {
 /// A transaction in progress.
 pub(crate) struct Step<'c> {
     connection: &'c Connection,
+    given_now: Option<Timestamp>,
     now: Timestamp,
     epoch: i64,
     news: Cell<News>,
@@ -61,7 +62,8 @@ type Outcome<T> = std::result::Result<T, Failure>;
 
 impl<'c> Step<'c> {
     const fn new(connection: &'c Connection, watch: Option<Watch>) -> Self {
-        Self { connection, now: Timestamp::EPOCH, epoch: 0, news: Cell::new(News::Nothing), watch }
+        let (given_now, now, news) = (None, Timestamp::EPOCH, Cell::new(News::Nothing));
+        Self { connection, given_now, now, epoch: 0, news, watch }
     }
 
     /// Reads the clock and the epoch.
@@ -70,14 +72,22 @@ impl<'c> Step<'c> {
         let (machine, epoch) =
             read.ok_or_else(|| Error::corrupt("begin", "table meta has no row `epoch`"))?;
         self.epoch = epoch;
-        self.now = match clock {
-            StoreClock::Machine => Timestamp::from_micros(machine),
-            StoreClock::Given(clock) => clock.wall(),
-        };
+        self.given_now = clock.given_now();
+        self.now = self.time(machine);
         Ok(())
     }
 
-    /// The store's clock, read when this step held its lock or snapshot already.
+    /// What time it is, when SQLite's clock shows `machine`.
+    pub(crate) fn time(&self, machine: i64) -> Timestamp {
+        self.given_now.unwrap_or_else(|| Timestamp::from_micros(machine))
+    }
+
+    /// The time by the clock that was handed in, if one was, for a statement that reads SQLite's itself.
+    pub(crate) const fn given_now(&self) -> Option<Timestamp> {
+        self.given_now
+    }
+
+    /// The store's clock, read when this step held its lock or snapshot already. Not for a step that has none.
     pub(crate) const fn now(&self) -> Timestamp {
         self.now
     }
@@ -178,13 +188,24 @@ pub(crate) enum StoreClock {
     Given(Arc<dyn Clock>),
 }
 
-/// Whether a step writes.
+impl StoreClock {
+    fn given_now(&self) -> Option<Timestamp> {
+        match self {
+            Self::Machine => None,
+            Self::Given(clock) => Some(clock.wall()),
+        }
+    }
+}
+
+/// How the statements of a step belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// It takes the write lock first.
     Write,
     /// It reads one snapshot.
     Read,
+    /// Each of them is a transaction of its own, and reads the clock itself.
+    Apart,
 }
 
 /// Runs a step, and answers what it made available. Whatever goes wrong, no transaction stays open.
@@ -199,6 +220,9 @@ pub(crate) fn transact<T>(
     let watch = hook.as_ref().map(|hook| Watch::new(Arc::clone(hook), operation));
     let outcome = begin(connection, clock, mode, watch).and_then(|step| {
         let answer = body(&step)?;
+        if mode == Mode::Apart {
+            return Ok((answer, step.news.get()));
+        }
         if step.news.get() == News::Everywhere {
             step.number(sql::RAISE_WAKE, [])?;
         }
@@ -236,11 +260,15 @@ fn begin<'c>(
     mode: Mode,
     watch: Option<Watch>,
 ) -> Outcome<Step<'c>> {
+    let mut step = Step::new(connection, watch);
     let begin = match mode {
         Mode::Write => sql::BEGIN_WRITE,
         Mode::Read => sql::BEGIN_READ,
+        Mode::Apart => {
+            step.given_now = clock.given_now();
+            return Ok(step);
+        }
     };
-    let mut step = Step::new(connection, watch);
     step.run(begin, [])?;
     step.look_around(clock)?;
     Ok(step)

@@ -143,12 +143,22 @@ impl SqliteStore {
         operation: &'static str,
         body: impl FnOnce(&Step<'_>) -> Outcome<T> + Send + 'static,
     ) -> Result<T> {
+        self.on(&self.shared.reader, (operation, Mode::Read), body).await
+    }
+
+    /// A step that makes nothing available, in one of the ways that statements can belong together.
+    async fn on<T: Send + 'static>(
+        &self,
+        worker: &Worker,
+        (operation, mode): (&'static str, Mode),
+        body: impl FnOnce(&Step<'_>) -> Outcome<T> + Send + 'static,
+    ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
         let task = move |connection: &mut rusqlite::Connection| {
             let Shared { path, setting, .. } = &*shared;
-            transact(connection, path, setting, (operation, Mode::Read), body).map(|(answer, _)| answer)
+            transact(connection, path, setting, (operation, mode), body).map(|(answer, _)| answer)
         };
-        self.shared.reader.run(operation, task).await
+        worker.run(operation, task).await
     }
 }
 
@@ -205,7 +215,8 @@ impl JobStore for SqliteStore {
 
     async fn check_in(&self, node: NodeId) -> Result<CheckedIn> {
         self.shared.file.check("check_in", &self.shared.path)?;
-        self.write("check_in", move |step| members::check_in(step, node)).await
+        let body = move |step: &Step<'_>| members::check_in(step, node);
+        self.on(&self.shared.writer, ("check_in", Mode::Apart), body).await
     }
 
     async fn take_over(&self, dead: NodeId, beat: i64) -> Result<bool> {
@@ -231,7 +242,8 @@ impl JobStore for SqliteStore {
 
     async fn read_due(&self, request: ReadDue) -> Result<Due> {
         let raised = self.signal().raised();
-        let due = self.read("read_due", move |step| firing::read_due(step, &request)).await?;
+        let body = move |step: &Step<'_>| firing::read_due(step, &request);
+        let due = self.on(&self.shared.reader, ("read_due", Mode::Apart), body).await?;
         self.seen.fetch_max(raised, Ordering::AcqRel);
         Ok(due)
     }
@@ -253,6 +265,11 @@ impl JobStore for SqliteStore {
     }
 
     async fn wake_waiting(&self, limit: u32) -> Result<u32> {
+        // Nearly always nobody waits; then nobody's write lock is needed to find that out.
+        let somebody = |step: &Step<'_>| Ok(!slots::waiting_keys(step, 1)?.is_empty());
+        if !self.on(&self.shared.reader, ("wake_waiting", Mode::Apart), somebody).await? {
+            return Ok(0);
+        }
         self.write("wake_waiting", move |step| slots::wake_waiting(step, limit)).await
     }
 

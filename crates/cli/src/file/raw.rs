@@ -57,6 +57,7 @@ pub(crate) struct Node {
     pub(crate) grace: Option<Span>,
     pub(crate) keep_history: Option<Span>,
     pub(crate) poll: Option<Positive>,
+    pub(crate) prefetch: Option<Span>,
 }
 
 /// A `[job.NAME]` table.

@@ -111,6 +111,9 @@ fn tune(builder: punctual::Builder, args: &RunArgs, file: &NodeTable) -> punctua
         if let Some(poll) = file.poll {
             settings.poll = poll.0;
         }
+        if let Some(prefetch) = file.prefetch {
+            settings.prefetch = prefetch.0;
+        }
         match (args.keep_history, file.keep_history) {
             (Some(Keep(span)), _) => settings.keep_history = span,
             (None, Some(span)) => settings.keep_history = Some(span.0),

@@ -21,7 +21,7 @@ impl Bench {
     /// Reads at most `limit` due triggers of some kinds.
     pub(crate) async fn due_of(&self, node: Node, kinds: &[&str], limit: u32) -> Due {
         let kinds = kinds.iter().map(|name| kind(name)).collect();
-        let request = ReadDue { node: node.id, kinds, limit, slice: None };
+        let request = ReadDue { node: node.id, kinds, limit, slice: None, ahead: Duration::ZERO };
         self.store.read_due(request).await.expect("a read")
     }
 

@@ -1,7 +1,9 @@
 //! `read_due`: what is due, in which order, and what is not in the way.
 
+use std::time::Duration;
+
 use punctual_core::job::JobRecord;
-use punctual_core::store::{ReadDue, Readable, SLICE_GRACE, Slice};
+use punctual_core::store::{Claim, ClaimOutcome, ReadDue, Readable, SLICE_GRACE, Slice};
 use punctual_core::trigger::{TriggerRecord, TriggerState};
 use punctual_core::{Timestamp, TriggerKey};
 
@@ -17,7 +19,8 @@ async fn keys(bench: &Bench, node: Node, limit: u32) -> Vec<TriggerKey> {
 
 async fn in_slice(bench: &Bench, node: Node, from: i64, to: i64) -> usize {
     let slice = Some(Slice { from, to, grace: SLICE_GRACE });
-    let request = ReadDue { node: node.id, kinds: [kind(WORK)].into(), limit: 10, slice };
+    let request =
+        ReadDue { node: node.id, kinds: [kind(WORK)].into(), limit: 10, slice, ahead: Duration::ZERO };
     bench.store.read_due(request).await.expect("a read").triggers.len()
 }
 
@@ -174,9 +177,62 @@ cases! {
         assert_eq!(in_slice(&bench, node, 0, 100).await, 1);
         let slice = Some(Slice { from: 0, to: 100, grace: secs(1_000_000_000) });
         bench.advance(MINUTE);
-        let request = ReadDue { node: node.id, kinds: [kind(WORK)].into(), limit: 10, slice };
+        let request = ReadDue { node: node.id, kinds: [kind(WORK)].into(), limit: 10, slice, ahead: Duration::ZERO };
         let read = bench.store.read_due(request).await.expect("a read");
         assert_eq!(read.triggers, [], "whoever asks for its own slice alone gets no other");
+    }
+
+    /// Whoever looks ahead is told of what will be due until then, behind what is due, and of the next wake time after it.
+    [Clock]
+    async fn looks_ahead(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        for (name, at) in [("soon", 10), ("later", 11), ("now", 0), ("sooner", 3)] {
+            bench.trigger_at(name, &job, bench.t0.plus(ms(at))).await;
+        }
+        bench.enqueue_with(&job, |work| work.scheduled = bench.t0.plus(ms(5))).await;
+        let look = async |ahead, limit| {
+            let kinds = [kind(WORK)].into();
+            let request = ReadDue { node: node.id, kinds, limit, slice: None, ahead };
+            let due = bench.store.read_due(request).await.expect("a read");
+            let triggers: Vec<_> = due.triggers.into_iter().map(|row| readable(row).trigger).collect();
+            (triggers, due.next_wake, due.ready)
+        };
+        let named = |triggers: &[TriggerRecord]| triggers.iter().map(|t| t.key.clone()).collect::<Vec<_>>();
+        let (now, next_wake, ready) = look(Duration::ZERO, 10).await;
+        assert_eq!(named(&now), [trigger_key("now")]);
+        assert_eq!((next_wake, ready), (Some(bench.t0.plus(ms(3))), false));
+        let (soon, next_wake, ready) = look(ms(10), 10).await;
+        assert_eq!(named(&soon), ["now", "sooner", "soon"].map(trigger_key));
+        assert_eq!((next_wake, ready), (Some(bench.t0.plus(ms(5))), false), "a ready row is not answered ahead");
+        let (first, ..) = look(ms(10), 2).await;
+        assert_eq!(named(&first), ["now", "sooner"].map(trigger_key));
+        let (all, next_wake, _) = look(Duration::MAX, 10).await;
+        assert_eq!((all.len(), next_wake), (4, Some(bench.t0.plus(ms(5)))));
+    }
+
+    /// What was read ahead is claimed when its time has come, and is lost if it was changed meanwhile.
+    [Clock]
+    async fn what_was_read_ahead_is_claimed_in_time(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        let kept = bench.trigger_at("kept", &job, bench.t0.plus(ms(10))).await;
+        let changed = bench.trigger_at("changed", &job, bench.t0.plus(ms(10))).await;
+        let kinds = [kind(WORK)].into();
+        let request = ReadDue { node: node.id, kinds, limit: 10, slice: None, ahead: ms(10) };
+        let mut due = bench.store.read_due(request).await.expect("a read");
+        bench.write([replace_trigger(TriggerRecord { priority: 1, ..changed })]).await;
+        bench.advance(ms(10));
+        due.now = bench.now().await;
+        let plans = bench.plans(&due);
+        let (gate, node) = (due.gate, node.id);
+        let claimed = bench.store.claim(Claim { node, gate, within: None, plans: plans.clone() }).await;
+        let outcomes = claimed.expect("a claim").outcomes;
+        for (plan, outcome) in plans.iter().zip(&outcomes) {
+            let expected = plan.trigger == kept.id;
+            assert_eq!(matches!(outcome, ClaimOutcome::Fired(_)), expected, "{outcome:?}");
+        }
+        assert_eq!(outcomes.len(), 2);
     }
 
     /// The answer names the earliest wake time after now of an active trigger.

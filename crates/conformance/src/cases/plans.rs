@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use punctual_core::JobStore;
 use punctual_core::execution::NewExecution;
@@ -156,9 +157,9 @@ cases! {
         let kinds: Arc<[_]> = [kind(WORK)].into();
         full.probe.watch();
         let slice = Some(Slice { from: 0, to: 16_384, grace: SLICE_GRACE });
-        let request = ReadDue { node, kinds: Arc::clone(&kinds), limit: 50, slice };
+        let request = ReadDue { node, kinds: Arc::clone(&kinds), limit: 50, slice, ahead: Duration::ZERO };
         full.store.read_due(request).await.expect("a read");
-        let request = ReadDue { node, kinds: Arc::clone(&kinds), limit: 50, slice: None };
+        let request = ReadDue { node, kinds: Arc::clone(&kinds), limit: 50, slice: None, ahead: Duration::ZERO };
         let due = full.store.read_due(request).await.expect("a read");
         let plans = full.bench.plans(&due);
         assert_eq!(plans.len(), 1);

@@ -1,6 +1,7 @@
 //! Makes steps of moves: what a node, an editor or somebody who is late would ask for at that moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use punctual_core::entropy::SeededEntropy;
 use punctual_core::execution::Execution;
@@ -94,6 +95,7 @@ impl Scribe {
                     7 => Some(Slice { from: SLICES / 2, to: SLICES, grace: secs(3_600) }),
                     _ => None,
                 },
+                ahead: [Duration::ZERO, secs(5)][usize::from(how / 4 % 2)],
             }),
             What::Claim => Step::Claim(self.claim(how, extra)?),
             What::ClaimReady => {
@@ -123,6 +125,8 @@ impl Scribe {
             (Step::ReadDue(request), Answer::Due(due)) => {
                 for row in &due.triggers {
                     let plan = match row {
+                        // What was read ahead of its time is not planned before that.
+                        Readable::Row(row) if row.trigger.wake.is_some_and(|wake| wake > now) => continue,
                         Readable::Row(row) => fire::plan(row, now, &self.entropy),
                         Readable::Poison(poison) => match fire::set_aside(poison) {
                             Some(plan) => plan,

@@ -17,7 +17,8 @@ use crate::trigger::{TriggerRecord, TriggerState};
 
 impl State {
     pub(super) fn read_due(&self, now: Timestamp, request: &ReadDue) -> Due {
-        let ReadDue { node, kinds, limit, slice } = request;
+        let ReadDue { node, kinds, limit, slice, ahead: _ } = request;
+        let horizon = request.horizon(now);
         let known = |kind: &Kind| kinds.contains(kind);
         let gate = self.nodes.get(node).map_or(0, |member| member.record.gate);
 
@@ -27,7 +28,7 @@ impl State {
             let wake = trigger.wake.filter(|_| trigger.state == TriggerState::Active)?;
             Some((wake, trigger, job))
         });
-        let (due, later): (Vec<_>, Vec<_>) = active.partition(|(wake, ..)| *wake <= now);
+        let (due, later): (Vec<_>, Vec<_>) = active.partition(|(wake, ..)| *wake <= horizon);
         let ready = self.live.values().filter(|live| is_ready(live, kinds));
         let (ready, waiting): (Vec<_>, Vec<_>) = ready.partition(|live| live.row.wake <= now);
 

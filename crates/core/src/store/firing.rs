@@ -34,9 +34,17 @@ pub struct ReadDue {
     pub limit: u32,
     /// Its share, if it is to have one.
     pub slice: Option<Slice>,
+    /// How far past the store's now to look for triggers. What is answered before its time may be planned and claimed when
+    /// that has come, and not earlier.
+    pub ahead: Duration,
 }
 
 impl ReadDue {
+    /// Up to when triggers are asked for.
+    pub fn horizon(&self, now: Timestamp) -> Timestamp {
+        now.plus(self.ahead)
+    }
+
     /// The first and the last slice whose triggers are asked for at once; all of them without a slice.
     pub fn slices(&self) -> (i64, i64) {
         self.slice.map_or((0, SLICES), |slice| (slice.from, slice.to.saturating_sub(1)))
@@ -62,13 +70,14 @@ pub struct DueTrigger {
 /// What is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// The store's clock; plans are made for this instant.
+    /// The store's clock; plans for what is due are made for this instant.
     pub now: Timestamp,
     /// The node's gate, to be handed to the claim.
     pub gate: i64,
-    /// The due triggers, in order.
+    /// The due triggers, in order, and behind them those that will be due within [`ReadDue::ahead`].
     pub triggers: Vec<Readable<DueTrigger>>,
-    /// The earliest `wake` after `now` of any active trigger or ready row of the kinds.
+    /// The earliest `wake` of the kinds that is not answered: of an active trigger past [`ReadDue::ahead`], or of a ready row
+    /// after `now`.
     pub next_wake: Option<Timestamp>,
     /// Whether a ready row of the kinds is due, so that a [`crate::JobStore::claim_ready`] is worth its while.
     pub ready: bool,

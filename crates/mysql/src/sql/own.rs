@@ -8,7 +8,7 @@
 /// searches would lock gaps and plain reads would see an old snapshot.
 pub(crate) const SETTINGS: &str = "
 SET SESSION autocommit = 1, SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION time_zone = '+00:00',
-  SESSION lc_messages = 'en_US', SESSION innodb_lock_wait_timeout = 5, SESSION lock_wait_timeout = 10,
+  SESSION lc_messages = 'en_US', SESSION innodb_lock_wait_timeout = 2, SESSION lock_wait_timeout = 10,
   SESSION wait_timeout = 30, SESSION character_set_client = utf8mb4, SESSION character_set_results = utf8mb4,
   SESSION collation_connection = utf8mb4_bin; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
@@ -343,26 +343,29 @@ FROM ",
     names!()
 );
 
-/// A node's own row with the epoch of the store, by primary keys. Zero rows: it never joined, or was pruned.
-pub(crate) const STANDING: &str = "
-SELECT n.state = 1 AND b.beat IS NOT NULL, IFNULL(b.beat, 0), n.gate, n.standby
-FROM punctual_node n LEFT JOIN punctual_beat b ON b.node_id = n.id WHERE n.id = ?";
-
-/// Nodes that are up, by node_state.
-pub(crate) const NODES_UP: &str = concat!(
+/// All that a node needs to know once an interval, in rows of three sorts behind the time, the epoch and what the beat of this
+/// session came to: the nodes that are up by node_state and the node itself, its live rows and the owners that are not up by execution_owner. In no order, so that the server need
+/// not put them together in a table first.
+pub(crate) const CHECKED_IN: &str = concat!(
     "SELECT ",
+    clock!(),
+    ", (SELECT value FROM punctual_meta WHERE name = 'epoch'), CAST(LAST_INSERT_ID() AS SIGNED), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+UNION ALL SELECT NULL, NULL, NULL, ",
     node_columns!(),
-    " FROM punctual_node n LEFT JOIN punctual_beat b ON b.node_id = n.id WHERE n.state = 1 ORDER BY n.joined_us, n.id"
+    ", NULL, NULL, NULL, NULL, NULL
+  FROM punctual_node n LEFT JOIN punctual_beat b ON b.node_id = n.id WHERE n.state = 1
+UNION ALL SELECT NULL, NULL, NULL, ",
+    node_columns!(),
+    ", NULL, NULL, NULL, NULL, NULL
+  FROM punctual_node n LEFT JOIN punctual_beat b ON b.node_id = n.id WHERE n.id = ? AND n.state <> 1
+UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  e.id, e.fence, e.attempt, e.cancel, NULL FROM punctual_execution e WHERE e.owner = ?
+UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  NULL, NULL, NULL, NULL, g.owner
+  FROM (SELECT DISTINCT e.owner FROM punctual_execution e WHERE e.owner IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM punctual_node n WHERE n.id = e.owner AND n.state = 1)) g"
 );
-
-/// A node's live rows, by execution_owner.
-pub(crate) const OWNED: &str =
-    "SELECT id, fence, attempt, cancel FROM punctual_execution WHERE owner = ? ORDER BY id";
-
-/// Owners of live rows that are not up, by execution_owner.
-pub(crate) const GONE_OWNERS: &str = "
-SELECT DISTINCT e.owner FROM punctual_execution e WHERE e.owner IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM punctual_node n WHERE n.id = e.owner AND n.state = 1) ORDER BY e.owner";
 
 /// Whether a node is up, locked shared by primary key.
 pub(crate) const IS_UP: &str = "SELECT state = 1 FROM punctual_node WHERE id = ? LOCK IN SHARE MODE";
@@ -372,6 +375,17 @@ pub(crate) const DELETE_BEAT: &str = "DELETE FROM punctual_beat WHERE node_id = 
 
 /// A node's gate, by primary key. Zero rows: it never joined, or was pruned.
 pub(crate) const GATE: &str = "SELECT gate FROM punctual_node WHERE id = ?";
+
+/// The time, a node's gate, when its first trigger wakes, by one probe of trigger_due a kind, and whether it has any ready
+/// row, by one probe of execution_ready a kind. That is all that a node without work asks.
+pub(crate) const GLANCE: &str = concat!(
+    "SELECT ",
+    clock!(),
+    ", (SELECT gate FROM punctual_node WHERE id = ?), MIN(u.wake_us), MAX(u.ready) FROM ([[SELECT (
+  SELECT d.wake_us FROM punctual_trigger d FORCE INDEX (trigger_due)
+  WHERE d.state = 1 AND d.kind = ? AND d.wake_us IS NOT NULL ORDER BY d.wake_us LIMIT 1) AS wake_us, EXISTS (
+  SELECT 1 FROM punctual_execution e FORCE INDEX (execution_ready) WHERE e.state = 1 AND e.kind = ?) AS ready|| UNION ALL ]]) u"
+);
 
 /// The earliest wake after now of active triggers, one probe of trigger_due a kind. Null: there is none.
 pub(crate) const NEXT_WAKE_OF_TRIGGERS: &str = "SELECT MIN(u.wake_us) FROM ([[(

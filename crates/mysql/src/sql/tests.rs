@@ -12,7 +12,7 @@ fn a_part_is_repeated_with_its_separator() {
     assert_eq!(each("VALUES [[(?, ?)||, ]] x", 1), "VALUES (?, ?) x");
     assert_eq!(each("VALUES [[(?, ?)||, ]]", 3), "VALUES (?, ?), (?, ?), (?, ?)");
     assert_eq!(each("SELECT 1", 3), "SELECT 1");
-    for text in [READ_DUE, READY, LEVELS, NEXT_WAKE_OF_READY, NEXT_WAKE_OF_TRIGGERS] {
+    for text in [GLANCE, READ_DUE, READY, LEVELS, NEXT_WAKE_OF_READY, NEXT_WAKE_OF_TRIGGERS] {
         let twice = each(text, 2);
         assert!(!twice.contains("[[") && !twice.contains("||") && !twice.contains("]]"), "{twice}");
         assert!(twice.matches('?').count() > each(text, 1).matches('?').count());

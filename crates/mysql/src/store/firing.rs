@@ -9,7 +9,7 @@ use punctual_core::store::{
     Claim, ClaimOutcome, ClaimRef, ClaimShape, Claimed, Due, DueTrigger, FirePlan, Poison, PoisonRow,
     ReadDue, Readable, TriggerPatch, Within,
 };
-use punctual_core::{ExecutionId, Fence, Kind, NodeId, Timestamp, TriggerId};
+use punctual_core::{Error, ExecutionId, Fence, Kind, NodeId, Timestamp, TriggerId};
 
 use super::slots::{self, Slots};
 use super::work::{known_occurrences, list_of_ids, places, values_of};
@@ -21,31 +21,41 @@ use crate::sql;
 use crate::step::{Manner, Step};
 
 pub(super) async fn read_due(step: &mut Step<'_>, request: &ReadDue) -> Outcome<Due> {
-    let ReadDue { node, kinds, limit, slice: _ } = request;
-    let now = step.now().await?;
-    let mut due = Due { now, gate: 0, triggers: Vec::new(), next_wake: None, ready: false };
-    due.gate = step.number(sql::GATE, values![node.get()]).await?.unwrap_or(0);
+    let ReadDue { node, kinds, limit, slice: _, ahead: _ } = request;
     let kinds = distinct(kinds);
     if kinds.is_empty() {
+        let gate = step.number(sql::GATE, values![node.get()]).await?.unwrap_or(0);
+        return Ok(Due { now: step.now().await?, gate, triggers: Vec::new(), next_wake: None, ready: false });
+    }
+    let (mut due, has_ready) = glance(step, *node, &kinds).await?;
+    let now = due.now;
+    let horizon = request.horizon(now);
+    let mut next_wake = due.next_wake.filter(|first| *first > horizon);
+    let has_due = next_wake != due.next_wake;
+    // What comes next is read before what is due: what is put in between then is seen by the second.
+    if has_ready {
+        let levels = ready::levels(step, &kinds).await?;
+        due.ready = levels.iter().any(|level| level.wake <= now.as_micros());
+        let of_ready = ready::next_wake(step, &levels, now).await?.map(Timestamp::from_micros);
+        next_wake = next_wake.into_iter().chain(of_ready).min();
+    }
+    due.next_wake = next_wake;
+    if !has_due {
         return Ok(due);
     }
-    // What comes next is read before what is due: what is put in between then is seen by the second.
-    let levels = ready::levels(step, &kinds).await?;
-    due.ready = levels.iter().any(|level| level.wake <= now.as_micros());
-    let of_ready = ready::next_wake(step, &levels, now).await?;
     let mut values = Vec::new();
     for kind in &kinds {
-        values.extend(values![*kind, now.as_micros()]);
+        values.extend(values![*kind, horizon.as_micros()]);
     }
     let of_triggers =
         step.number(Sql::made(sql::each(sql::NEXT_WAKE_OF_TRIGGERS, kinds.len())), values).await?;
-    due.next_wake = of_triggers.into_iter().chain(of_ready).min().map(Timestamp::from_micros);
+    due.next_wake = of_triggers.map(Timestamp::from_micros).into_iter().chain(next_wake).min();
 
     let (from, last) = request.slices();
     let everybodys = now.minus(request.grace()).as_micros();
     let mut values = Vec::new();
     for kind in &kinds {
-        values.extend(values![*kind, now.as_micros(), everybodys, from, last, *limit]);
+        values.extend(values![*kind, horizon.as_micros(), everybodys, from, last, *limit]);
     }
     values.push((*limit).into());
     let text = Sql::made(sql::each(sql::READ_DUE, kinds.len()));
@@ -56,6 +66,29 @@ pub(super) async fn read_due(step: &mut Step<'_>, request: &ReadDue) -> Outcome<
     });
     due.triggers = rows.into_iter().map(readable_due).collect();
     Ok(due)
+}
+
+/// What there is at all: the time, the gate, the first wake in `next_wake` though it may have passed, and beside it whether
+/// there are ready rows, whenever they wake.
+async fn glance(step: &mut Step<'_>, node: NodeId, kinds: &[&str]) -> Outcome<(Due, bool)> {
+    let mut values = values![node.get()];
+    for kind in kinds {
+        values.extend(values![*kind, *kind]);
+    }
+    let read =
+        |c: &Columns| (c.int(), c.int_or_null(), c.int_or_null(), c.int_or_null().is_some_and(|n| n != 0));
+    let text = Sql::made(sql::each(sql::GLANCE, kinds.len()));
+    let seen = step.first(text, values, read).await?;
+    let (now, gate, first, has_ready) =
+        seen.ok_or_else(|| Error::internal("read_due", "an aggregate has no row"))?;
+    let due = Due {
+        now: step.given_now().unwrap_or_else(|| Timestamp::from_micros(now)),
+        gate: gate.unwrap_or(0),
+        triggers: Vec::new(),
+        next_wake: first.map(Timestamp::from_micros),
+        ready: false,
+    };
+    Ok((due, has_ready))
 }
 
 /// The kinds of a request as texts, each once.

@@ -3,14 +3,14 @@
 use punctual_core::NodeId;
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::node::NodeInfo;
-use punctual_core::record::{Coded, NodeRow, OwnedRow, WorkRow};
-use punctual_core::store::{CheckedIn, Owned, Readable, Standby, Standing};
+use punctual_core::record::{self, CheckInHead, Coded, NodeRow, OwnBeat, WorkRow};
+use punctual_core::store::{CheckedIn, Readable, Standby};
 use punctual_core::{Error, Timestamp};
 
 use super::Outcome;
 use super::firing::readable_work;
 use crate::query::values;
-use crate::rows::{Columns, IntoValues};
+use crate::rows::{IntoValues, Told};
 use crate::sql;
 use crate::step::{News, Step};
 
@@ -18,54 +18,44 @@ pub(super) async fn join(step: &mut Step<'_>, info: &NodeInfo) -> Outcome<Checke
     // Whoever raises the epoch either sees this node, or is seen by it.
     epoch(step, sql::HOLD_EPOCH).await?;
     let is_known = step.number(sql::IS_UP, values![info.id.get()]).await?.is_some();
-    let now = step.now().await?;
     if !is_known {
-        let row = NodeRow::of(info, now)?;
+        let row = NodeRow::of(info, step.now().await?)?;
         let (id, beat, seen) = (row.id, row.beat, row.seen_us);
         step.run(sql::INSERT_NODE, row.into_values()).await?;
         step.run(sql::INSERT_BEAT, values![id, beat, seen]).await?;
     }
-    checked_in(step, info.id, now).await
+    checked_in(step, info.id, None).await
 }
 
+/// Two statements, each a transaction of its own: what is answered was read after the beat was there for all to see.
 pub(super) async fn check_in(step: &mut Step<'_>, node: NodeId) -> Outcome<CheckedIn> {
-    let id = node.get();
-    // The node's row before its beat, as whoever declares it dead locks them.
-    let is_up = step.holds(sql::IS_UP, values![id]).await?
-        && step.number(sql::LOCK_BEAT, values![id]).await?.is_some();
-    let now = step.now().await?;
-    if is_up {
-        step.run(sql::CHECK_IN, values![now.as_micros(), id]).await?;
-    }
-    checked_in(step, node, now).await
+    let given = step.given_now().map(Timestamp::as_micros);
+    let is_up = step.run(sql::CHECK_IN, values![given, node.get()]).await? > 0;
+    checked_in(step, node, Some(is_up)).await
 }
 
-async fn checked_in(step: &mut Step<'_>, node: NodeId, now: Timestamp) -> Outcome<CheckedIn> {
-    let id = node.get();
-    let read = |c: &Columns| (c.int() != 0, c.int(), c.int(), c.int() != 0);
-    let (is_up, beat, gate, standby) =
-        step.first(sql::STANDING, values![id], read).await?.unwrap_or_default();
-    let epoch = epoch(step, sql::EPOCH).await?;
-    let nodes = step.rows::<NodeRow>(sql::NODES_UP, values![]).await?;
-    let owned = step.rows::<OwnedRow>(sql::OWNED, values![id]).await?;
-    let gone = step.all(sql::GONE_OWNERS, values![], |c| NodeId::from_stored(c.int())).await?;
-    Ok(CheckedIn {
-        now,
-        standing: if is_up { Standing::Up } else { Standing::Gone },
-        beat,
-        gate,
-        standby: if standby { Standby::On } else { Standby::Off },
-        epoch,
-        nodes: nodes.into_iter().filter_map(|row| row.decode().ok()).collect(),
-        owned: owned.into_iter().map(|read| Owned::from(read.row)).collect(),
-        gone_owners: gone,
-    })
+/// What a node needs to know; `is_up` says whether it could raise its beat just now, if it was to.
+async fn checked_in(step: &mut Step<'_>, node: NodeId, is_up: Option<bool>) -> Outcome<CheckedIn> {
+    let (mut head, mut rows) = (None, Vec::new());
+    for told in step.told(sql::CHECKED_IN, values![node.get(), node.get()]).await? {
+        match told {
+            Told::Head(now, epoch, raised) => head = Some((now, epoch, raised)),
+            Told::Row(row) => rows.push(row),
+        }
+    }
+    let (now, epoch, raised) = head.unwrap_or_default();
+    let beat = is_up.map_or(OwnBeat::Stored, |is_up| OwnBeat::Raised(is_up.then_some(raised)));
+    let now = step.given_now().unwrap_or_else(|| Timestamp::from_micros(now));
+    Ok(record::checked_in(node, CheckInHead { now, epoch, beat }, rows)?)
 }
 
 /// The epoch as one of its statements reads it.
 pub(crate) async fn epoch(step: &mut Step<'_>, statement: &'static str) -> Outcome<u32> {
-    let epoch = step.number(statement, values![]).await?;
-    let epoch = epoch.ok_or_else(|| Error::corrupt("epoch", "table punctual_meta has no row `epoch`"))?;
+    known_epoch(step.number(statement, values![]).await?)
+}
+
+fn known_epoch(read: Option<i64>) -> Outcome<u32> {
+    let epoch = read.ok_or_else(|| Error::corrupt("epoch", "table punctual_meta has no row `epoch`"))?;
     Ok(u32::try_from(epoch).unwrap_or(u32::MAX))
 }
 

@@ -93,7 +93,7 @@ pub(crate) const ORPHANS: &str = concat!(
 
 // ---- the life of a firing ----
 
-/// Due triggers with their jobs and the documents of their calendars, behind the time, the node's gate, the next wake
+/// Triggers that are due, or will be within `$8`, with their jobs and the documents of their calendars, behind the time, the node's gate, the next wake
 /// and whether rows are ready. For each kind at most `limit` entries of trigger_due in its order; then the best of all
 /// kinds. So triggers of other kinds and parked ones cost nothing, however many there are. For each kind and priority of
 /// ready rows one probe of execution_ready for what is due, and one for what comes next. (An inner EXISTS would be joined,
@@ -101,15 +101,17 @@ pub(crate) const ORPHANS: &str = concat!(
 pub(crate) const READ_DUE: &str = concat!(
     "
 WITH RECURSIVE clock AS MATERIALIZED (
-  SELECT ",
+  SELECT c.us, ",
+    later!("c.us", "$8"),
+    " AS horizon FROM (SELECT ",
     clock!(),
-    " AS us
+    " AS us) c
 ), kind AS MATERIALIZED (
   SELECT DISTINCT k.kind FROM unnest($2::text[]) AS k(kind)
 ), due AS MATERIALIZED (
   SELECT b.id FROM kind k CROSS JOIN LATERAL (
     SELECT d.id, d.wake_us, d.rank FROM {s}.trigger d
-    WHERE d.kind = k.kind AND d.state = 1 AND d.wake_us <= (SELECT us FROM clock)
+    WHERE d.kind = k.kind AND d.state = 1 AND d.wake_us <= (SELECT horizon FROM clock)
       AND (d.wake_us < (SELECT ",
     earlier!("c.us", "$3"),
     " FROM clock c) OR d.slice BETWEEN $4 AND $5)
@@ -125,7 +127,7 @@ WITH RECURSIVE clock AS MATERIALIZED (
 ), head AS MATERIALIZED (
   SELECT (SELECT us FROM clock) AS now_us, coalesce((SELECT gate FROM {s}.node WHERE id = $7), 0) AS gate,
     (SELECT min((SELECT d.wake_us FROM {s}.trigger d WHERE d.kind = k.kind AND d.state = 1
-      AND d.wake_us > (SELECT us FROM clock) ORDER BY d.wake_us LIMIT 1)) FROM kind k) AS of_triggers,
+      AND d.wake_us > (SELECT horizon FROM clock) ORDER BY d.wake_us LIMIT 1)) FROM kind k) AS of_triggers,
     (SELECT min((SELECT e.wake_us FROM {s}.execution e WHERE e.state = 1 AND e.kind = l.kind
       AND e.priority = l.priority AND e.wake_us > (SELECT us FROM clock) ORDER BY e.wake_us LIMIT 1))
       FROM level l WHERE l.priority IS NOT NULL) AS of_ready,

@@ -22,11 +22,11 @@ use crate::step::{Outcome, Shape, Step};
 const MOST_LOOKS: u32 = 8;
 
 pub(super) async fn read_due(step: &mut Step<'_>, request: &ReadDue) -> Outcome<Due> {
-    let ReadDue { node, kinds, limit, slice: _ } = request;
+    let ReadDue { node, kinds, limit, slice: _, ahead } = request;
     let (from, last) = request.slices();
     let grace = micros(request.grace());
     let (given, kinds) = (step.given(), names(kinds));
-    let values = params![given, kinds, grace, from, last, i64::from(*limit), node.get()];
+    let values = params![given, kinds, grace, from, last, i64::from(*limit), node.get(), micros(*ahead)];
     let rows = step.all(sql::READ_DUE, values).await?;
     let first = rows.first().ok_or(Failure::Sqlx(sqlx::Error::RowNotFound))?;
     let head = Columns::of(first);

@@ -26,12 +26,17 @@ const LOCK_RETRY: Duration = Duration::from_millis(10);
 /// A node that is never through with its own slice looks once in so many rounds at what others have left lying.
 const LEFTOVERS_EVERY: u32 = 8;
 
+/// How early a node looks for what it expects. So when the instant comes the claim is all that is left to do.
+const LOOK_AHEAD: Duration = Duration::from_millis(10);
+
 /// What a round of looking found out about when to look again.
 enum Next {
     /// At once: there may be more than one round could take.
     Now,
     /// At this instant of the store's clock, or when something wakes the node.
     At(Option<Timestamp>),
+    /// Not before the first of these triggers is due, which are all that will be next; unless something wakes the node.
+    With(Due),
 }
 
 /// How many due triggers a round reads beyond what the node has room for: those that stand in front and cannot go.
@@ -88,6 +93,7 @@ impl Room {
 pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
     let mut failures = 0_u32;
     let mut expected = None;
+    let mut soon = None;
     let mut beyond = Beyond::default();
     let mut pace = Pace::new(node.settings.prefetch, node.clock.boot());
     while node.phase() == Phase::Running {
@@ -99,12 +105,16 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
         let has_enough = node.turns.waiting() > ahead / 2;
         let wait = if free == 0 || has_enough || !node.may_start() {
             // A settled result, a good check-in or the end of standby gives the hint.
+            soon = None;
             node.settings.poll
         } else {
             let now = node.store_time();
             beyond.leftovers = beyond.leftovers.filter(|at| *at > now);
             node.begin_claim();
-            let round = round(&node, free, expected, &mut beyond, &results).await;
+            let round = match soon.take() {
+                Some(due) => fire_soon(&node, due, free, &results).await,
+                None => round(&node, free, expected, &mut beyond, &results).await,
+            };
             node.end_claim();
             match round {
                 Ok(Next::Now) => {
@@ -114,9 +124,17 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
                 }
                 Ok(Next::At(instant)) => {
                     (failures, expected) = (0, instant);
-                    let until = instant.into_iter().chain(beyond.leftovers).min();
-                    let until = until.map(|instant| instant.since(node.store_time()));
+                    let now = node.store_time();
+                    let early = instant.map(|instant| instant.minus(LOOK_AHEAD)).filter(|early| *early > now);
+                    let until = early.or(instant).into_iter().chain(beyond.leftovers).min();
+                    let until = until.map(|instant| instant.since(now));
                     until.unwrap_or(Duration::MAX).min(node.jittered(node.settings.poll))
+                }
+                Ok(Next::With(due)) => {
+                    (failures, expected) = (0, due.next_wake);
+                    let first = due.triggers.iter().filter_map(wake).chain(due.next_wake).min();
+                    soon = Some(due);
+                    first.map_or(Duration::ZERO, |first| first.since(node.store_time()))
                 }
                 Err(error) => {
                     node.trouble(&error);
@@ -134,11 +152,40 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
         tokio::select! {
             biased;
             () = node.reached(Phase::Draining) => {}
-            () = node.hint.notified() => {}
-            () = woken => {}
+            () = node.hint.notified() => soon = None,
+            () = woken => soon = None,
             () = node.clock.sleep(wait) => {}
         }
     }
+}
+
+/// When a trigger is due; none if its row says nothing that can be understood.
+fn wake(readable: &Readable<DueTrigger>) -> Option<Timestamp> {
+    match readable {
+        Readable::Row(due) => due.trigger.wake,
+        Readable::Poison(_) => None,
+    }
+}
+
+/// Takes those out of what was read that are not due yet.
+fn not_yet(due: &mut Due) -> Vec<Readable<DueTrigger>> {
+    let now = due.now;
+    due.triggers.extract_if(.., |readable| wake(readable).is_some_and(|wake| wake > now)).collect()
+}
+
+/// Claims what was read ahead of its time, now that this has come. Whatever was changed since is lost, as ever.
+async fn fire_soon(
+    node: &Arc<Node>,
+    mut due: Due,
+    free: u32,
+    results: &mpsc::Sender<Results>,
+) -> Result<Next> {
+    due.now = node.store_time();
+    let left = not_yet(&mut due);
+    let mut again = !left.is_empty();
+    let room = Room::of(usize::try_from(free).unwrap_or(usize::MAX));
+    let fired = fire_due(node, due, room, None, &mut again, results).await?;
+    Ok(if again { Next::Now } else { Next::At(fired.next_wake) })
 }
 
 /// One look. Where claims are made within a lock, it looks without it first: an idle node takes no lock.
@@ -169,7 +216,8 @@ async fn round(
 /// What to wait for, if there is nothing to claim.
 async fn nothing_to_claim(node: &Arc<Node>) -> Result<Option<Option<Timestamp>>> {
     let slice = node.member().slice;
-    let request = ReadDue { node: node.id(), kinds: node.registry.kinds(), limit: 1, slice };
+    let (kinds, ahead) = (node.registry.kinds(), Duration::ZERO);
+    let request = ReadDue { node: node.id(), kinds, limit: 1, slice, ahead };
     let sent = node.clock.boot();
     let due = node.store.read_due(request).await?;
     node.sync(due.now, sent);
@@ -196,9 +244,13 @@ async fn claim_round(
     let most = node.store.features().max_batch;
     let limit = free.min(most);
     let reach = limit.saturating_add(beyond.strange).saturating_add(beyond.blocked).min(most);
+    // Who comes early on purpose looks ahead; who is late has enough to do. A lock is not kept meanwhile.
+    let is_early = within.is_none() && expected.is_some_and(|at| at > node.store_time());
+    let ahead = if is_early { LOOK_AHEAD } else { Duration::ZERO };
     let sent = node.clock.boot();
-    let mut due =
-        node.store.read_due(ReadDue { node: id, kinds: Arc::clone(&kinds), limit: reach, slice }).await?;
+    let request = ReadDue { node: id, kinds: Arc::clone(&kinds), limit: reach, slice, ahead };
+    let horizon = |due: &Due| due.now.plus(ahead);
+    let mut due = node.store.read_due(request).await?;
     node.sync(due.now, sent);
     let read = due.triggers.len();
     due.triggers.retain_mut(|trigger| is_known(node, trigger));
@@ -240,16 +292,20 @@ async fn claim_round(
 
     // Some of what was expected now may be in the slice of another node; if that leaves it lying, it belongs to everybody
     // after a grace.
-    if slice.is_some() && expected.is_some_and(|at| at <= due.now) {
-        beyond.leftovers.get_or_insert_with(|| due.now.plus(SLICE_GRACE + Duration::from_millis(1)));
+    if slice.is_some() && expected.is_some_and(|at| at <= horizon(&due)) {
+        beyond.leftovers.get_or_insert_with(|| horizon(&due).plus(SLICE_GRACE + Duration::from_millis(1)));
     }
+    let (now, gate, triggers) = (due.now, due.gate, not_yet(&mut due));
     let fired = fire_due(node, due, Room::of(room), within, &mut again, results).await?;
     beyond.blocked = if full && fired.blocked { beyond.blocked.max(limit).saturating_mul(2) } else { 0 };
     let next_wake = fired.next_wake;
     if again {
         return Ok(Next::Now);
     }
-    Ok(Next::At(next_wake))
+    if triggers.is_empty() {
+        return Ok(Next::At(next_wake));
+    }
+    Ok(Next::With(Due { now, gate, triggers, next_wake, ready: false }))
 }
 
 /// Finds the code of a custom schedule. Where it is not known here, the trigger is left to nodes that know it; what the

@@ -32,26 +32,25 @@ pub(crate) const SLOTS_HELD: &str = "
 SELECT (SELECT count(*) FROM slot WHERE slot_key = ?1 AND exec_id IS NOT NULL),
   EXISTS (SELECT 1 FROM execution WHERE slot_key = ?1 AND state = 1 AND wake_us > due_us)";
 
-/// A node's own row, by primary keys. Zero rows: it never joined, or was pruned.
-pub(crate) const STANDING: &str = "
-SELECT n.state = 1 AND b.beat IS NOT NULL, ifnull(b.beat, 0), n.gate, n.standby
-FROM node n LEFT JOIN beat b ON b.node_id = n.id WHERE n.id = ?1";
-
-/// Nodes that are up, by node_state.
-pub(crate) const NODES_UP: &str = concat!(
+/// All that a node needs to know once an interval, in rows of three sorts behind the time and the epoch: the nodes that are
+/// up by node_state and the node itself, its live rows and the owners that are not up by execution_owner.
+pub(crate) const CHECKED_IN: &str = concat!(
     "SELECT ",
+    clock!(),
+    ", (SELECT value FROM meta WHERE name = 'epoch'), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+UNION ALL SELECT NULL, NULL, ",
     node_columns!(),
-    " FROM node n LEFT JOIN beat b ON b.node_id = n.id WHERE n.state = 1 ORDER BY n.joined_us, n.id"
+    ", NULL, NULL, NULL, NULL, NULL FROM node n LEFT JOIN beat b ON b.node_id = n.id WHERE n.state = 1
+UNION ALL SELECT NULL, NULL, ",
+    node_columns!(),
+    ", NULL, NULL, NULL, NULL, NULL FROM node n LEFT JOIN beat b ON b.node_id = n.id WHERE n.id = ?1 AND n.state <> 1
+UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  e.id, e.fence, e.attempt, e.cancel, NULL FROM execution e WHERE e.owner = ?1
+UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  NULL, NULL, NULL, NULL, g.owner FROM (SELECT DISTINCT e.owner FROM execution e
+    WHERE e.owner IS NOT NULL AND e.owner NOT IN (SELECT id FROM node WHERE state = 1)) g"
 );
-
-/// A node's live rows, by execution_owner.
-pub(crate) const OWNED: &str =
-    "SELECT id, fence, attempt, cancel FROM execution WHERE owner = ?1 ORDER BY id";
-
-/// Owners of live rows that are not up, by execution_owner.
-pub(crate) const GONE_OWNERS: &str = "
-SELECT DISTINCT owner FROM execution
-WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM node WHERE state = 1) ORDER BY owner";
 
 /// Whether a node is up, by primary key.
 pub(crate) const IS_UP: &str = "SELECT EXISTS (SELECT 1 FROM node WHERE id = ?1 AND state = 1)";
@@ -68,8 +67,16 @@ pub(crate) const DELETE_BEATS: &str = "DELETE FROM beat";
 /// Marks all nodes that are up dead, by node_state.
 pub(crate) const END_NODES_UP: &str = "UPDATE node SET state = 3, ended_us = ?1 WHERE state = 1";
 
-/// A node's gate, by primary key. Zero rows: it never joined, or was pruned.
-pub(crate) const GATE: &str = "SELECT gate FROM node WHERE id = ?1";
+/// The time, a node's gate, when its first trigger wakes, by one probe of trigger_due a kind, and whether it has any ready
+/// row, by one probe of execution_ready a kind. That is all that a node without work asks.
+pub(crate) const GLANCE: &str = concat!(
+    "SELECT ",
+    clock!(),
+    ", (SELECT gate FROM node WHERE id = ?2),
+  (SELECT min((SELECT d.wake_us FROM trigger d WHERE d.kind = k.value AND d.state = 1 AND d.wake_us IS NOT NULL
+    ORDER BY d.wake_us LIMIT 1)) FROM json_each(?1) k),
+  EXISTS (SELECT 1 FROM json_each(?1) k CROSS JOIN execution e ON e.state = 1 AND e.kind = k.value)"
+);
 
 /// The earliest wake after now of active triggers, one probe of trigger_due a kind. Null: there is none.
 pub(crate) const NEXT_WAKE_OF_TRIGGERS: &str = "

@@ -9,7 +9,7 @@ use punctual_core::store::{
     ReadDue, Readable, TriggerPatch, Within,
 };
 use punctual_core::{Error, ErrorKind, ExecutionId, Fence, NodeId, Timestamp, TriggerId};
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::work::insert;
 use super::{Outcome, slots};
@@ -23,23 +23,36 @@ use crate::step::Step;
 const MOST_CANDIDATES: u32 = 2_000;
 
 pub(super) fn read_due(step: &Step<'_>, request: &ReadDue) -> Outcome<Due> {
-    let ReadDue { node, kinds, limit, slice: _ } = request;
-    let now = step.now().as_micros();
+    let ReadDue { node, kinds, limit, slice: _, ahead: _ } = request;
     let (kinds, limit) = (kinds_document(kinds)?, *limit);
-    let everybodys = step.now().minus(request.grace()).as_micros();
-    let (from, last) = request.slices();
-    let due = step.rows::<DueRow>(sql::READ_DUE, params![kinds, now, everybodys, from, last, limit])?;
-    let of_triggers = step.number(sql::NEXT_WAKE_OF_TRIGGERS, params![kinds, now])?;
-    let of_ready =
-        step.first(sql::NEXT_WAKE_OF_READY, params![kinds, now], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (next_ready, ready): (Option<i64>, bool) = of_ready.unwrap_or_default();
-    Ok(Due {
-        now: step.now(),
-        gate: step.number(sql::GATE, [node.get()])?.unwrap_or(0),
-        triggers: due.into_iter().map(readable_due).collect(),
-        next_wake: of_triggers.into_iter().chain(next_ready).min().map(Timestamp::from_micros),
-        ready,
-    })
+    let glance = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+    let seen = step.first(sql::GLANCE, params![kinds, node.get()], glance)?;
+    let (machine, gate, first, has_ready): (i64, Option<i64>, Option<i64>, bool) =
+        seen.ok_or_else(|| Error::internal("read_due", "a glance has no row"))?;
+    let at = step.time(machine);
+    let (now, horizon) = (at.as_micros(), request.horizon(at).as_micros());
+    let mut next_wake = first.filter(|first| *first > horizon);
+    let mut due =
+        Due { now: at, gate: gate.unwrap_or(0), triggers: Vec::new(), next_wake: None, ready: false };
+    // What comes next is read before what is due: what is put in between then is seen by the second.
+    if has_ready {
+        let of_ready = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let of_ready = step.first(sql::NEXT_WAKE_OF_READY, params![kinds, now], of_ready)?;
+        let (next_ready, ready): (Option<i64>, bool) = of_ready.unwrap_or_default();
+        due.ready = ready;
+        next_wake = next_wake.into_iter().chain(next_ready).min();
+    }
+    if first.is_some_and(|first| first <= horizon) {
+        let of_triggers = step.number(sql::NEXT_WAKE_OF_TRIGGERS, params![kinds, horizon])?;
+        next_wake = next_wake.into_iter().chain(of_triggers).min();
+        let everybodys = at.minus(request.grace()).as_micros();
+        let (from, last) = request.slices();
+        let rows =
+            step.rows::<DueRow>(sql::READ_DUE, params![kinds, horizon, everybodys, from, last, limit])?;
+        due.triggers = rows.into_iter().map(readable_due).collect();
+    }
+    due.next_wake = next_wake.map(Timestamp::from_micros);
+    Ok(due)
 }
 
 fn readable_due(read: Read<DueRow>) -> Readable<punctual_core::store::DueTrigger> {

@@ -1,15 +1,15 @@
 //! Membership: rows, beats and gates of nodes, and the work of those that are gone.
 
-use punctual_core::NodeId;
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::node::NodeInfo;
-use punctual_core::record::{Coded, NodeRow, OwnedRow, WorkRow};
-use punctual_core::store::{CheckedIn, Owned, Readable, Standby, Standing};
+use punctual_core::record::{self, CheckInHead, Coded, NodeRow, OwnBeat, WorkRow};
+use punctual_core::store::{CheckedIn, Readable, Standby};
+use punctual_core::{NodeId, Timestamp};
 use rusqlite::params;
 
 use super::Outcome;
 use super::firing::readable_work;
-use crate::rows::ToParams;
+use crate::rows::{ToParams, Told};
 use crate::sql;
 use crate::step::{News, Step};
 
@@ -18,32 +18,27 @@ pub(super) fn join(step: &Step<'_>, info: &NodeInfo) -> Outcome<CheckedIn> {
     if step.run(sql::INSERT_NODE, &*row.params())? > 0 {
         step.run(sql::INSERT_BEAT, params![row.id, row.beat, row.seen_us])?;
     }
-    checked_in(step, info.id)
+    checked_in(step, info.id, OwnBeat::Stored)
 }
 
+/// Two statements, each a transaction of its own: what is answered was read after the beat was there for all to see.
 pub(super) fn check_in(step: &Step<'_>, node: NodeId) -> Outcome<CheckedIn> {
-    step.run(sql::CHECK_IN, params![node.get(), step.now().as_micros()])?;
-    checked_in(step, node)
+    let given = step.given_now().map(Timestamp::as_micros);
+    let beat = step.number(sql::CHECK_IN, params![node.get(), given])?;
+    checked_in(step, node, OwnBeat::Raised(beat))
 }
 
-fn checked_in(step: &Step<'_>, node: NodeId) -> Outcome<CheckedIn> {
-    let id = node.get();
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-    let found: Option<(bool, i64, i64, bool)> = step.first(sql::STANDING, [id], read)?;
-    let (is_up, beat, gate, standby) = found.unwrap_or_default();
-    let nodes = step.rows::<NodeRow>(sql::NODES_UP, [])?;
-    let owned = step.rows::<OwnedRow>(sql::OWNED, [id])?;
-    Ok(CheckedIn {
-        now: step.now(),
-        standing: if is_up { Standing::Up } else { Standing::Gone },
-        beat,
-        gate,
-        standby: if standby { Standby::On } else { Standby::Off },
-        epoch: step.epoch(),
-        nodes: nodes.into_iter().filter_map(|row| row.decode().ok()).collect(),
-        owned: owned.into_iter().map(|read| Owned::from(read.row)).collect(),
-        gone_owners: step.all(sql::GONE_OWNERS, [], |row| row.get(0).map(NodeId::from_stored))?,
-    })
+/// What a node needs to know.
+fn checked_in(step: &Step<'_>, node: NodeId, beat: OwnBeat) -> Outcome<CheckedIn> {
+    let (mut head, mut rows) = (None, Vec::new());
+    for told in step.all(sql::CHECKED_IN, [node.get()], Told::from_row)? {
+        match told {
+            Told::Head(now, epoch) => head = Some((now, epoch)),
+            Told::Row(row) => rows.push(row),
+        }
+    }
+    let (now, epoch) = head.unwrap_or_default();
+    Ok(record::checked_in(node, CheckInHead { now: step.time(now), epoch, beat }, rows)?)
 }
 
 pub(super) fn take_over(step: &Step<'_>, dead: NodeId, beat: i64) -> Outcome<bool> {

@@ -36,4 +36,4 @@ pub(crate) const HAS_NODES: &str =
     "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'node')";
 
 /// The clock alone, for a file that has no tables yet.
-pub(crate) const CLOCK: &str = "SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000";
+pub(crate) const CLOCK: &str = concat!("SELECT ", clock!());
