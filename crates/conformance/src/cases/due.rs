@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use punctual_core::job::JobRecord;
-use punctual_core::store::{Claim, ClaimOutcome, ReadDue, Readable, SLICE_GRACE, Slice};
+use punctual_core::store::{Claim, ClaimOutcome, Due, ReadDue, Readable, SLICE_GRACE, Slice};
 use punctual_core::trigger::{TriggerRecord, TriggerState};
 use punctual_core::{Timestamp, TriggerKey};
 
@@ -209,6 +209,25 @@ cases! {
         assert_eq!(named(&first), ["now", "sooner"].map(trigger_key));
         let (all, next_wake, _) = look(Duration::MAX, 10).await;
         assert_eq!((all.len(), next_wake), (4, Some(bench.t0.plus(ms(5)))));
+    }
+
+    /// A claim that comes before its time by the store's clock is lost, and changes nothing.
+    [Clock]
+    async fn what_was_read_ahead_is_not_claimed_early(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        bench.trigger_at("t", &job, bench.t0.plus(ms(10))).await;
+        let kinds = [kind(WORK)].into();
+        let request = ReadDue { node: node.id, kinds, limit: 10, slice: None, ahead: ms(10) };
+        let due = bench.store.read_due(request).await.expect("a read");
+        let plans = bench.plans(&Due { now: bench.t0.plus(ms(10)), ..due.clone() });
+        let claim = || Claim { node: node.id, gate: due.gate, within: None, plans: plans.clone() };
+        bench.advance(ms(9));
+        let early = bench.store.claim(claim()).await.expect("a claim");
+        assert_eq!((early.gate_open, early.outcomes), (true, vec![ClaimOutcome::Lost]));
+        bench.advance(ms(1));
+        let in_time = bench.store.claim(claim()).await.expect("a claim");
+        assert!(matches!(in_time.outcomes[..], [ClaimOutcome::Fired(_)]), "{:?}", in_time.outcomes);
     }
 
     /// What was read ahead is claimed when its time has come, and is lost if it was changed meanwhile.

@@ -85,6 +85,9 @@ impl State {
         if (record.rev, record.fire_seq, record.state) != (rev, fire_seq, TriggerState::Active) {
             return ClaimOutcome::Lost;
         }
+        if record.wake.is_none_or(|wake| wake > now) {
+            return ClaimOutcome::Lost;
+        }
         let record = record.clone();
         let holder =
             executions.iter().find(|execution| execution.slot.is_some()).or_else(|| executions.first());

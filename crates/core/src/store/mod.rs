@@ -156,8 +156,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
 
     // ---- the life of a firing ----
 
-    /// Reads due triggers without any lock: `Active`, `wake <= now`, of one of the kinds; ordered by `wake`, then job
-    /// plus trigger priority (high first), then id; at most `limit`. With a slice, only triggers of that slice or
+    /// Reads due triggers without any lock: `Active`, `wake <= now` (or no later than [`ReadDue::ahead`] after it), of one
+    /// of the kinds; ordered by `wake`, then job plus trigger priority (high first), then id; at most `limit`. With a slice, only triggers of that slice or
     /// with `wake` more than its grace ago. Parked triggers have a later `wake` and so are not in the way.
     ///
     /// Each comes with its job and the calendar that it names. A calendar that is missing or cannot be understood makes
@@ -168,7 +168,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// higher fence of the lock that it is [`Within`] came before; else the answer is `gate_open: false` and nothing is
     /// written. For each plan, in the order of trigger ids:
     ///
-    /// 1. the trigger is locked and compared: same `rev`, same `fire_seq`, `Active`; else `Lost`;
+    /// 1. the trigger is locked and compared: same `rev`, same `fire_seq`, `Active`, and `wake <= now`, so that a plan that
+    ///    was made ahead of time on another clock never fires early; else `Lost`;
     /// 2. if the plan has a slot, a free one of its key is taken (rows are made up to the limit); if there is none,
     ///    the plan's `busy` patch is written and the answer is `Busy`;
     /// 3. the executions are inserted as `Claimed` by the node, attempt 1, with a fence (the slot's next, else 1);

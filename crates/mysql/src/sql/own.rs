@@ -143,9 +143,13 @@ pub(crate) const IDS_UP: &str = "SELECT id FROM punctual_node WHERE state = 1 OR
 
 /// Wins a trigger for a plan, by primary key, where claims are made by conditional writes: the counters grow here. Zero
 /// rows: the plan is lost.
-pub(crate) const CAS_TRIGGER: &str = "
+pub(crate) const CAS_TRIGGER: &str = concat!(
+    "
 UPDATE punctual_trigger SET rev = rev + 1, fire_seq = fire_seq + 1
-WHERE id = ? AND rev = ? AND fire_seq = ? AND state = 1";
+WHERE id = ? AND rev = ? AND fire_seq = ? AND state = 1 AND wake_us <= IFNULL(CAST(? AS SIGNED), ",
+    clock!(),
+    ")"
+);
 
 /// The generations of triggers that were won, by primary key.
 pub(crate) const GENERATIONS: &str = concat!(
@@ -405,12 +409,15 @@ SELECT 1 FROM punctual_node WHERE id = ? AND state = 1 AND standby = 0 AND gate 
 /// Raises the highest fence that was seen of a lock, by primary key; LOCK_GUARD comes before.
 pub(crate) const RAISE_LOCK_GUARD: &str = "UPDATE punctual_lock_guard SET fence = ? WHERE name = ?";
 
-/// The triggers of a list of plans that are active, locked by primary key. What somebody else has locked is being changed,
+/// The triggers of a list of plans that are active and due, locked by primary key. What somebody else has locked is being changed,
 /// so a plan for it is lost either way, and there is nothing to wait for.
 pub(crate) const COMPARE_TRIGGER: &str = concat!(
     "SELECT t.id, t.rev, t.fire_seq, t.generation FROM ",
     numbers!(),
-    " STRAIGHT_JOIN punctual_trigger t FORCE INDEX (PRIMARY) ON t.id = k.id WHERE t.state = 1 FOR UPDATE SKIP LOCKED"
+    " STRAIGHT_JOIN punctual_trigger t FORCE INDEX (PRIMARY) ON t.id = k.id
+ WHERE t.state = 1 AND t.wake_us <= IFNULL(CAST(? AS SIGNED), ",
+    clock!(),
+    ") FOR UPDATE SKIP LOCKED"
 );
 
 /// Moves triggers on, by primary key. A row that could not be read is set aside without its last instant; the mark of its

@@ -198,17 +198,18 @@ pub(super) async fn set_aside(step: &mut Step<'_>, trigger: i64, why: &str) -> O
     Ok(())
 }
 
-/// Locks the triggers of plans that are still as they were read, and answers their generations.
+/// Locks the triggers of plans that are still as they were read, and are due, and answers their generations.
 async fn compared(step: &mut Step<'_>, plans: &[(usize, &FirePlan)]) -> Outcome<BTreeMap<i64, i64>> {
     let ids: BTreeSet<i64> = plans.iter().map(|(_, plan)| plan.trigger.get()).collect();
     let mut wanted: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
     for (_, plan) in plans {
         wanted.entry(plan.trigger.get()).or_insert((plan.rev, plan.fire_seq));
     }
+    let given = step.given_now().map(Timestamp::as_micros);
     if step.claims() != ClaimShape::SkipLocked {
         let mut won = BTreeSet::new();
         for (id, (rev, fire_seq)) in wanted {
-            if step.run(sql::CAS_TRIGGER, values![id, rev, fire_seq]).await? > 0 {
+            if step.run(sql::CAS_TRIGGER, values![id, rev, fire_seq, given]).await? > 0 {
                 won.insert(id);
             }
         }
@@ -216,7 +217,7 @@ async fn compared(step: &mut Step<'_>, plans: &[(usize, &FirePlan)]) -> Outcome<
         return Ok(step.all(sql::GENERATIONS, values![document(&won)?], read).await?.into_iter().collect());
     }
     let read = |c: &Columns| (c.int(), (c.int(), c.int()), c.int());
-    let found = step.all(sql::COMPARE_TRIGGER, values![document(&ids)?], read).await?;
+    let found = step.all(sql::COMPARE_TRIGGER, values![document(&ids)?, given], read).await?;
     let fits = |(id, guards, _): &(i64, (i64, i64), i64)| wanted.get(id) == Some(guards);
     Ok(found.into_iter().filter(fits).map(|(id, _, generation)| (id, generation)).collect())
 }

@@ -144,7 +144,7 @@ SELECT l.ord, w.ord, (SELECT count(*) FROM put), (SELECT us FROM clock) FROM los
 // ---- the life of a firing ----
 
 /// Applies plans. In this order: the node is locked shared and its gate compared; the triggers are locked in the order
-/// of their ids and compared; slots are taken; the live rows go in; the triggers move on, each by the patch of what
+/// of their ids and compared, and must be due; slots are taken; the live rows go in; the triggers move on, each by the patch of what
 /// became of it. The parts wait for one another because each reads what the one before it returned.
 ///
 /// Answers for each plan whether it fired (1), was busy (2), would store something twice (3) or was lost (0), and the
@@ -172,7 +172,9 @@ WITH ",
     $58::bigint[]) AS k(plan, busy, id, scheduled_us, until_us, instants, reason)
 ), locked AS MATERIALIZED (
   SELECT t.id, t.generation, p.ord FROM plan p JOIN {s}.trigger t ON t.id = p.trigger_id
-  WHERE t.id = ANY($32) AND t.rev = p.rev AND t.fire_seq = p.fire_seq AND t.state = 1 AND EXISTS (SELECT 1 FROM gate)
+  WHERE t.id = ANY($32) AND t.rev = p.rev AND t.fire_seq = p.fire_seq AND t.state = 1 AND t.wake_us <= ",
+    clock!(),
+    " AND EXISTS (SELECT 1 FROM gate)
   ORDER BY t.id FOR NO KEY UPDATE OF t
 ), won AS MATERIALIZED (
   SELECT l.* FROM locked l",

@@ -173,7 +173,8 @@ fn not_yet(due: &mut Due) -> Vec<Readable<DueTrigger>> {
     due.triggers.extract_if(.., |readable| wake(readable).is_some_and(|wake| wake > now)).collect()
 }
 
-/// Claims what was read ahead of its time, now that this has come. Whatever was changed since is lost, as ever.
+/// Claims what was read ahead of its time, now that this has come. Whatever was changed since is lost, as ever; so is what
+/// is early by the store's own clock, and is then read again.
 async fn fire_soon(
     node: &Arc<Node>,
     mut due: Due,

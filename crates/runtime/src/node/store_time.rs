@@ -1,7 +1,8 @@
 //! What time it is on the store's clock, as well as a node can know it.
 //!
 //! An answer carries a reading of that clock, made at some moment between the request and the answer. Counted on from
-//! the answer it is a bound: the store's clock shows at least that. Answers overtake one another, and a slow one may
+//! the answer it is a bound, but for the drift of the two clocks: the store's clock shows at least that. So claims, which
+//! must not be early, are compared with the store's own clock as well. Answers overtake one another, and a slow one may
 //! carry a reading that is older than what is known, so the larger bound counts; or else work that was due by one
 //! answer would seem to begin early by the next.
 //!

@@ -108,9 +108,9 @@ pub(crate) const RAISE_LOCK_GUARD: &str = "
 INSERT INTO lock_guard (name, fence) VALUES (?1, ?2)
 ON CONFLICT (name) DO UPDATE SET fence = excluded.fence WHERE excluded.fence >= fence";
 
-/// The trigger of a plan, if it is still as it was read, by primary key. Zero rows: the plan is lost.
-pub(crate) const COMPARE_TRIGGER: &str =
-    "SELECT generation FROM trigger WHERE id = ?1 AND rev = ?2 AND fire_seq = ?3 AND state = 1";
+/// The trigger of a plan, if it is still as it was read, and is due, by primary key. Zero rows: the plan is lost.
+pub(crate) const COMPARE_TRIGGER: &str = "
+SELECT generation FROM trigger WHERE id = ?1 AND rev = ?2 AND fire_seq = ?3 AND state = 1 AND wake_us <= ?4";
 
 /// Moves a trigger on, by primary key. A row that could not be read is set aside without its last instant; the mark of
 /// its key must survive.

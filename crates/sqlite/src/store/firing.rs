@@ -132,7 +132,8 @@ pub(super) fn set_aside(step: &Step<'_>, trigger: i64, why: &str) -> Outcome<()>
 fn fire(step: &Step<'_>, node: NodeId, plan: &FirePlan) -> Outcome<ClaimOutcome> {
     let FirePlan { trigger, rev, fire_seq, executions, slot, then, busy } = plan;
     let trigger = trigger.get();
-    let Some(generation) = step.number(sql::COMPARE_TRIGGER, params![trigger, rev, fire_seq])? else {
+    let now = step.now().as_micros();
+    let Some(generation) = step.number(sql::COMPARE_TRIGGER, params![trigger, rev, fire_seq, now])? else {
         return Ok(ClaimOutcome::Lost);
     };
     let holder = executions.iter().find(|execution| execution.slot.is_some()).or_else(|| executions.first());
