@@ -73,6 +73,8 @@ enum Command {
     Scale(Options),
     /// How fast triggers fire without old history, with ten million rows of it, and while it is deleted.
     History(Options),
+    /// How fast triggers fire where each commit takes 2 ms more; on Postgres.
+    Commits(Options),
     /// A node of one of these; started by them.
     #[command(hide = true)]
     Node {
@@ -136,6 +138,7 @@ fn run(command: Command) -> cluster::Result<ExitCode> {
         Command::Takeover(options) => (Benchmark::Takeover, options),
         Command::Scale(options) => (Benchmark::Scale, options),
         Command::History(options) => (Benchmark::History, options),
+        Command::Commits(options) => (Benchmark::Commits, options),
     };
     let sound = executor()?.block_on(cluster::run(benchmark, &options))?;
     Ok(if sound == Sound::Yes { ExitCode::SUCCESS } else { ExitCode::FAILURE })

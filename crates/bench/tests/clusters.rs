@@ -111,3 +111,12 @@ fn history_is_long_and_is_deleted_meanwhile() {
     assert_eq!(cases.iter().map(|case| deleted(case).is_some()).collect::<Vec<_>>(), [false, false, true]);
     assert!(cases.last().and_then(deleted).is_some_and(|rows| rows > 0.0), "{figures}");
 }
+
+#[test]
+fn commits_can_be_delayed_on_postgres_alone() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_punctual-bench"));
+    let output = command.args(["commits", "--store", "sqlite"]).output().expect("the program starts");
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--store postgres"), "{said}");
+}

@@ -61,6 +61,8 @@ enum What {
     Scale(Cluster),
     /// How fast triggers fire without old history, with ten million rows of it, and while it is deleted.
     History(Cluster),
+    /// How fast triggers fire where each commit takes 2 ms more, as on a slow disk; on Postgres.
+    Commits(Cluster),
     /// Ours and others, one after the other on the same servers, and the ratios; others come with a harness of their own.
     Peers(peers::Options),
 }
@@ -106,6 +108,7 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         What::Takeover(options) => return cluster("takeover", options),
         What::Scale(options) => return cluster("scale", options),
         What::History(options) => return cluster("history", options),
+        What::Commits(options) => return cluster("commits", options),
         What::Peers(options) => return peers::run(options),
         What::Schedule { runs, json } => (*runs, *json),
         What::Queue { store, rows, triggers, seconds, json } => {

@@ -4,6 +4,7 @@
 //! The driver makes a database, loads it, starts nodes, lets them warm up, and reads counters at both ends of a window;
 //! what has run is counted from the database when the nodes have ended, and compared with what the bodies have counted.
 
+mod commits;
 mod crew;
 mod drain;
 mod fill;
@@ -47,5 +48,6 @@ pub(crate) async fn run(benchmark: Benchmark, options: &Options) -> Result<Sound
         Benchmark::Takeover => takeover::run(options).await,
         Benchmark::Scale => scale::run(options).await,
         Benchmark::History => history::run(options).await,
+        Benchmark::Commits => commits::run(options).await,
     }
 }

@@ -20,6 +20,7 @@ pub(crate) enum Benchmark {
     Takeover,
     Scale,
     History,
+    Commits,
 }
 
 /// How they are run. Where no number of nodes is given each benchmark has its own.
@@ -67,6 +68,9 @@ pub(crate) struct Options {
     /// How many rows of history are put in, where any are.
     #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     pub(crate) history_rows: u32,
+    /// How much longer a commit takes, in milliseconds, where that is compared.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) commit_delay_ms: u32,
     /// Keep the nodes half busy with other triggers meanwhile, where single ones are measured.
     #[arg(long)]
     pub(crate) half_load: bool,
