@@ -108,7 +108,7 @@ fn a_trigger_made_anew_counts_its_generations_anew() {
     run.tables.triggers[0].generation = 2;
     // Of the earlier trigger of the key, at times that a store's clock shows which was set back before this one was made.
     for (generation, ms) in [(2, 1000), (3, 4000)] {
-        let (trigger, trigger_id) = (key("a"), id_of("an earlier one"));
+        let (trigger, trigger_id) = (key("a"), id_of("old"));
         let (at, boot_us) = (at(ms), boot(1000));
         run.faults.push(FaultEvent::Rescheduled { trigger, trigger_id, generation, at, boot_us });
     }
