@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Node {
     pub(crate) pid: Option<u32>,
-    joined: Option<BootInstant>,
+    pub(crate) joined: Option<BootInstant>,
     /// When it left, or was followed by another node in its process.
     gone: Option<BootInstant>,
     before: Option<NodeId>,

@@ -45,7 +45,8 @@ pub(crate) fn judge(
         let since = took.map(|took| before(offered, took));
         all.push(Takeover { since, offered });
         let (Some(cause), Some(took)) = (cause, took) else {
-            verdict.false_deaths += 1;
+            // Whoever never heard that it had joined has not lived under this id: the answer was lost, and it joined again.
+            verdict.false_deaths += u64::from(node.joined.is_some());
             continue;
         };
         longest = longest.max(took);

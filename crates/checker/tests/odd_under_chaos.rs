@@ -227,3 +227,12 @@ fn a_completion_within_the_bodys_own_transaction_frees_the_key_before_the_body_e
     run.settled(second, 10_110, Some(Outcome::Succeeded)).record(second).effect(second);
     run.breaks(&[]);
 }
+
+/// The answer to its joining was lost, and it joined under another id: the row of the first one never beats.
+#[test]
+fn a_node_that_never_heard_of_its_joining_does_not_die_by_mistake() {
+    let mut run = all_but(11);
+    run.took_over(1, 77, 6000);
+    let verdict = run.breaks(&[]);
+    assert_eq!((verdict.takeovers, verdict.false_deaths), (1, 0));
+}
