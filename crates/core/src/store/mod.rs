@@ -157,8 +157,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     // ---- the life of a firing ----
 
     /// Reads due triggers without any lock: `Active`, `wake <= now` (or no later than [`ReadDue::ahead`] after it), of one
-    /// of the kinds; ordered by `wake`, then job plus trigger priority (high first), then id; at most `limit`. With a slice, only triggers of that slice or
-    /// with `wake` more than its grace ago. Parked triggers have a later `wake` and so are not in the way.
+    /// of the kinds; ordered by `wake`, then job plus trigger priority (high first), then id; at most `limit`. With a
+    /// slice, only triggers of that slice or with `wake` more than its grace ago. Parked triggers have a later `wake` and so are not in the way.
     ///
     /// Each comes with its job and the calendar that it names. A calendar that is missing or cannot be understood makes
     /// the trigger that names it a [`Poison`], and no other.

@@ -2,7 +2,8 @@
 //!
 //! Whatever a dead node was doing may have left locks behind: those of this store end soon, but a process that stands
 //! still may also hold a transaction of its user's, which only its database ends. So this is done beside the check-ins,
-//! at most [`AT_ONCE`] nodes at a time: whoever waits for such a lock goes on beating, and takes over from others.
+//! at most [`AT_ONCE`] nodes at a time: whoever waits for such a lock goes on beating, and takes over from others as long as
+//! fewer than that keep it waiting.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
