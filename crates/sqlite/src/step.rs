@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 use punctual_core::{Clock, Error, Result, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use rusqlite::{Connection, Params, Row};
 
 use crate::error::{Failure, classify};
 use crate::rows::{FromColumns, Read};
@@ -124,7 +124,14 @@ impl<'c> Step<'c> {
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Outcome<Option<T>> {
         self.watched(sql, |sql| {
-            Ok(self.connection.prepare_cached(sql)?.query_row(params, read).optional()?)
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let only_reads = statement.readonly();
+            let mut rows = statement.query(params)?;
+            let found = rows.next()?.map(read).transpose()?;
+            // What writes and is a transaction by itself is committed when it has come to its end, after its rows; and
+            // only who goes there is told if it cannot be.
+            while !only_reads && rows.next()?.is_some() {}
+            Ok(found)
         })
     }
 
@@ -286,5 +293,35 @@ impl Drop for Rollback<'_> {
                 tracing::error!(%error, "a transaction could not be rolled back");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tables of which one refuses a row when the transaction is committed, and not before.
+    fn with_a_late_check() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA foreign_keys = ON;
+                 CREATE TABLE parent(id INTEGER PRIMARY KEY);
+                 CREATE TABLE child(parent INTEGER REFERENCES parent(id) DEFERRABLE INITIALLY DEFERRED);",
+            )
+            .unwrap();
+        connection
+    }
+
+    #[test]
+    fn a_statement_by_itself_that_cannot_be_committed_fails() {
+        const LATE: &str = "INSERT INTO child(parent) VALUES (7) RETURNING parent";
+        let connection = with_a_late_check();
+        let setting = Setting { clock: StoreClock::Machine, hook: None };
+        let answer = transact(&connection, Path::new("here"), &setting, ("check_in", Mode::Apart), |step| {
+            step.number(LATE, [])
+        });
+        assert!(answer.is_err(), "it answers {answer:?}, and nothing was committed");
+        assert_eq!(connection.query_row("SELECT COUNT(*) FROM child", [], |row| row.get(0)), Ok(0));
     }
 }
