@@ -126,7 +126,7 @@ fn keep(command: &[String]) -> Result<Verdict> {
     })?;
     let figures: Value = serde_json::from_str(&last).map_err(|_| format!("{first} printed no figures"))?;
     let record = json!({
-        "command": words,
+        "command": told(&words),
         "begun": begun.to_rfc3339_opts(SecondsFormat::Secs, true),
         "commit": commit.trim(),
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
@@ -139,14 +139,26 @@ fn keep(command: &[String]) -> Result<Verdict> {
     Ok(Verdict::of(status.success()))
 }
 
-/// One file for each thing that is run: another length or seed of the same takes its place.
+/// The options that say where something is on the machine of a run, which is nobody else's business.
+const PLACES: [(&str, &str); 4] =
+    [("--harness", "DIR"), ("--work", "DIR"), ("--folder", "DIR"), ("--url", "URL")];
+
+/// A command as others would give it.
+fn told(words: &[&str]) -> Vec<String> {
+    let place = |word: &str| PLACES.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
+    let before = std::iter::once(None).chain(words.iter().map(|word| place(word)));
+    words.iter().zip(before).map(|(word, place)| place.unwrap_or(word).to_owned()).collect()
+}
+
+/// One file for each thing that is run: another length or seed of the same, and another place for it, takes its place.
 fn file_name(words: &[&str]) -> String {
     let mut parts = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match word.strip_prefix("--") {
             Some(
-                "seeds" | "seed" | "from" | "hours" | "minutes" | "rounds" | "processes" | "runs" | "seconds",
+                "seeds" | "seed" | "from" | "hours" | "minutes" | "rounds" | "processes" | "runs" | "seconds"
+                | "warm-up" | "harness" | "work" | "folder" | "url",
             ) => {
                 words.next();
             }
@@ -178,10 +190,10 @@ pub(crate) fn pages<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> Resu
     let mut pages = benchmarks::files(of_command.get(BENCH).map_or(&[], Vec::as_slice));
     let mut text = INTRODUCTION.to_owned();
     for (command, title, about) in COMMANDS {
-        if *command == BENCH && !pages.is_empty() {
+        if *command == BENCH {
             let _ = write!(
                 text,
-                "\n## {title}\n\n`cargo xtask {command}`: {about}; [their figures](figures.md).\n"
+                "\n## {title}\n\n`cargo xtask {command}`: {about}; [their figures](performance.md).\n"
             );
             continue;
         }
@@ -298,6 +310,9 @@ mod tests {
         assert_eq!(file_name(&["sim", "--seeds", "10", "--store", "sqlite"]), "sim-store-sqlite.json");
         assert_eq!(file_name(&["sim", "--store", "sqlite", "--hours", "2"]), "sim-store-sqlite.json");
         assert_eq!(file_name(&["model", "--mutants"]), "model-mutants.json");
+        let peers = ["bench", "peers", "--harness", "/some/where", "--only", "fire", "--warm-up", "2"];
+        assert_eq!(file_name(&peers), "bench-peers-only-fire.json");
+        assert_eq!(told(&peers).join(" "), "bench peers --harness DIR --only fire --warm-up 2");
     }
 
     #[test]

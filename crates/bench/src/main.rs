@@ -75,6 +75,8 @@ enum Command {
     History(Options),
     /// How fast triggers fire where each commit takes 2 ms more; on Postgres.
     Commits(Options),
+    /// What nodes have the database do while they fire, and how long they wait for it, with 1 and 4 nodes.
+    Profile(Options),
     /// A node of one of these; started by them.
     #[command(hide = true)]
     Node {
@@ -139,6 +141,7 @@ fn run(command: Command) -> cluster::Result<ExitCode> {
         Command::Scale(options) => (Benchmark::Scale, options),
         Command::History(options) => (Benchmark::History, options),
         Command::Commits(options) => (Benchmark::Commits, options),
+        Command::Profile(options) => (Benchmark::Profile, options),
     };
     let sound = executor()?.block_on(cluster::run(benchmark, &options))?;
     Ok(if sound == Sound::Yes { ExitCode::SUCCESS } else { ExitCode::FAILURE })

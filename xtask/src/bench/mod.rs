@@ -63,6 +63,8 @@ enum What {
     History(Cluster),
     /// How fast triggers fire where each commit takes 2 ms more, as on a slow disk; on Postgres.
     Commits(Cluster),
+    /// What nodes have the database do while they fire, and how long they wait for it, with 1 and 4 nodes.
+    Profile(Cluster),
     /// Ours and others, one after the other on the same servers, and the ratios; others come with a harness of their own.
     Peers(peers::Options),
 }
@@ -109,6 +111,7 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         What::Scale(options) => return cluster("scale", options),
         What::History(options) => return cluster("history", options),
         What::Commits(options) => return cluster("commits", options),
+        What::Profile(options) => return cluster("profile", options),
         What::Peers(options) => return peers::run(options),
         What::Schedule { runs, json } => (*runs, *json),
         What::Queue { store, rows, triggers, seconds, json } => {

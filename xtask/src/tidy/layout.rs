@@ -204,11 +204,14 @@ mod tests {
     #[test]
     fn evidence_that_was_edited_or_names_no_test_is_found() {
         let found = ("docs/evidence/found.json", r#"[{"by":"sim","what":"x","test":"a_test"}]"#);
-        let written = evidence::pages([found].into_iter()).unwrap().remove(evidence::CHAPTER).unwrap();
+        let pages = evidence::pages([found].into_iter()).unwrap();
+        let written: Vec<_> = pages.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
         let test = ("crates/core/src/x.rs", "fn a_test() {}");
         assert!(evidence(&Tree::of(&[])).is_empty());
-        assert!(evidence(&Tree::of(&[found, test, (evidence::CHAPTER, &written)])).is_empty());
-        assert_eq!(evidence(&Tree::of(&[found, (evidence::CHAPTER, "by hand")])).len(), 2);
+        assert!(evidence(&Tree::of(&[&[found, test], written.as_slice()].concat())).is_empty());
+        let by_hand: Vec<_> = written.iter().map(|(path, _)| (*path, "by hand")).collect();
+        let wrong = evidence(&Tree::of(&[&[found], by_hand.as_slice()].concat()));
+        assert_eq!(wrong.len(), written.len() + 1, "each page, and the test that is missing: {wrong:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::ground::Ground;
 use super::node::Seat;
 use super::options::Options;
 use super::show::{Report, Spread, count, figure, progress};
-use super::{Result, Sound, show};
+use super::{Result, Sound, show, spent};
 
 /// Numbers of nodes, where none is given.
 const CREWS: [u32; 3] = [1, 10, 100];
@@ -87,8 +87,11 @@ async fn measure(options: &Options, nodes: u32, report: &mut Option<Report>) -> 
         (ground.counters(&pids).await?, crew.count()?, SystemClock.boot().since(begun).as_secs_f64());
     let node_cpu = (crew.cpu() - cpu) / seconds / f64::from(nodes);
     crew.end()?;
-    let statements: u64 =
-        before.iter().zip(&after).map(|(before, after)| after.statements - before.statements).sum();
+    let statements: u64 = before
+        .iter()
+        .zip(&after)
+        .map(|(before, after)| spent::total(&spent::between(&before.spent, &after.spent)))
+        .sum();
     Ok(Window {
         statements: count(statements) / seconds / f64::from(nodes),
         commits: count(last.commits.wrapping_sub(first.commits)) / seconds,

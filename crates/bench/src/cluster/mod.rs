@@ -17,9 +17,11 @@ mod latency;
 mod load;
 pub(crate) mod node;
 mod options;
+mod profile;
 mod recurring;
 mod scale;
 mod show;
+mod spent;
 mod store;
 mod takeover;
 mod tally;
@@ -49,5 +51,6 @@ pub(crate) async fn run(benchmark: Benchmark, options: &Options) -> Result<Sound
         Benchmark::Scale => scale::run(options).await,
         Benchmark::History => history::run(options).await,
         Benchmark::Commits => commits::run(options).await,
+        Benchmark::Profile => profile::run(options).await,
     }
 }

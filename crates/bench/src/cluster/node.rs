@@ -15,8 +15,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::latency::{self, Calls};
+use super::spent::Statements;
 use super::store::Opened;
-use super::tally::{Statements, Tally, hold, nothing};
+use super::tally::{Tally, hold, nothing};
 use super::{Result, crew};
 
 /// What a node is started with, as JSON on its command line.

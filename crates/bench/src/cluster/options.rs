@@ -21,6 +21,7 @@ pub(crate) enum Benchmark {
     Scale,
     History,
     Commits,
+    Profile,
 }
 
 /// How they are run. Where no number of nodes is given each benchmark has its own.

@@ -108,7 +108,7 @@ pub(crate) async fn run(load: &Recurring, options: &Options) -> Result<Sound> {
 }
 
 /// Measures once, on a new database. With a limit it counts statements, in a window that is no longer than that.
-async fn measure(
+pub(crate) async fn measure(
     load: &Recurring,
     options: &Options,
     nodes: u32,

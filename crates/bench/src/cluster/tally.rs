@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
 use punctual_core::{Clock, ExecutionId, Timestamp};
 use punctual_runtime::{Context, Failure, Job, State, SystemClock};
 use serde::{Deserialize, Serialize};
 
 use super::histogram::{Counts, Histogram};
 use super::latency;
+use super::spent::{Spent, Statements};
 
 /// The job of nearly all these benchmarks: no data, nothing to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ pub(crate) struct Snapshot {
     /// When the last one began that another node had run before, on this machine's clock in microseconds.
     pub(crate) rerun: Option<i64>,
     /// Statements of the store, if it was told to count them.
-    pub(crate) statements: u64,
+    pub(crate) spent: Vec<Spent>,
     /// The most memory of the process so far, in KiB.
     pub(crate) peak_kib: Option<u64>,
 }
@@ -106,22 +106,9 @@ impl Tally {
             probes: self.probes.so_far(),
             holding: self.holding.load(Ordering::Relaxed),
             rerun: (rerun != i64::MIN).then_some(rerun),
-            statements: self.statements.0.load(Ordering::Relaxed),
+            spent: self.statements.so_far(),
             peak_kib: super::kernel::peak_memory(),
         }
-    }
-}
-
-/// Counts the statements of a store.
-#[derive(Debug, Default)]
-pub(crate) struct Statements(AtomicU64);
-
-impl StatementHook for Statements {
-    fn at(&self, point: &StatementPoint<'_>) -> HookAnswer {
-        if point.side == Side::Before {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-        HookAnswer::Continue
     }
 }
 

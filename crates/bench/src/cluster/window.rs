@@ -12,6 +12,7 @@ use super::histogram::Counts;
 use super::node::Seat;
 use super::options::Options;
 use super::show::{Report, Spread, count, figure};
+use super::spent::{self, Spent};
 use super::tally::Snapshot;
 use super::{Result, Sound, kernel};
 
@@ -29,6 +30,8 @@ pub(crate) struct Window {
     /// Of them, images of full pages; not a number where they cannot be told apart.
     pub(crate) images: f64,
     pub(crate) statements: f64,
+    /// Where nodes count them, what they were and how long they took, the longest first.
+    pub(crate) spent: Vec<Spent>,
     pub(crate) server_cpu: f64,
     pub(crate) node_cpu: f64,
     /// The part of the machine that somebody else had.
@@ -85,8 +88,9 @@ pub(crate) async fn watch(
     let late = before.iter().zip(&after).map(|(before, after)| after.late.since(&before.late));
     let by_server =
         last.counters.statements.zip(first.counters.statements).map(|(now, then)| now.saturating_sub(then));
-    let by_nodes: u64 =
-        before.iter().zip(&after).map(|(before, after)| after.statements - before.statements).sum();
+    let of_each =
+        before.iter().zip(&after).map(|(before, after)| spent::between(&before.spent, &after.spent));
+    let spent = spent::together(of_each);
     let (begun, unaccounted, same) = compared(&all, recorded);
     Ok(Window {
         seconds,
@@ -94,7 +98,8 @@ pub(crate) async fn watch(
         commits: count(last.counters.commits.wrapping_sub(first.counters.commits)),
         bytes: count(last.counters.bytes.saturating_sub(first.counters.bytes)),
         images: images.map_or(f64::NAN, count),
-        statements: by_server.or_else(|| counting.map(|_| by_nodes)).map_or(f64::NAN, count),
+        statements: by_server.or_else(|| counting.map(|_| spent::total(&spent))).map_or(f64::NAN, count),
+        spent,
         server_cpu,
         node_cpu,
         others: ((busy - ours) / seconds / processors()).max(0.0),
@@ -126,7 +131,7 @@ fn compared(all: &[Snapshot], recorded: Recorded) -> (u64, u64, bool) {
     (begun, begun.abs_diff(recorded.count), begun == recorded.count && sum == recorded.sum)
 }
 
-fn processors() -> f64 {
+pub(crate) fn processors() -> f64 {
     std::thread::available_parallelism().map_or(1.0, |number| count(u64::try_from(number.get()).unwrap_or(1)))
 }
 

@@ -7,30 +7,37 @@ use serde_json::{Map, Value};
 
 use super::{figure, grouped};
 
-/// Where the chapter is.
-pub(crate) const CHAPTER: &str = "docs/figures.md";
-/// The plot of firings by the number of nodes.
-const PLOT: &str = "docs/figures-fire.svg";
+mod plots;
+mod targets;
 
-const INTRODUCTION: &str = "# Figures
+/// Where the chapter is.
+pub(crate) const CHAPTER: &str = "docs/performance.md";
+
+const INTRODUCTION: &str = "# Performance
 
 <!-- Written by `cargo xtask evidence` from the figures in docs/evidence; run the commands again instead of editing. -->
 
-What the benchmarks showed when they were run last; [Performance](performance.md) says what each one measures and how.
+What the benchmarks showed when they were run last; [Benchmarks](benchmarks.md) says what each one measures, and how to repeat it.
 Figures of one command belong together; those of two commands were taken at different times, and are no race.
 A spread is the median of the runs, and in parentheses the smallest and the largest.
+
+Where the time goes is what `profile` shows: how long nodes wait for each statement, and whose processor a firing uses.
+What a database can do at best is what `peers` shows of the same writes in statements made by hand, in the batch size that is best for them; the ratios by hand are how far from it this project is.
 ";
 
-/// The files that these records make: the chapter, and a plot if there is anything to plot. Nothing without benchmarks.
+/// The files that these records make: the chapter, which says what is not measured yet, and its plots.
 pub(super) fn files(records: &[Value]) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
-    if records.is_empty() {
-        return files;
-    }
     let mut text = INTRODUCTION.to_owned();
-    if let Some(plot) = plot(records) {
-        text.push_str("\n![Firings a second by the number of nodes](figures-fire.svg)\n");
-        files.insert(PLOT.to_owned(), plot);
+    targets::section(&mut text, records);
+    let plots = plots::files(records);
+    if !plots.is_empty() {
+        text.push_str("\n## At a glance\n");
+    }
+    for (path, (title, picture)) in plots {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let _ = write!(text, "\n![{title}]({name})\n");
+        files.insert(path, picture);
     }
     for record in records {
         section(&mut text, record);
@@ -69,8 +76,23 @@ fn section(text: &mut String, record: &Value) {
     }
 }
 
+/// A row in which spreads that are kept together under a name stand for themselves.
+fn flat(row: &Value) -> Value {
+    let mut cells = Map::new();
+    for (name, value) in row.as_object().into_iter().flatten() {
+        match value.as_object().filter(|inner| inner.values().all(|one| one["median"].is_number())) {
+            Some(inner) => {
+                cells.extend(inner.iter().map(|(point, value)| (format!("{name} {point}"), value.clone())));
+            }
+            None => drop(cells.insert(name.clone(), value.clone())),
+        }
+    }
+    Value::from(cells)
+}
+
 /// A table of objects that have the same names. What tells the rows apart comes first; spreads come after it.
 fn table(text: &mut String, rows: &[Value]) {
+    let rows: Vec<Value> = rows.iter().map(flat).collect();
     let mut names: Vec<&str> = Vec::new();
     for name in rows.iter().filter_map(Value::as_object).flat_map(Map::keys) {
         if !names.contains(&name.as_str()) {
@@ -82,7 +104,7 @@ fn table(text: &mut String, rows: &[Value]) {
     let names = [told, measured].concat();
     let heads: Vec<String> = names.iter().map(|name| name.replace('_', " ")).collect();
     let _ = writeln!(text, "\n| {} |\n|{}", heads.join(" | "), "---:|".repeat(heads.len()));
-    for row in rows {
+    for row in &rows {
         let cells: Vec<String> =
             names.iter().map(|name| cell(&row[*name]).unwrap_or_else(|| "–".to_owned())).collect();
         let _ = writeln!(text, "| {} |", cells.join(" | "));
@@ -112,70 +134,6 @@ fn short(number: f64) -> String {
         size if size >= 1.0 => format!("{number:.2}"),
         _ => format!("{number:.3}"),
     }
-}
-
-/// What `fire` fired on a store, by the number of nodes.
-struct Line<'r> {
-    store: &'r str,
-    points: Vec<(u64, f64)>,
-}
-
-fn lines(records: &[Value]) -> Vec<Line<'_>> {
-    let fire = records.iter().filter(|record| record["figures"]["bench"] == "fire");
-    let mut lines: Vec<Line<'_>> = Vec::new();
-    for record in fire {
-        let Some(store) = record["figures"]["store"].as_str() else { continue };
-        let crews = record["figures"]["figures"]["crews"].as_array().into_iter().flatten();
-        let points: Vec<_> = crews
-            .filter_map(|crew| {
-                Some((crew["nodes"].as_u64()?, crew["firings_per_second"]["median"].as_f64()?))
-            })
-            .collect();
-        if !points.is_empty() {
-            lines.push(Line { store, points });
-        }
-    }
-    lines
-}
-
-/// A bar for each store and number of nodes, with its figure beside it.
-fn plot(records: &[Value]) -> Option<String> {
-    let lines = lines(records);
-    let most = lines.iter().flat_map(|line| &line.points).map(|(_, rate)| *rate).fold(0.0, f64::max);
-    if most <= 0.0 {
-        return None;
-    }
-    let (bar, gap, left, wide) = (18.0, 4.0, 150.0, 420.0);
-    let mut y = 34.0;
-    let mut body = String::new();
-    for line in &lines {
-        for (nodes, rate) in &line.points {
-            let name = if *nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") };
-            let _ = writeln!(
-                body,
-                "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\">{}, {name}</text>\
-                 <rect x=\"{left:.0}\" y=\"{y:.0}\" width=\"{:.1}\" height=\"{bar:.0}\"/>\
-                 <text x=\"{:.1}\" y=\"{:.0}\">{}</text>",
-                left - 8.0,
-                y + 13.0,
-                line.store,
-                wide * rate / most,
-                left + 6.0 + wide * rate / most,
-                y + 13.0,
-                short(*rate),
-            );
-            y += bar + gap;
-        }
-        y += bar;
-    }
-    Some(format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 660 {y:.0}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <title>Firings a second by the number of nodes</title>\n\
-         <style>rect {{ fill: #3b6ea5 }} text {{ fill: #222 }} @media (prefers-color-scheme: dark) \
-         {{ rect {{ fill: #7fb0e0 }} text {{ fill: #ddd }} }}</style>\n\
-         <text x=\"{left:.0}\" y=\"18\" font-weight=\"bold\">firings a second, history on, every commit durable</text>\n\
-         {body}</svg>\n"
-    ))
 }
 
 #[cfg(test)]
@@ -214,15 +172,25 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
-        let plot = &files[PLOT];
+        let plot = &files["docs/performance-fire.svg"];
         assert!(plot.contains("postgres, 1 node<") && plot.contains("postgres, 4 nodes<"), "{plot}");
         assert!(plot.contains("20,903") && plot.ends_with("</svg>\n"));
+        assert!(text.contains("(performance-fire.svg)"));
     }
 
     #[test]
-    fn without_benchmarks_there_is_no_chapter() {
-        assert!(files(&[]).is_empty());
-        let idle = json!({"command": ["bench", "idle"], "passed": true, "figures": {"bench": "idle", "figures": {}}});
-        assert_eq!(files(&[idle]).len(), 1, "nothing to plot");
+    fn spreads_that_are_kept_together_are_columns() {
+        let mut text = String::new();
+        let spread = json!({"median": 1.5, "min": 1.0, "max": 2.0});
+        table(&mut text, &[json!({"own": true, "late_ms": {"p50": spread, "p99": spread}})]);
+        assert!(text.contains("| own | late ms p50 | late ms p99 |"), "{text}");
+        assert!(text.contains("| yes | 1.50 (1.00–2.00) | 1.50 (1.00–2.00) |"), "{text}");
+    }
+
+    #[test]
+    fn without_benchmarks_the_chapter_says_what_is_wanted() {
+        let files = files(&[]);
+        assert_eq!(files.len(), 1, "nothing to plot");
+        assert!(files[CHAPTER].contains("not measured"));
     }
 }
