@@ -1,12 +1,8 @@
 //! Triggers that are seen through a calendar: what it leaves out is not owed, must not fire, and is in no skipped range.
 
-#![allow(clippy::unwrap_used, reason = "only tests use this")]
-
-mod common;
-
 use std::sync::Arc;
 
-use common::{Go, Run, SECOND, at, every, go, rescheduled};
+use crate::common::{Go, Run, SECOND, at, every, go, rescheduled};
 use punctual_checker::Rule;
 use punctual_core::calendar::Calendar;
 use punctual_core::instants::Instants;

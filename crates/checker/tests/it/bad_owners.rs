@@ -1,10 +1,8 @@
 //! Forged histories of owners, bodies and nodes that broke the rules. Each must be rejected by the count meant for it.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Go, Run, SECOND, all_but, alone, at, boot, every, go, node, pid};
+use crate::common::{Go, Run, SECOND, all_but, alone, at, boot, every, go, node, pid};
 use punctual_checker::{BodyEvent, FaultEvent, Rule};
 use punctual_core::event::Event;
 use punctual_core::execution::{Outcome, Slot};

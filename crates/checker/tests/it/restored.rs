@@ -1,10 +1,8 @@
 //! Stores that were put back to an earlier state: what they lost may be done again, under larger tokens, and nothing else.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Go, Run, boot, go, once};
+use crate::common::{Go, Run, boot, go, once};
 use punctual_checker::{BodyEvent, FaultEvent, Rule};
 use punctual_core::event::Event;
 

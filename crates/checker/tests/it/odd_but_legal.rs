@@ -1,10 +1,8 @@
 //! Histories that look odd and are legal, and the figures that are computed from them.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Go, Run, SECOND, alone, at, boot, every, go, key, node, once, rescheduled};
+use crate::common::{Go, Run, SECOND, alone, at, boot, every, go, key, node, once, rescheduled};
 use punctual_checker::{FaultEvent, Rule};
 use punctual_core::event::Event;
 use punctual_core::execution::{AttemptOutcome, Outcome};

@@ -1,9 +1,7 @@
 //! Forged histories of commands, migrations, stops and clocks that broke the rules (G12 to G15), and of fences and keys in
 //! the order of time (G2, G3a). Each must be rejected by the count meant for it.
 
-mod common;
-
-use common::{
+use crate::common::{
     Go, Run, SECOND, all_but, alone, at, boot, every, go, id_of, key, node, once, pid, rescheduled,
 };
 use punctual_checker::{FaultEvent, Guarantee, Pausable, Rule};

@@ -1,8 +1,6 @@
 //! The JSON that drivers and bodies write, and that the verdict is printed as.
 
-mod common;
-
-use common::{all_but, alone, at, boot, lines, node, pid};
+use crate::common::{all_but, alone, at, boot, lines, node, pid};
 use punctual_checker::{BodyEvent, FaultEvent, Verdict};
 
 #[test]

@@ -3,9 +3,6 @@
 //! Time is in milliseconds after the start of the run; the store's clock and the boot-time clock run together. Node `n`
 //! lives in process `100 + n`. A [`Go`] is one claim of one execution; verbs of [`Run`] say what happened to it.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
-#![allow(clippy::unwrap_used, reason = "only tests use this")]
-
 mod words;
 
 use std::time::Duration;

@@ -1,9 +1,7 @@
 //! Forged histories with instants lost, doubled or accounted for wrongly, and input that is none. Each must be rejected by
 //! the count meant for it.
 
-mod common;
-
-use common::{Go, Run, SECOND, all_but, alone, at, every, go, key, lines, once};
+use crate::common::{Go, Run, SECOND, all_but, alone, at, every, go, key, lines, once};
 use punctual_checker::{BodyEvent, Checker, Rule, Window};
 use punctual_core::event::Event;
 use punctual_core::trigger::TriggerState;

@@ -1,10 +1,8 @@
 //! Histories that chaos makes, odd but legal: none may be rejected.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{
+use crate::common::{
     Go, Run, SECOND, all_but, alone, at, boot, every, go, id_of, key, node, once, pid, rescheduled,
 };
 use punctual_checker::{FaultEvent, Rule};

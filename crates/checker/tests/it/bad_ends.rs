@@ -1,9 +1,7 @@
 //! Forged histories of work that runs at most once, and of effects that are committed with the end of their work (G5, G6,
 //! G8). Each must be rejected by the count meant for it.
 
-mod common;
-
-use common::{Go, Run, SECOND, every, go, once};
+use crate::common::{Go, Run, SECOND, every, go, once};
 use punctual_checker::{Guarantee, Rule};
 use punctual_core::event::Event;
 use punctual_core::execution::AttemptOutcome::{Failed, Lost, Released};
