@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::common::{Go, Run, SECOND, all_but, alone, at, boot, every, go, node, pid};
 use punctual_checker::{BodyEvent, FaultEvent, Rule};
 use punctual_core::event::Event;
-use punctual_core::execution::{Outcome, Slot};
+use punctual_core::execution::{ExecutionState, Outcome, Slot};
 use punctual_core::node::NodeState;
+use punctual_core::store::WAKE_WAITING;
 
 #[test]
 fn two_exclusive_bodies_at_once() {
@@ -258,6 +259,33 @@ fn ready_work_that_nobody_took() {
 }
 
 #[test]
+fn a_live_row_that_is_not_claimed_and_names_an_owner() {
+    let mut run = Run::new();
+    run.tables.nodes[0].state = NodeState::Up;
+    run.live(go(60, "", 1000, 1)).state = ExecutionState::Ready;
+    let verdict = run.breaks(&[(Rule::Stuck, 1)]);
+    assert!(verdict.violations[0].text.contains("is not claimed, but names an owner"));
+}
+
+#[test]
+fn ready_work_is_stuck_when_it_was_due_for_long() {
+    let mut run = Run::new();
+    run.until = 30_000;
+    let longest = 3 * i64::try_from(WAKE_WAITING.as_millis()).unwrap();
+    run.ready(go(60, "", 1000, 1), 30_000 - longest).breaks(&[]);
+    run.tables.live[0].wake = at(30_000 - longest - 1);
+    run.breaks(&[(Rule::Stuck, 1)]);
+    // Whoever failed before, or holds no place in a queue, starts when it is due and not before.
+    run.tables.live[0].wake = at(99_000);
+    run.breaks(&[]);
+    run.tables.live[0].slot = alone(60, "x", 1000, 1).slot();
+    run.breaks(&[(Rule::Stuck, 1)]);
+    run.done(go(61, "", 1000, 1), 1005, 1010);
+    run.tables.live[0].attempts = run.tables.history[0].attempts.clone();
+    run.breaks(&[]);
+}
+
+#[test]
 fn two_owned_live_rows_of_one_exclusive_key() {
     let mut run = Run::new();
     for n in [1, 2] {
@@ -265,4 +293,8 @@ fn two_owned_live_rows_of_one_exclusive_key() {
     }
     run.tables.nodes[0].state = NodeState::Up;
     run.breaks(&[(Rule::SharedSlot, 1)]);
+    for row in &mut run.tables.live {
+        row.slot.as_mut().unwrap().limit = 2;
+    }
+    run.breaks(&[]);
 }

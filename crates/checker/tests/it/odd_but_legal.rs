@@ -257,6 +257,19 @@ fn a_new_generation_owes_from_its_first_record_or_from_the_command() {
 }
 
 #[test]
+fn a_new_generation_does_not_owe_what_the_one_before_had_decided() {
+    let mut run = Run::new();
+    run.trigger("a", once(4000)).generation = 2;
+    run.faults.push(rescheduled("a", 2, 5000));
+    assert_eq!(
+        run.verdict().lost,
+        1,
+        "an instant of the past is owed at once, if nobody has decided about it"
+    );
+    run.done(go(4, "a", 4000, 1), 4005, 4100).breaks(&[]);
+}
+
+#[test]
 fn a_one_shot_that_is_complete_owes_no_more() {
     let mut run = Run::new();
     run.trigger("a", once(-2000)).created = at(-1000);

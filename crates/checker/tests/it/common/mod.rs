@@ -354,6 +354,9 @@ impl Run {
         let verdict = self.verdict();
         let broken: Vec<(Rule, u64)> = verdict.broken.iter().map(|(rule, count)| (*rule, *count)).collect();
         assert_eq!(broken, rules, "{:#?}", verdict.violations);
+        for event in verdict.violations.iter().flat_map(|violation| &violation.events) {
+            assert!(event.contains(' '), "an event that says something: {event:?}");
+        }
         assert_eq!(verdict.is_clean(), rules.is_empty());
         verdict
     }
