@@ -88,6 +88,29 @@ fn a_firing_of_a_paused_trigger() {
 }
 
 #[test]
+fn a_firing_in_a_pause_while_the_stores_clock_is_set() {
+    let jumped = |ms: i64| {
+        let mut run = paused(Pausable::Trigger(id_of("a")), 2004, None);
+        run.faults.push(FaultEvent::ClockJump { pid: None, by_us: 500, boot_us: boot(ms) });
+        run
+    };
+    // Nobody can tell whether the claim or the pause came first.
+    jumped(1000).breaks(&[]);
+    for elsewhen in [2500, -200_000] {
+        jumped(elsewhen).breaks(&[(Rule::FiredInPause, 1)]);
+    }
+}
+
+#[test]
+fn what_a_pause_held_back_is_not_late() {
+    let mut run = all_but(11);
+    let what = || Pausable::Trigger(id_of("a"));
+    run.faults.push(FaultEvent::Paused { what: what(), at: at(3001), boot_us: boot(3001) });
+    run.faults.push(FaultEvent::Resuming { what: what(), at: at(3004), boot_us: boot(3004) });
+    assert_eq!(run.breaks(&[]).lateness_samples, 9);
+}
+
+#[test]
 fn a_firing_of_a_paused_group() {
     let group = |name: &str| Pausable::Group(name.into());
     let own = key("a").group().to_owned();

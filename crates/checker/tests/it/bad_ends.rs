@@ -51,6 +51,9 @@ fn careful_work_that_was_offered_again_after_it_had_begun() {
     run.claimed(first, 5005).began(first, 5005).kill(1, 5010).took_over(2, 1, 10_500);
     run.recovered(2, first, 10_600).ready(first, 99_000);
     run.breaks(&[(Rule::BegunAgain, 1)]);
+    // In one moment nobody can tell which of the two came first.
+    run.bodies.clear();
+    run.began(first, 10_600).breaks(&[]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::common::{Go, Run, SECOND, all_but, alone, at, boot, every, go, node, 
 use punctual_checker::{BodyEvent, FaultEvent, Rule};
 use punctual_core::event::Event;
 use punctual_core::execution::{ExecutionState, Outcome, Slot};
+use punctual_core::key::Fence;
 use punctual_core::node::NodeState;
 use punctual_core::store::WAKE_WAITING;
 
@@ -64,6 +65,12 @@ fn an_overlap_after_a_declared_death_longer_than_allowed() {
     assert_eq!((verdict.overlaps, verdict.overlaps_declared), (1, 0));
     let verdict = frozen_for(2000, None).breaks(&[]);
     assert_eq!((verdict.overlaps, verdict.overlaps_declared, verdict.fenced_completions), (0, 1, 1));
+    // It is the profile of the node that died that says how long.
+    let mut run = frozen_for(2000, None);
+    run.tables.nodes[1].info.profile.wind_down = Duration::ZERO;
+    run.breaks(&[]);
+    run.tables.nodes[0].info.profile.wind_down = Duration::ZERO;
+    run.breaks(&[(Rule::Overlap, 1)]);
 }
 
 #[test]
@@ -166,6 +173,17 @@ fn an_execution_that_ended_twice() {
     let five = go(5, "a", 5000, 1);
     run.done(five, 5005, 5010).record(five);
     run.breaks(&[(Rule::EndedTwice, 1)]);
+}
+
+#[test]
+fn an_execution_that_was_given_up_twice() {
+    let mut run = all_but(5);
+    let five = go(5, "a", 5000, 1);
+    run.claimed(five, 5005).kill(1, 5010).took_over(2, 1, 11_000).record(five).after(Outcome::Failed, &[]);
+    let (from, id, fence) = (node(1), five.id(), Fence::from_stored(five.fence));
+    let given_up = || Event::Recovered { from, id, fence, outcome: Some(Outcome::Failed) };
+    run.event(2, 11_001, given_up()).breaks(&[]);
+    run.event(2, 11_002, given_up()).breaks(&[(Rule::EndedTwice, 1)]);
 }
 
 #[test]

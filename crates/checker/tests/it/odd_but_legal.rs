@@ -26,6 +26,13 @@ fn a_plain_run_has_plain_figures() {
 }
 
 #[test]
+fn a_run_that_took_no_time_has_no_rate() {
+    let mut run = Run::new();
+    run.until = 0;
+    assert!(run.breaks(&[]).firings_per_second.abs() < 1e-9);
+}
+
+#[test]
 fn a_retry_is_a_new_attempt_under_a_new_fence() {
     let mut run = Run::new();
     run.trigger("a", every(5 * SECOND));
