@@ -59,6 +59,17 @@ fn a_node_that_claimed_in_standby() {
 }
 
 #[test]
+fn a_node_that_resumed_says_nothing_of_another_one() {
+    let mut run = all_but(11);
+    for (n, ms) in [(1, 6500), (2, 6600)] {
+        run.faults.push(FaultEvent::Standby { node: node(n), at: at(ms), boot_us: boot(ms) });
+    }
+    run.faults.push(FaultEvent::Resume { node: node(1), at: at(6700), boot_us: boot(6700) });
+    // Node 2 claims what is due at odd seconds.
+    run.breaks(&[(Rule::ClaimInStandby, 2)]);
+}
+
+#[test]
 fn a_node_that_claimed_what_was_ready_in_standby() {
     let mut run = all_but(11);
     standby(&mut run, 8500, 9500);
@@ -84,7 +95,11 @@ fn a_firing_of_a_paused_trigger() {
     paused(trigger(), 2004, Some(2006)).breaks(&[(Rule::FiredInPause, 1)]);
     paused(trigger(), 2004, Some(2005)).breaks(&[]);
     paused(trigger(), 2005, None).breaks(&[]);
-    paused(Pausable::Trigger(id_of("b")), 2004, None).breaks(&[]);
+    let other = || Pausable::Trigger(id_of("b"));
+    paused(other(), 2004, None).breaks(&[]);
+    let mut run = paused(trigger(), 2004, None);
+    run.faults.push(FaultEvent::Resuming { what: other(), at: at(2004), boot_us: boot(2004) });
+    run.breaks(&[(Rule::FiredInPause, 1)]);
 }
 
 #[test]

@@ -250,6 +250,33 @@ fn a_dead_node_that_nobody_noticed() {
 }
 
 #[test]
+fn nobody_need_notice_a_death_when_all_others_have_left() {
+    let mut run = all_but(11);
+    run.options.takeover_bound = Some(Duration::from_secs(5));
+    run.kill(1, 10_500).join(3, 20_500);
+    run.breaks(&[(Rule::LateTakeover, 1)]);
+    run.event(2, 12_000, Event::Left).breaks(&[]);
+}
+
+#[test]
+fn who_joined_again_observes_anew() {
+    let mut run = all_but(11);
+    run.options.takeover_bound = Some(Duration::from_secs(5));
+    run.kill(1, 10_500).event(3, 15_250, Event::Rejoined { old: node(2) }).event(3, 20_000, Event::Left);
+    run.breaks(&[]);
+    run.journal.retain(|stamped| !matches!(stamped.event, Event::Rejoined { .. }));
+    run.breaks(&[(Rule::LateTakeover, 1)]);
+}
+
+#[test]
+fn a_killed_node_of_which_only_its_killer_knows() {
+    let mut run = all_but(11);
+    run.options.takeover_bound = Some(Duration::from_secs(5));
+    run.faults.push(FaultEvent::Kill { pid: pid(9), node: Some(node(9)), boot_us: boot(10_500) });
+    run.event(2, 20_500, Event::Left).breaks(&[(Rule::LateTakeover, 1)]);
+}
+
+#[test]
 fn a_live_row_that_names_a_node_that_is_not_up() {
     let mut run = all_but(5);
     let five = go(5, "a", 5000, 1);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::common::{Go, Run, boot, go, once};
-use punctual_checker::{BodyEvent, FaultEvent, Rule};
+use crate::common::{Go, Run, at, boot, go, id_of, once};
+use punctual_checker::{BodyEvent, FaultEvent, Pausable, Rule};
 use punctual_core::event::Event;
 
 /// A run whose store is put back from 7 s to 8 s, to what it was at `kept`, and whose third node comes after that.
@@ -37,6 +37,16 @@ fn what_the_backup_lacks_may_be_done_again() {
         verdict.count(Rule::DoubleFiring) == 1 && verdict.count(Rule::Vanished) == 1,
         "without the restore"
     );
+}
+
+#[test]
+fn a_pause_that_the_backup_lacks_pauses_nothing() {
+    let mut run = put_back(4500);
+    let what = Pausable::Trigger(id_of("a"));
+    run.faults.push(FaultEvent::Paused { what, at: at(4600), boot_us: boot(4600) });
+    run.done(go(1, "a", 5000, 3), 8200, 8300).breaks(&[]);
+    run.faults.remove(0);
+    assert_eq!(run.verdict().count(Rule::FiredInPause), 1, "without the restore");
 }
 
 #[test]
