@@ -121,8 +121,9 @@ impl Scheduler {
                 () = node.clock.sleep(membership::patience(node)) => {}
             }
         }
-        // Who leaves says that all of its work is handed back. The silence of one that could not tells the truth.
-        if settled {
+        // Who leaves says that all of its work is handed back. The silence of one that could not tells the truth; so does
+        // that of one whose store was put back under it, and may name it in rows that it has never seen like that.
+        if settled && !node.is_halted() {
             membership::leave(node).await;
         }
         node.advance(Phase::Done);

@@ -10,6 +10,7 @@ use punctual_core::event::Event;
 use punctual_core::execution::Outcome;
 use punctual_core::job::{OnNodeLoss, RetryPolicy, WhenBusy};
 use punctual_core::memory::{ManualClock, MemoryStore};
+use punctual_core::node::NodeState;
 use punctual_core::{Clock, ErrorKind, Inspect, JobStore, Profile};
 
 #[tokio::test]
@@ -322,6 +323,9 @@ async fn a_store_that_lost_commits_stops_the_node() {
     let error = node.ended().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.message().contains("punctual epoch raise --above 0"), "{error}");
+    // It knows nothing of the rows that the store may name it in, so it cannot say that all of them are handed back.
+    let nodes = world.store.inspect().nodes().await.unwrap();
+    assert_eq!(nodes.iter().map(|node| node.state).collect::<Vec<_>>(), [NodeState::Up]);
 }
 
 #[tokio::test]
