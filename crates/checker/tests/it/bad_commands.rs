@@ -54,6 +54,8 @@ fn a_node_that_claimed_in_standby() {
     // Node 1 claims what is due at even seconds.
     standby(&mut run, 2500, 3900);
     run.breaks(&[]);
+    standby(&mut run, 4005, 6005);
+    run.breaks(&[]);
     standby(&mut run, 4500, 6500);
     run.breaks(&[(Rule::ClaimInStandby, 1)]);
 }
@@ -100,6 +102,15 @@ fn a_firing_of_a_paused_trigger() {
     let mut run = paused(trigger(), 2004, None);
     run.faults.push(FaultEvent::Resuming { what: other(), at: at(2004), boot_us: boot(2004) });
     run.breaks(&[(Rule::FiredInPause, 1)]);
+}
+
+#[test]
+fn what_had_fired_before_a_pause_may_be_tried_again_in_it() {
+    let (mut run, first) = changed(8000);
+    run.ran(first, 2001, 2002).settled(first, 2002, None).done(first.retry(2), 2005, 2010);
+    let what = Pausable::Trigger(id_of("a"));
+    run.faults.push(FaultEvent::Paused { what, at: at(2003), boot_us: boot(2003) });
+    run.breaks(&[]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod bad_instants;
 mod bad_owners;
 mod calendars;
 mod common;
+mod deaths;
 mod odd_but_legal;
 mod odd_under_chaos;
 mod restored;

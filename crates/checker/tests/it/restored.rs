@@ -88,3 +88,16 @@ fn nobody_takes_over_from_nodes_that_the_restore_has_ended() {
     run.faults.remove(0);
     assert_eq!(run.verdict().count(Rule::LateTakeover), 1, "without the restore");
 }
+
+#[test]
+fn a_restore_ends_who_had_joined_and_was_up() {
+    // Taken over before the backup, and joined in the moment in which nodes could come again.
+    let mut run = put_back(6000);
+    run.kill(2, 1000).took_over(1, 2, 5500);
+    assert_eq!(run.verdict().takeovers, 1);
+    run.join(4, 8000).kill(4, 9000).took_over(3, 4, 14_000);
+    assert_eq!(run.verdict().takeovers, 2);
+    // Up when the backup was taken; that it was taken over later is lost.
+    run.kill(1, 6100).took_over(2, 1, 7900);
+    assert_eq!(run.verdict().takeovers, 2);
+}
