@@ -36,6 +36,14 @@ fn a_firing_of_a_trigger_that_was_deleted() {
 }
 
 #[test]
+fn a_firing_in_the_moment_of_a_command() {
+    let (mut run, late) = changed(2005);
+    run.done(late, 2005, 2010).breaks(&[]);
+    run.faults.push(FaultEvent::Unscheduled { trigger_id: id_of("a"), at: at(2005), boot_us: boot(2005) });
+    run.breaks(&[]);
+}
+
+#[test]
 fn a_firing_two_definitions_late() {
     let (mut run, late) = changed(1500);
     run.faults.push(rescheduled("a", 3, 1900));
