@@ -10,6 +10,7 @@ mod bad_owners;
 mod calendars;
 mod common;
 mod deaths;
+mod lateness;
 mod odd_but_legal;
 mod odd_under_chaos;
 mod restored;
