@@ -271,6 +271,40 @@ fn two_executions_of_a_key_owned_at_once() {
     run.breaks(&[(Rule::SharedSlot, 1)]);
 }
 
+/// Executions of one key, each owned for a stretch; their bodies take turns.
+fn owned(stretches: &[(i64, i64)]) -> Run {
+    let mut run = Run::new();
+    for ((from, to), n) in stretches.iter().zip(1_u8..) {
+        let go = Go { fence: n.into(), ..alone(n, "", 100, 1) };
+        run.claimed(go, *from).began(go, *from).ended(go, from + 1).told_end(go, *to);
+        run.settled(go, to + 1, Some(Outcome::Succeeded)).record(go);
+    }
+    run
+}
+
+#[test]
+fn each_execution_that_is_owned_while_another_one_is_counts() {
+    owned(&[(5000, 6000), (6000, 7000)]).breaks(&[]);
+    owned(&[(5000, 6001), (6000, 7000)]).breaks(&[(Rule::SharedSlot, 1)]);
+    owned(&[(5000, 20_000), (6000, 7000), (8000, 9000)]).breaks(&[(Rule::SharedSlot, 2)]);
+    owned(&[(5000, 6000), (5500, 20_000), (8000, 9000)]).breaks(&[(Rule::SharedSlot, 2)]);
+}
+
+#[test]
+fn a_claim_is_compared_with_the_highest_fence_before_it() {
+    let claims = |list: &[(i64, i64)]| {
+        let mut run = Run::new();
+        for ((ms, fence), n) in list.iter().zip(1_u8..) {
+            run.done(Go { fence: *fence, ..alone(n, "", 100, 1) }, *ms, ms + 10);
+        }
+        run
+    };
+    claims(&[(2000, 2), (4000, 9), (6000, 4)]).breaks(&[(Rule::FenceBackwards, 1)]);
+    // What was noted within a second of each other may have come in either order.
+    claims(&[(2000, 9), (3000, 4)]).breaks(&[]);
+    claims(&[(2000, 9), (3001, 4)]).breaks(&[(Rule::FenceBackwards, 1)]);
+}
+
 #[test]
 fn an_execution_owned_within_the_time_of_another_of_its_key() {
     let mut run = Run::new();

@@ -74,6 +74,32 @@ fn an_overlap_after_a_declared_death_longer_than_allowed() {
 }
 
 #[test]
+fn an_earlier_attempt_that_never_ended_overlaps_all_that_follow() {
+    let mut run = Run::new();
+    run.trigger("x", every(5 * SECOND));
+    let first = alone(1, "x", 5000, 1);
+    let again = first.retry(1);
+    run.claimed(first, 5005).began(first, 5005).settled(first, 5006, None).done(again, 6000, 6100);
+    run.done(again.then(2, 10_000, 1), 10_005, 10_100);
+    assert_eq!(run.verdict().overlaps, 2);
+}
+
+#[test]
+fn a_false_death_is_one_of_a_frozen_node() {
+    // Killed long after that, or declared dead right after it was thawed: the same.
+    let mut run = frozen_for(900, None);
+    run.kill(1, 30_000);
+    assert_eq!(run.breaks(&[]).overlaps_declared, 1);
+    let mut run = frozen_for(-2500, None);
+    run.faults.clear();
+    run.freeze(1, 6000, 10_000);
+    assert_eq!(run.breaks(&[]).overlaps_declared, 1);
+    // A freeze of long before is no reason.
+    run.faults.clear();
+    run.freeze(1, 1000, 1500).breaks(&[(Rule::Overlap, 1)]);
+}
+
+#[test]
 fn a_child_of_a_frozen_node_was_not_frozen() {
     frozen_for(10, Some(777)).breaks(&[(Rule::Overlap, 1)]);
 }
@@ -103,7 +129,11 @@ fn a_dead_node_that_was_not_frozen_may_begin_nothing() {
     run.claimed(first, 5005).took_over(2, 1, 6000).recovered(2, first, 6001).done(first.retry(2), 6010, 9000);
     run.began(first, 7000).ended(first, 7100);
     run.breaks(&[(Rule::Overlap, 1)]);
-    // Frozen between its claim and its beginning, it could not know.
+    // Thawed before it was declared dead, it could know.
+    run.freeze(1, 5010, 5500);
+    run.breaks(&[(Rule::Overlap, 1)]);
+    // Frozen between its claim and its beginning, it could not.
+    run.faults.clear();
     run.freeze(1, 5010, 6990);
     assert_eq!(run.breaks(&[]).overlaps_declared, 1);
 }

@@ -47,6 +47,13 @@ fn a_pause_that_the_backup_lacks_pauses_nothing() {
     run.done(go(1, "a", 5000, 3), 8200, 8300).breaks(&[]);
     run.faults.remove(0);
     assert_eq!(run.verdict().count(Rule::FiredInPause), 1, "without the restore");
+    // What is of the moment of the backup is in it, and nothing is lost any more once nodes may come.
+    for moment in [4500, 8000] {
+        let mut run = put_back(4500);
+        let what = Pausable::Trigger(id_of("a"));
+        run.faults.push(FaultEvent::Paused { what, at: at(moment), boot_us: boot(moment) });
+        run.done(go(1, "a", 5000, 3), 8200, 8300).breaks(&[(Rule::FiredInPause, 1)]);
+    }
 }
 
 #[test]
