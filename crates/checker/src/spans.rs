@@ -88,6 +88,7 @@ mod tests {
     fn stretches_that_touch_become_one() {
         assert_eq!(spans(&[(5, 7), (1, 3), (3, 4), (6, 6)]), spans(&[(1, 4), (5, 7)]));
         assert_eq!(spans(&[(1, 4), (2, 3), (5, 7)]).micros(), 5);
+        assert_eq!(spans(&[(9, 9)]).iter().count(), 0, "an empty one counts for nothing");
     }
 
     #[test]
