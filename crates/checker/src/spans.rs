@@ -96,6 +96,7 @@ mod tests {
         assert_eq!(spans(&[(2, 3), (5, 9)]).cut_from(span(1, 7)), spans(&[(1, 2), (3, 5)]));
         assert_eq!(spans(&[(0, 9)]).cut_from(span(1, 7)), Spans::default());
         assert_eq!(Spans::default().cut_from(span(1, 7)), spans(&[(1, 7)]));
+        assert_eq!(spans(&[(0, 1), (7, 9), (20, 30)]).cut_from(span(1, 7)), spans(&[(1, 7)]));
     }
 
     #[test]

@@ -174,6 +174,11 @@ fn a_migration_that_was_left_out() {
     let mut run = all_but(11);
     run.migrations = vec![1, 4];
     run.breaks(&[(Rule::MigrationMissing, 2)]);
+    // Of many breaches of one rule some are shown, and all are counted.
+    run.migrations = vec![1, 1, 100];
+    let verdict = run.breaks(&[(Rule::MigratedTwice, 1), (Rule::MigrationMissing, 98)]);
+    let shown = |rule| verdict.violations.iter().filter(|violation| violation.rule == rule).count();
+    assert_eq!((shown(Rule::MigratedTwice), shown(Rule::MigrationMissing)), (1, 10));
 }
 
 /// Node 2 ran what node 1 had before, with this outcome.
