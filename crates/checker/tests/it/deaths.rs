@@ -53,6 +53,14 @@ fn nobody_observes_himself() {
 }
 
 #[test]
+fn a_process_does_not_observe_who_it_was_before() {
+    let mut run = all_but(11);
+    run.event(2, 4000, Event::Left).freeze(1, 5000, 9000).event(3, 9100, Event::Rejoined { old: node(1) });
+    run.join(4, 11_000);
+    assert_eq!(judged(&mut run, 4, 12_000), (1.0, 0));
+}
+
+#[test]
 fn a_kill_of_who_had_left_is_of_another_process() {
     let mut run = all_but(11);
     run.options.takeover_bound = Some(Duration::from_secs(5));

@@ -54,6 +54,14 @@ fn a_pause_of_another_trigger_holds_nothing_back() {
 }
 
 #[test]
+fn what_was_due_while_a_connection_was_in_trouble_does_not_count() {
+    let mut run = all_but(11);
+    let (what, boot_us, until_us) = ("slow".to_owned(), boot(3000), boot(3500));
+    run.faults.push(FaultEvent::Link { pid: 999, what, boot_us, until_us });
+    assert_eq!(run.breaks(&[]).lateness_samples, 8, "nor in the second after it");
+}
+
+#[test]
 fn a_kill_is_over_when_its_work_was_offered_again_and_no_sooner() {
     // What began before the kill counts, and what was due a second after the work was offered.
     let mut run = all_but(11);
