@@ -77,8 +77,20 @@ impl<'r> Records<'r> {
             let rows = rows.filter(|case| case["own"] == own && case["ahead_ms"].as_u64() > Some(0));
             rows.filter_map(|case| case["late_ms"][point]["median"].as_f64()).collect::<Vec<_>>()
         };
-        stores.iter().flat_map(of_idle).collect()
+        whole(stores.iter().map(of_idle))
     }
+
+    /// A figure of idle nodes, on every database.
+    fn idle(&self, name: &str) -> Vec<f64> {
+        let of = |store| self.each(("idle", store), "crews", |row| median(row, name));
+        whole(["postgres", "mysql", "sqlite"].into_iter().map(of))
+    }
+}
+
+/// What was measured in all of these cases; nothing if one of them was not measured.
+fn whole(parts: impl Iterator<Item = Vec<f64>>) -> Vec<f64> {
+    let parts: Vec<Vec<f64>> = parts.collect();
+    if parts.iter().any(Vec::is_empty) { Vec::new() } else { parts.concat() }
 }
 
 fn median(row: &Value, name: &str) -> Option<f64> {
@@ -115,8 +127,8 @@ const TARGETS: &[Target] = &[
         wanted: AtLeast(20.0),
         unit: "times",
         found: |records| {
-            let one = records.beside("fire_mariadb_ratio_quartz_best");
-            [one, records.beside("fire_mariadb_ratio_quartz_best_4_nodes")].concat()
+            let ratios = ["fire_mariadb_ratio_quartz_best", "fire_mariadb_ratio_quartz_best_4_nodes"];
+            whole(ratios.into_iter().map(|name| records.beside(name)))
         },
     },
     Target {
@@ -130,9 +142,11 @@ const TARGETS: &[Target] = &[
         wanted: AtLeast(20_000.0),
         unit: "a second",
         found: |records| {
-            let counted = |row: &Value| matches!(row["nodes"].as_u64(), Some(1 | 3));
-            let rate = |row: &Value| median(row, "firings_per_second").filter(|_| counted(row));
-            records.each(("fire", "sqlite"), "crews", rate)
+            let of = |nodes: u64| {
+                let rate = |row: &Value| median(row, "firings_per_second").filter(|_| row["nodes"] == nodes);
+                records.each(("fire", "sqlite"), "crews", rate)
+            };
+            whole([1, 3].into_iter().map(of))
         },
     },
     Target {
@@ -202,21 +216,13 @@ const TARGETS: &[Target] = &[
         what: "`idle`: statements of a node",
         wanted: AtMost(3.0),
         unit: "a second",
-        found: |records| {
-            let of = |store| {
-                records.each(("idle", store), "crews", |row| median(row, "statements_per_second_of_a_node"))
-            };
-            ["postgres", "mysql", "sqlite"].into_iter().flat_map(of).collect()
-        },
+        found: |records| records.idle("statements_per_second_of_a_node"),
     },
     Target {
         what: "`idle`: processor of a node",
         wanted: AtMost(0.5),
         unit: "%",
-        found: |records| {
-            let of = |store| records.each(("idle", store), "crews", |row| median(row, "node_cpu_percent"));
-            ["postgres", "mysql", "sqlite"].into_iter().flat_map(of).collect()
-        },
+        found: |records| records.idle("node_cpu_percent"),
     },
     Target {
         what: "`takeover`, profile `fast`, the longest",
@@ -306,10 +312,15 @@ mod tests {
         };
         let text = lines(&[idle("sqlite", 2.3), idle("mysql", 2.7)]);
         assert!(
+            text.contains("| `idle`: statements of a node | ≤ 3.00 a second | – | not measured |"),
+            "{text}"
+        );
+        let text = lines(&[idle("sqlite", 2.3), idle("mysql", 2.7), idle("postgres", 1.8)]);
+        assert!(
             text.contains("| `idle`: statements of a node | ≤ 3.00 a second | 2.70 a second | yes |"),
             "{text}"
         );
-        let text = lines(&[idle("sqlite", 2.3), idle("mysql", 3.1)]);
+        let text = lines(&[idle("sqlite", 2.3), idle("mysql", 3.1), idle("postgres", 1.8)]);
         assert!(text.contains("| 3.10 a second | **no** |"), "{text}");
         assert!(text.contains("| `idle`: processor of a node | ≤ 0.500 % | – | not measured |"), "{text}");
     }
@@ -324,6 +335,7 @@ mod tests {
             "checks": {"double_firings": 1}, "crews": [
                 {"nodes": 1, "firings_per_second": {"median": 29_000.0}},
                 {"nodes": 2, "firings_per_second": {"median": 1_000.0}},
+                {"nodes": 3, "firings_per_second": {"median": 31_000.0}},
             ],
         }}});
         let text = lines(&[peers, fire]);
@@ -348,5 +360,6 @@ mod tests {
         };
         let records = [latency(0), latency(5_000)];
         assert_eq!(Records(&records).delay(&["postgres"], true, "p50"), [1.5]);
+        assert!(Records(&records).delay(&["postgres", "sqlite"], true, "p50").is_empty());
     }
 }
