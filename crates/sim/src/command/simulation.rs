@@ -14,9 +14,10 @@ use super::table;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// How many seeds to run, one after the other; with `--mutant` and `--mutants`, at most so many for each mistake.
-    #[arg(long, default_value_t = 20)]
-    seeds: u64,
+    /// How many seeds to run, one after the other, 20 unless given; with `--mutant` and `--mutants`, at most so many for each
+    /// mistake, 200 unless given.
+    #[arg(long)]
+    seeds: Option<u64>,
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     from: u64,
@@ -61,6 +62,12 @@ fn hours(text: &str) -> Result<f64, String> {
 }
 
 impl Options {
+    /// A hunt ends with the first seed that finds the mistake, so only what escapes costs all of them.
+    fn seeds(&self) -> u64 {
+        let hunts = self.mutants || self.mutant.is_some();
+        self.seeds.unwrap_or(if hunts { 200 } else { 20 })
+    }
+
     fn order(&self, keep_lines: bool) -> Order {
         let store = match self.store {
             Ground::Memory => Store::Memory,
@@ -149,14 +156,14 @@ fn show(report: &Report, replay: &str) {
 
 fn check(options: &Options) -> punctual_core::Result<bool> {
     let progress = Progress::begin();
-    let single = options.seeds == 1;
+    let single = options.seeds() == 1;
     let mut lines = Vec::new();
-    let every = (options.seeds / 20).max(1);
-    let sum = sweep(options.order(options.log.is_some()), options.seeds, |report, sum| {
+    let every = (options.seeds() / 20).max(1);
+    let sum = sweep(options.order(options.log.is_some()), options.seeds(), |report, sum| {
         lines.clone_from(&report.lines);
         let (seconds, violations) = (progress.seconds(), sum.violations);
         let text =
-            format!("{} of {} seeds, {seconds:.0} s, {violations} violations", sum.seeds, options.seeds);
+            format!("{} of {} seeds, {seconds:.0} s, {violations} violations", sum.seeds, options.seeds());
         progress.tell(&text);
         if !progress.is_shown && sum.seeds % every == 0 && !single {
             eprintln!("{text}");
@@ -237,7 +244,7 @@ fn look_for(options: &Options, wanted: &[Mutant]) -> punctual_core::Result<bool>
     let mut all: Vec<Hunt> = Vec::new();
     for mutant in wanted {
         progress.tell(&format!("{} of {} mistakes, {:.0} s", all.len(), wanted.len(), progress.seconds()));
-        all.push(hunt(options.order(false), *mutant, options.seeds)?);
+        all.push(hunt(options.order(false), *mutant, options.seeds())?);
     }
     progress.clear();
     let mut rows = table(&["mutant", "what it does", "meant", "first seed", "seeds"]);
