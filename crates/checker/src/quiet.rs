@@ -1,8 +1,8 @@
 //! A graceful stop uses up no attempt and loses nothing (G14).
 //!
 //! A node that left is one that was asked to stop, stopped, and said so to the store. It was not declared dead before,
-//! or it could not have left. One that stopped because its store was restored under it leaves what the backup shows of
-//! it, which may have ended long ago.
+//! or it could not have left. Of one that was up before a restore, the store may show what had ended long ago: it is not
+//! judged.
 
 use std::collections::BTreeSet;
 

@@ -17,8 +17,8 @@ pub(crate) struct Statements(Mutex<BTreeMap<(&'static str, String), Kept>>);
 struct Kept {
     count: u64,
     micros: u64,
-    /// When those began, on the clock since boot, that have no answer yet. The last is taken for the one that an answer belongs to: one that failed
-    /// gets no answer, and must not be taken for all that come after it.
+    /// When those began that have no answer yet, on the clock since boot. An answer is taken for that of the last one: a
+    /// statement that failed gets none, and must not be measured until the answers of all that come after it.
     begun: Vec<u64>,
 }
 
@@ -101,8 +101,8 @@ pub(crate) fn together(nodes: impl IntoIterator<Item = Vec<Spent>>) -> Vec<Spent
     all
 }
 
-/// The last of these words that changes something, or else the first one, and the table behind it. A statement of several
-/// parts is one of what it changes last.
+/// What a statement changes, each verb with its table, in the order of its text. One that changes nothing is named by its
+/// first word, and a read by the first table as well.
 fn sort(statement: &str) -> String {
     let words: Vec<&str> = statement.split_ascii_whitespace().take(2_000).collect();
     let word = |at: usize| words.get(at).copied().unwrap_or_default();
