@@ -115,7 +115,7 @@ fn keep(command: &[String]) -> Result<Verdict> {
         git.args(["describe", "--always", "--dirty", "--abbrev=10"]).current_dir(shell::root()),
     )?;
     let begun = DateTime::<Utc>::from(SystemTime::now());
-    let mut this = Command::new(std::env::current_exe()?);
+    let mut this = shell::this()?;
     this.args(&words).arg("--json").current_dir(shell::root());
     let mut last = String::new();
     let status = shell::stream(&mut this, |line| {

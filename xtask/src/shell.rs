@@ -44,6 +44,12 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// This program, to be run again. Somebody who builds meanwhile replaces its file; the link still leads to what runs.
+pub(crate) fn this() -> Result<Command> {
+    let file = env::current_exe().map_err(|error| format!("this program has no path: {error}"))?;
+    Ok(Command::new(if file.exists() { file } else { "/proc/self/exe".into() }))
+}
+
 /// Shows a command as a person would type it.
 pub(crate) fn show(command: &Command) {
     let mut line = String::from("$");

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::kept::{self, DONE, Kept, Word};
 use super::process::Process;
 use super::servers::{self, Plan};
 use super::{Urls, urls_of, urls_to_json};
-use crate::shell::{Result, Verdict};
+use crate::shell::{self, Result, Verdict};
 
 /// Folders of keepers begin so; the keeper's process id follows.
 const FOLDER: &str = "punctual-db-";
@@ -69,11 +69,13 @@ impl Keeper {
 
     fn start(plan: &Plan, stay: bool) -> Result<(Self, Value)> {
         println!("starting throw-away servers");
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = shell::this()?;
         command.args(["db", "keep"]).args(stay.then_some("--stay")).arg(plan.to_json().to_string());
         // Out of our group, so that Ctrl-C reaches us and not it.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn()?;
+        let child = command.spawn();
+        let mut child =
+            child.map_err(|error| format!("the keeper of the servers does not start: {error}"))?;
         let (lifeline, stdout) = (child.stdin.take(), child.stdout.take());
         let mut keeper = Self { child, lifeline, socket: PathBuf::new() };
         let mut line = String::new();
