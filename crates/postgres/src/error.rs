@@ -154,6 +154,11 @@ impl Failure {
         matches!(self.code(), Some("40001" | "40P01" | "55P03"))
     }
 
+    /// Whether somebody else has a lock that it needs.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.code() == Some("55P03")
+    }
+
     /// Whether a unique key was breached.
     pub(crate) fn is_breach(&self) -> bool {
         self.code() == Some("23505")

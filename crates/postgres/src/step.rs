@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use punctual_core::entropy::SeededEntropy;
 use punctual_core::store::hook::{HookAnswer, Side, StatementHook, StatementPoint};
@@ -17,7 +17,7 @@ use crate::open::{Options, Sessions};
 use crate::pool::{Held, Pool};
 use crate::rows::{Args, FromColumns, Read};
 use crate::sql::{self, Statements};
-use crate::wait::{pause, within};
+use crate::wait::{now, pause, within};
 
 /// What the body of a step answers.
 pub(crate) type Outcome<T> = Result<T, Failure>;
@@ -281,12 +281,25 @@ pub(crate) struct Engine {
     begin_write: Arc<str>,
     begin_read: Arc<str>,
     patience: Duration,
+    lock_timeout: Duration,
     jitter: SeededEntropy,
 }
 
-/// How often a step is tried, and the shortest and the longest wait before the next try.
+/// How often a step is tried at least, and the shortest and the longest wait before the next try.
 const TRIES: u32 = 6;
 const WAITS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(200)];
+
+/// The tries of one step.
+pub(crate) struct Tries {
+    begun: Instant,
+    count: u32,
+}
+
+impl Tries {
+    pub(crate) fn begin() -> Self {
+        Self { begun: now(), count: 1 }
+    }
+}
 
 impl Engine {
     pub(crate) fn new(pool: Arc<Pool>, options: &Options) -> Self {
@@ -301,6 +314,7 @@ impl Engine {
             begin_write: options.beginning(sql::BEGIN_WRITE),
             begin_read: options.beginning(sql::BEGIN_READ),
             patience: options.patience(),
+            lock_timeout: options.lock_timeout,
             jitter: SeededEntropy::new(seed),
         }
     }
@@ -317,21 +331,28 @@ impl Engine {
         R: Sync,
         F: for<'s, 'c> Fn(&'s mut Step<'c>, &'s R) -> BoxFuture<'s, Outcome<T>> + Sync,
     {
-        let mut tries = 1;
+        let mut tries = Tries::begin();
         loop {
             match self.attempt((operation, shape), request, &body).await {
-                Err(failure) if failure.is_repeatable() && tries < TRIES => self.back_off(tries).await,
+                Err(failure) if self.may_try_again(&tries, &failure) => self.back_off(&mut tries).await,
                 outcome => return outcome,
             }
-            tries += 1;
         }
     }
 
+    /// Whether a step that failed so is to be tried again. A lock that no statement waits for is asked for as long as
+    /// others are waited for.
+    pub(crate) fn may_try_again(&self, tries: &Tries, failure: &Failure) -> bool {
+        let still_waits = || failure.is_locked() && tries.begun.elapsed() < self.lock_timeout;
+        failure.is_repeatable() && (tries.count < TRIES || still_waits())
+    }
+
     /// Waits a moment that grows with each try, and is uneven so that those who collided do not meet again.
-    pub(crate) async fn back_off(&self, tries: u32) {
+    pub(crate) async fn back_off(&self, tries: &mut Tries) {
         let [shortest, longest] = WAITS;
-        let bound = shortest.saturating_mul(1 << tries.min(16)).min(longest);
+        let bound = shortest.saturating_mul(1 << tries.count.min(16)).min(longest);
         pause(bound / 4 + self.jitter.below(bound - bound / 4)).await;
+        tries.count += 1;
     }
 
     async fn attempt<R, T, F>(

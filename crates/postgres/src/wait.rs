@@ -2,9 +2,15 @@
 //! give up a connection that has died.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::Failure;
+
+/// Since when something is waited for.
+#[expect(clippy::disallowed_methods, reason = "see the module")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
 
 /// Waits a moment.
 #[expect(clippy::disallowed_methods, reason = "see the module")]

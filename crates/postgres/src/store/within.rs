@@ -7,10 +7,7 @@ use sqlx::PgConnection;
 use super::{PostgresStore, settling, work};
 use crate::error::Failure;
 use crate::sql;
-use crate::step::{News, Outcome, Step};
-
-/// How often work is put in while somebody else is deleting its job.
-const TRIES: u32 = 6;
+use crate::step::{News, Outcome, Step, Tries};
 
 impl PostgresStore {
     /// Puts work into the store within the caller's transaction on the same database; else as
@@ -27,14 +24,13 @@ impl PostgresStore {
     /// None: it runs on the caller's connection. Roll the transaction back if the future was dropped.
     pub async fn enqueue_in(&self, transaction: &mut PgConnection, work: Vec<Enqueue>) -> Result<Applied> {
         let (operation, engine) = ("enqueue_in", &self.shared.engine);
-        let mut tries = 1;
+        let mut tries = Tries::begin();
         loop {
             let mut step = Step::within(transaction, engine, operation);
             match saved(&mut step, async |step: &mut Step<'_>| work::enqueue(step, &work).await).await {
-                Err(failure) if failure.is_repeatable() && tries < TRIES => engine.back_off(tries).await,
+                Err(failure) if engine.may_try_again(&tries, &failure) => engine.back_off(&mut tries).await,
                 outcome => return outcome.map_err(|failure| self.shared.failed(operation, failure)),
             }
-            tries += 1;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Clients that freeze and connections that break, at the worst moment of a step.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -224,4 +225,47 @@ async fn sessions_that_the_server_ended_cost_one_step() {
     assert!(ended >= 1);
     assert_eq!(store.now().await.unwrap_err().kind(), ErrorKind::Unavailable);
     store.now().await.unwrap();
+}
+
+/// Lets go of what somebody else holds when a step is tried for the twelfth time.
+#[derive(Debug)]
+struct Twelfth {
+    tries: AtomicU32,
+    let_go: Sender<()>,
+}
+
+impl StatementHook for Twelfth {
+    fn at(&self, point: &StatementPoint<'_>) -> HookAnswer {
+        if point.side == Side::Before
+            && point.statement.contains("NOWAIT")
+            && self.tries.fetch_add(1, Ordering::SeqCst) == 11
+        {
+            self.let_go.send(()).unwrap();
+        }
+        HookAnswer::Continue
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_waits_for_a_job_that_is_locked_as_long_as_for_any_lock() {
+    let database = Database::fresh();
+    let job = job(1, false);
+    put(&open(&database).await, &job, &[]).await;
+    let mut holder = users(&database).await;
+    say(&mut holder, "BEGIN").await;
+    say(&mut holder, "SELECT rev FROM punctual.job FOR UPDATE").await;
+    let (let_go, told) = mpsc::channel();
+    let hook = Arc::new(Twelfth { tries: AtomicU32::new(0), let_go });
+    // Long enough that only the number of tries could end it.
+    let builder = PostgresStore::builder(database.url()).unwrap().lock_timeout(Duration::from_secs(9));
+    let store = builder.statement_hook(hook).open().await.unwrap();
+    let enqueued = tokio::spawn(async move {
+        let applied = store.enqueue(vec![work(1, Some(&job), Timestamp::EPOCH)]).await;
+        drop(store);
+        applied
+    });
+    let was_told = tokio::task::spawn_blocking(move || told.recv()).await.unwrap();
+    say(&mut holder, "COMMIT").await;
+    assert_eq!(enqueued.await.unwrap().unwrap(), Applied::All);
+    was_told.expect("it was tried twelve times");
 }
