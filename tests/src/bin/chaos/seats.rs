@@ -168,9 +168,10 @@ impl Seat {
         command.arg(serde_json::to_string(&duty)?).env("RUST_LOG", "warn").env("RUST_BACKTRACE", "1");
         if let Some((library, file)) = &self.clock {
             fs::write(file, "+0\n")?;
-            // Only the wall clock: leases and timers go by the others.
+            // Only the wall clock: leases and timers go by the others. Each look at any clock would read the file, and take
+            // most of the machine; so it is read once a second.
             command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", file);
-            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_NO_CACHE", "1");
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_CACHE_DURATION", "1");
         }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         let mut child = command.spawn()?;
