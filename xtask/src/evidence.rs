@@ -1,7 +1,8 @@
 //! `cargo xtask evidence`: what was run, how long, and what it found, as a chapter of the book.
 //!
 //! `evidence run` runs another command of this program with `--json` and keeps its figures under `docs/evidence/`;
-//! `evidence page` writes the chapter from what is kept. Nobody types a figure.
+//! `evidence page` writes the chapter from what is kept. Nobody types a figure. `evidence status` says of which of it the
+//! code is still that of the run.
 
 mod benchmarks;
 
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -52,6 +53,31 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     (BENCH, "Benchmarks", "what things cost"),
 ];
 
+/// The code that a command's figures are about, and what it is judged by.
+const CODE: &[(&str, &[&str])] = &[
+    ("model", &["core", "sim"]),
+    ("sim", &["core", "runtime", "sqlite", "checker", "sim", "../migrations"]),
+    (
+        "chaos",
+        &[
+            "core",
+            "runtime",
+            "sqlite",
+            "postgres",
+            "mysql",
+            "checker",
+            "punctual",
+            "cli",
+            "conformance",
+            "../tests/src",
+        ],
+    ),
+    ("migrate-race", &["core", "sqlite", "postgres", "mysql", "../migrations", "../tests/src"]),
+    ("conformance", &["core", "sqlite", "postgres", "mysql", "conformance", "../migrations"]),
+    ("oracle", &["core", "../xtask/src/oracle"]),
+    (BENCH, &["core", "runtime", "sqlite", "postgres", "mysql", "bench", "../migrations"]),
+];
+
 /// The command whose figures have a chapter of their own.
 const BENCH: &str = "bench";
 
@@ -79,26 +105,97 @@ enum What {
     },
     /// Write the chapter from the figures that are kept.
     Page,
+    /// Say of each kept run whether the code that it is about has changed since.
+    Status {
+        /// Print one object for programs as the last line.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub(crate) fn run(options: &Options) -> Result<Verdict> {
     let verdict = match &options.what {
         What::Page => Verdict::Good,
         What::Run { command } => keep(command)?,
+        What::Status { json } => return status(*json),
     };
     let root = shell::root();
-    let mut files = Vec::new();
-    for entry in fs::read_dir(root.join(RECORDS))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        files.push((format!("{RECORDS}{name}"), fs::read_to_string(path)?));
-    }
-    files.sort();
+    let files = kept()?;
     for (path, text) in pages(files.iter().map(|(path, text)| (path.as_str(), text.as_str())))? {
         fs::write(root.join(&path), text)?;
         println!("{path} is written");
     }
     Ok(verdict)
+}
+
+/// The files under the records' folder: their paths from the root, and what is in them.
+fn kept() -> Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(shell::root().join(RECORDS))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        files.push((format!("{RECORDS}{name}"), fs::read_to_string(path)?));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What has become of the code of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    Same,
+    Changed,
+    /// The run was not of a commit, or of one that is not here.
+    Unknown,
+}
+
+impl Since {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same code",
+            Self::Changed => "changed since",
+            Self::Unknown => "not known",
+        }
+    }
+}
+
+fn status(is_json: bool) -> Result<Verdict> {
+    let (mut of_record, mut lines) = (serde_json::Map::new(), Vec::new());
+    for (path, text) in kept()?.iter().filter(|(path, _)| !path.ends_with(FOUND)) {
+        let record: Value = serde_json::from_str(text).map_err(|error| format!("{path}: {error}"))?;
+        let commit = record["commit"].as_str().unwrap_or_default();
+        let since = since(record["command"][0].as_str().unwrap_or_default(), commit);
+        let name = path.trim_start_matches(RECORDS).trim_end_matches(".json").to_owned();
+        let end = if record["passed"] == true { "passed" } else { "failed" };
+        lines.push((name.clone(), commit.to_owned(), end, since));
+        of_record.insert(name, json!({"commit": commit, "passed": record["passed"], "code": since.as_str()}));
+    }
+    let width =
+        |of: fn(&(String, String, &str, Since)) -> usize| lines.iter().map(of).max().unwrap_or_default();
+    let (name, commit) = (width(|line| line.0.len()), width(|line| line.1.len()));
+    for (record, of, end, since) in &lines {
+        println!("{record:<name$}  {of:<commit$}  {end}  {}", since.as_str());
+    }
+    if is_json {
+        println!("{}", Value::from(of_record));
+    }
+    Ok(Verdict::Good)
+}
+
+/// Whether the code of a command is what it was at a commit, as the working tree has it.
+fn since(command: &str, commit: &str) -> Since {
+    let Some((_, crates)) = CODE.iter().find(|(name, _)| *name == command) else { return Since::Unknown };
+    if commit.is_empty() || commit.ends_with("-dirty") {
+        return Since::Unknown;
+    }
+    let mut git = Command::new("git");
+    git.args(["diff", "--quiet", commit, "--", "Cargo.lock"]).current_dir(shell::root());
+    git.args(crates.iter().map(|name| format!("crates/{name}")));
+    match git.stderr(Stdio::null()).status().ok().and_then(|status| status.code()) {
+        Some(0) => Since::Same,
+        Some(1) => Since::Changed,
+        _ => Since::Unknown,
+    }
 }
 
 /// Runs a command, and keeps its figures whether or not it was content with them.
@@ -150,14 +247,15 @@ fn told(words: &[&str]) -> Vec<String> {
     words.iter().zip(before).map(|(word, place)| place.unwrap_or(word).to_owned()).collect()
 }
 
-/// One file for each thing that is run: another length or seed of the same, and another place for it, takes its place.
+/// One file for each thing that is run: another length or seed of the same, and another place for it, takes its place;
+/// another range of seeds is kept beside it.
 fn file_name(words: &[&str]) -> String {
     let mut parts = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match word.strip_prefix("--") {
             Some(
-                "seeds" | "seed" | "from" | "hours" | "minutes" | "rounds" | "processes" | "runs" | "seconds"
+                "seeds" | "seed" | "hours" | "minutes" | "rounds" | "processes" | "runs" | "seconds"
                 | "warm-up" | "harness" | "work" | "folder" | "url",
             ) => {
                 words.next();
@@ -306,9 +404,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_command_has_its_code() {
+        let root = shell::root();
+        for (command, ..) in COMMANDS {
+            let (_, crates) = CODE.iter().find(|(name, _)| name == command).expect("what it is about");
+            for name in *crates {
+                assert!(root.join("crates").join(name).is_dir(), "{command}: {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn runs_of_no_commit_may_be_of_any_code() {
+        assert_eq!(since("sim", "757813b92d-dirty"), Since::Unknown);
+        assert_eq!(since("sim", "not-a-commit"), Since::Unknown);
+        assert_eq!(since("dance", "HEAD"), Since::Unknown);
+    }
+
+    #[test]
     fn a_longer_run_takes_the_place_of_a_shorter_one() {
         assert_eq!(file_name(&["sim", "--seeds", "10", "--store", "sqlite"]), "sim-store-sqlite.json");
         assert_eq!(file_name(&["sim", "--store", "sqlite", "--hours", "2"]), "sim-store-sqlite.json");
+        let range = ["sim", "--seeds", "500", "--from", "1500", "--store", "memory"];
+        assert_eq!(file_name(&range), "sim-from-1500-store-memory.json");
         assert_eq!(file_name(&["model", "--mutants"]), "model-mutants.json");
         let peers = ["bench", "peers", "--harness", "/some/where", "--only", "fire", "--warm-up", "2"];
         assert_eq!(file_name(&peers), "bench-peers-only-fire.json");
