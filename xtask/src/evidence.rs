@@ -69,6 +69,7 @@ const CODE: &[(&str, &[&str])] = &[
             "punctual",
             "cli",
             "conformance",
+            "../migrations",
             "../tests/src",
         ],
     ),
