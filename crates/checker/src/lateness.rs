@@ -35,7 +35,7 @@ pub(crate) fn measure(history: &History, cluster: &Cluster, takeovers: &[Takeove
             continue;
         }
         let delay = at.since(trail.scheduled);
-        let due = BootInstant::from_micros(boot.as_micros().saturating_sub(as_micros(delay)));
+        let due = boot.minus(delay);
         if !faults.touch(due, boot) {
             delays.push(as_micros(delay));
         }

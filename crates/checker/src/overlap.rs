@@ -2,7 +2,8 @@
 //!
 //! A body runs from its own first line to its own last one. Without a last line it ended when its node said that it
 //! had (a command that was stopped from outside says nothing); else, at the latest, the grace after a kill of its
-//! process or its node's, or when its process is known to have been gone; else it runs to the end of the history.
+//! process or its node's, which may be stamped before the body began, or when its process is known to have been gone;
+//! else it runs to the end of the history.
 //! While its own process is frozen it does not run.
 
 use std::collections::BTreeMap;
@@ -86,9 +87,13 @@ fn end(
         .min();
     let by_node = || after().filter(|fact| matches!(fact.what, What::Ended(_))).map(|fact| fact.boot).min();
     let by_death = || {
+        // The stamp of a kill is taken before the signal: a body may begin in between. A node that joined after the kill
+        // is another process.
+        let joined = owner.and_then(|owner| cluster.nodes.get(&owner)?.joined).unwrap_or(begin.boot);
+        let since = begin.boot.minus(options.kill_grace).max(joined).min(begin.boot);
         let owner = owner.and_then(|owner| cluster.pid(owner));
         let killed =
-            [Some(pid), owner].into_iter().flatten().filter_map(|pid| cluster.killed(pid, begin.boot)).min();
+            [Some(pid), owner].into_iter().flatten().filter_map(|pid| cluster.killed(pid, since)).min();
         let killed = killed.map(|at| at.plus(options.kill_grace));
         killed.into_iter().chain(cluster.known_gone(pid, begin.boot)).min()
     };

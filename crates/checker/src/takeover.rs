@@ -42,7 +42,7 @@ pub(crate) fn judge(
         let offered = node.recovered.map_or(taken, |recovered| recovered.max(taken));
         let cause = cluster.cause_of_death(*id, taken, horizon);
         let took = cause.map(|cause| noticeable(cluster, *id, cause, offered, horizon));
-        let since = took.map(|took| before(offered, took));
+        let since = took.map(|took| offered.minus(took));
         all.push(Takeover { since, offered });
         let (Some(cause), Some(took)) = (cause, took) else {
             // Whoever never heard that it had joined has not lived under this id: the answer was lost, and it joined again.
@@ -96,9 +96,4 @@ fn noticeable(
     let watched = cluster.watchers(Some(id), horizon).into_iter().flat_map(|(_, spans)| spans);
     let within = watched.map(|span| span.to.min(until).since(span.from.max(cause)));
     within.max().unwrap_or_default()
-}
-
-fn before(at: BootInstant, span: Duration) -> BootInstant {
-    let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-    BootInstant::from_micros(at.as_micros().saturating_sub(micros))
 }

@@ -155,6 +155,18 @@ fn the_child_of_a_killed_node_that_ran_on() {
 }
 
 #[test]
+fn a_body_of_a_node_that_came_after_the_kill_was_not_killed() {
+    let mut run = Run::new();
+    run.trigger("x", every(5 * SECOND));
+    run.until = 9000;
+    run.faults.push(FaultEvent::KillAll { boot_us: boot(4600) });
+    run.join(3, 4700).join(4, 4700);
+    let first = alone(1, "x", 5000, 3);
+    run.claimed(first, 5004).began(first, 5005).done(first.retry(4), 7000, 9000);
+    run.breaks(&[(Rule::Overlap, 1)]);
+}
+
+#[test]
 fn a_body_before_its_instant() {
     let mut run = all_but(5);
     run.done(go(5, "a", 5000, 1), 4999, 5010);

@@ -99,6 +99,21 @@ fn a_killed_body_has_no_end_and_its_work_runs_again() {
 }
 
 #[test]
+fn a_body_may_begin_between_the_stamp_of_a_kill_and_the_kill() {
+    let mut run = Run::new();
+    run.trigger("x", every(5 * SECOND));
+    run.until = 9000;
+    let first = alone(1, "x", 5000, 1);
+    run.claimed(first, 5004)
+        .kill(1, 5005)
+        .began(first, 5006)
+        .took_over(2, 1, 11_000)
+        .recovered(2, first, 11_200);
+    run.done(first.retry(2), 11_300, 12_000);
+    run.breaks(&[]);
+}
+
+#[test]
 fn a_process_number_may_be_used_again() {
     let mut run = Run::new();
     run.trigger("x", every(5 * SECOND));
