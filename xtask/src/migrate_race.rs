@@ -70,7 +70,7 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         return Ok(Verdict::Bad);
     }
     let wanted: BTreeSet<Server> = store.server().into_iter().collect();
-    let servers = db::running(&wanted, programs)?;
+    let servers = db::running(&wanted, programs, db::Outlives::Machine)?;
     let name = store.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
     let plan = json!({
         "store": name, "rounds": rounds, "processes": processes, "late": late, "kill": kill, "seed": seed,

@@ -56,7 +56,7 @@ pub(crate) fn tests(options: &Options) -> Result<Outcome> {
     }
     arguments.extend(options.filter.iter().flat_map(|filter| ["--", filter.as_str()]));
     let watch = Stopwatch::start();
-    let servers = db::running(&db::needs_of(&options.package)?, &options.programs)?;
+    let servers = db::running(&db::needs_of(&options.package)?, &options.programs, db::Outlives::Server)?;
     let mut tally = Tally::new(if options.verbose { Show::All } else { Show::Troubled });
     let mut cargo = shell::cargo(&arguments);
     cargo.env("CARGO_TERM_COLOR", "never").envs(servers.variables());

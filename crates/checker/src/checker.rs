@@ -128,6 +128,27 @@ impl Checker {
         Ok(())
     }
 
+    /// Takes an event of a node, as [`Checker::journal`] takes those that were written down.
+    pub fn node_event(&mut self, stamped: Stamped) {
+        self.cluster.node_event(&stamped);
+        self.history.node_event(stamped);
+        self.journals = self.journals.max(1);
+        self.lines += 1;
+    }
+
+    /// Takes an event of a body.
+    pub fn body_event(&mut self, event: &BodyEvent) {
+        self.history.body_event(event);
+        self.lines += 1;
+    }
+
+    /// Takes a fault.
+    pub fn fault_event(&mut self, fault: FaultEvent) {
+        self.history.seen(fault.boot());
+        self.cluster.fault(fault);
+        self.lines += 1;
+    }
+
     /// Reads a log of bodies.
     ///
     /// # Errors

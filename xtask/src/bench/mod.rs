@@ -130,7 +130,11 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
 }
 
 fn queue(store: &str, figures: [(&str, u64); 3], json: bool) -> Result<Verdict> {
-    let servers = db::running(&server_of(store)?.into_iter().collect(), &db::Programs::default())?;
+    let servers = db::running(
+        &server_of(store)?.into_iter().collect(),
+        &db::Programs::default(),
+        db::Outlives::Machine,
+    )?;
     let mut arguments: Vec<String> =
         ["run", "--release", "--quiet", "-p", "punctual-bench", "--", "queue", "--store", store]
             .map(str::to_owned)

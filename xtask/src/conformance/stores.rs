@@ -210,7 +210,7 @@ fn same(one: &Path, other: &Path) -> bool {
 
 fn with_servers(targets: Vec<Target>, programs: &Programs) -> Result<(Vec<Target>, Servers)> {
     let wanted = targets.iter().flat_map(|target| &target.servers).copied().collect();
-    Ok((targets, Servers(db::running(&wanted, programs)?)))
+    Ok((targets, Servers(db::running(&wanted, programs, db::Outlives::Server)?)))
 }
 
 fn name(choice: Choice) -> String {

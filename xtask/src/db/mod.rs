@@ -1,8 +1,9 @@
 //! `cargo xtask db`: throw-away database servers on this machine, for tests and for whoever wants to try something.
 //!
-//! Servers listen on the loopback address only, on free ports, with a password of their own and with the durable
-//! settings that a server has by default. Their data lie in a temporary folder. A keeper, a process of its own, starts
-//! them, and ends them and deletes the data when the command that asked for them is gone, in whatever way it went.
+//! Servers listen on the loopback address only, on free ports, with a password of their own, and with the durable
+//! settings that a server has by default, unless they are for tests alone. Their data lie in a temporary folder. A
+//! keeper, a process of its own, starts them, and ends them and deletes the data when the command that asked for them is
+//! gone, in whatever way it went.
 //!
 //! A URL in the environment is used as it is, and nothing is started for it.
 
@@ -22,6 +23,7 @@ use serde_json::Value;
 
 use self::keeper::Keeper;
 use self::process::How;
+pub(crate) use self::servers::Outlives;
 use crate::shell::{self, Result, Verdict};
 
 #[derive(Debug, Args)]
@@ -149,11 +151,12 @@ impl Running {
     }
 }
 
-/// Makes sure that servers are there: those that the environment names, those that `up` keeps, and new ones.
+/// Makes sure that servers are there: those that the environment names, those that `up` keeps, and new ones. What is
+/// committed to new ones outlives what is said; of the others nothing is known.
 ///
 /// # Errors
 /// If a server is needed and can neither be found nor installed, or does not start.
-pub(crate) fn running(wanted: &BTreeSet<Server>, programs: &Programs) -> Result<Running> {
+pub(crate) fn running(wanted: &BTreeSet<Server>, programs: &Programs, outlives: Outlives) -> Result<Running> {
     let mut urls = Urls::new();
     for server in wanted {
         if let Some(url) = env::var(server.variable()).ok().filter(|url| !url.is_empty()) {
@@ -170,7 +173,7 @@ pub(crate) fn running(wanted: &BTreeSet<Server>, programs: &Programs) -> Result<
     if missing.is_empty() {
         return Ok(Running { urls, keeper: None });
     }
-    let plan = servers::plan(&missing, urls.get(&Server::Postgres), programs)?;
+    let plan = servers::plan(&missing, urls.get(&Server::Postgres), programs, outlives)?;
     let (keeper, started) = Keeper::while_we_live(&plan)?;
     urls.extend(started.into_iter().filter(|(server, _)| missing.contains(server)));
     Ok(Running { urls, keeper: Some(keeper) })
@@ -181,7 +184,7 @@ pub(crate) fn running(wanted: &BTreeSet<Server>, programs: &Programs) -> Result<
 /// # Errors
 /// As [`running`].
 pub(crate) fn of_our_own(server: Server, programs: &Programs) -> Result<Running> {
-    let plan = servers::plan(&BTreeSet::from([server]), None, programs)?;
+    let plan = servers::plan(&BTreeSet::from([server]), None, programs, Outlives::Machine)?;
     let (keeper, urls) = Keeper::while_we_live(&plan)?;
     Ok(Running { urls, keeper: Some(keeper) })
 }
@@ -240,7 +243,7 @@ fn start(up: &Up) -> Result<Verdict> {
         print_urls(&kept.urls);
         return Ok(Verdict::Good);
     }
-    let plan = servers::plan(&wanted, None, &up.programs)?;
+    let plan = servers::plan(&wanted, None, &up.programs, Outlives::Machine)?;
     let kept = Keeper::until_told(&plan)?;
     print_urls(&kept.urls);
     Ok(Verdict::Good)

@@ -1,4 +1,4 @@
-//! How each server is set up and started. They are as durable as in production; only their data are thrown away.
+//! How each server is set up and started: as in production, but for how far data are written ([`Outlives`]).
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -17,9 +17,21 @@ use crate::shell::{self, Result};
 /// Connections at once: several stores, each with pools, in many cases side by side.
 const CONNECTIONS: u32 = 400;
 
+/// What committed data outlive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Outlives {
+    /// The machine, as in production: every commit is on the disk.
+    #[default]
+    Machine,
+    /// The server, in whatever way it ends: every commit is with the operating system. No test can tell the difference, as
+    /// none stops the machine, and many of them do little but wait for disks.
+    Server,
+}
+
 /// What a keeper is to start.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
+    pub(super) outlives: Outlives,
     /// The folder with the programs of Postgres.
     pub(super) postgres: Option<PathBuf>,
     /// The program of MariaDB or MySQL.
@@ -32,17 +44,19 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn to_json(&self) -> Value {
-        let Self { postgres, mysql, pgbouncer, mysql_has_its_files } = self;
+        let Self { outlives, postgres, mysql, pgbouncer, mysql_has_its_files } = self;
         let (bouncer, behind) = pgbouncer.clone().unzip();
         json!({
             "postgres": postgres, "mysql": mysql, "mysql_has_its_files": mysql_has_its_files,
-            "pgbouncer": bouncer, "behind": behind.flatten(),
+            "pgbouncer": bouncer, "behind": behind.flatten(), "outlives_machine": *outlives == Outlives::Machine,
         })
     }
 
     pub(super) fn from_json(value: &Value) -> Self {
         let text = |name: &str| value[name].as_str().map(str::to_owned);
+        let outlives = if value["outlives_machine"] == true { Outlives::Machine } else { Outlives::Server };
         Self {
+            outlives,
             postgres: text("postgres").map(PathBuf::from),
             mysql: text("mysql").map(PathBuf::from),
             pgbouncer: text("pgbouncer").map(|program| (program.into(), text("behind"))),
@@ -56,6 +70,7 @@ pub(super) fn plan(
     wanted: &BTreeSet<Server>,
     postgres_url: Option<&String>,
     programs: &Programs,
+    outlives: Outlives,
 ) -> Result<Plan> {
     let mut wanted = wanted.clone();
     if wanted.contains(&Server::Pgbouncer) && postgres_url.is_none() {
@@ -82,6 +97,7 @@ pub(super) fn plan(
         Ok(Some(std::path::absolute(path)?))
     };
     Ok(Plan {
+        outlives,
         postgres: found(Server::Postgres)?,
         mysql: found(Server::Mysql)?,
         pgbouncer: found(Server::Pgbouncer)?.map(|program| (program, postgres_url.cloned())),
@@ -97,12 +113,12 @@ pub(super) fn start(plan: &Plan, folder: &Path) -> Result<(Vec<Process>, Urls)> 
     let mysql = plan.mysql.as_deref();
     let mysql = mysql.map(|program| Mysql::set_up(program, plan.mysql_has_its_files, folder)).transpose()?;
     if let Some(postgres) = postgres {
-        let (process, url) = postgres.start()?;
+        let (process, url) = postgres.start(plan.outlives)?;
         processes.push(process);
         urls.insert(Server::Postgres, url);
     }
     if let Some(mysql) = mysql {
-        let (process, url) = mysql.start()?;
+        let (process, url) = mysql.start(plan.outlives)?;
         processes.push(process);
         urls.insert(Server::Mysql, url);
     }
@@ -164,21 +180,17 @@ impl Postgres {
         let (secret, password) = (folder.join("postgres.password"), password()?);
         User::write(user, &secret, &password)?;
         let mut initdb = Command::new(bin.join("initdb"));
-        // What initdb writes goes to disk later or never; what the server writes, as a server does it.
-        initdb.args([
-            "--no-sync",
-            "--username=postgres",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C",
-        ]);
+        // What initdb writes goes to disk later or never; what the server writes, as a server does it. The password goes over
+        // the loopback address as it is: what SCRAM makes of it takes tests, which are not optimised, a tenth of a second a
+        // connection, and that was most of what they did.
+        initdb.args(["--no-sync", "--username=postgres", "--auth=password", "--encoding=UTF8", "--locale=C"]);
         initdb.arg("--pwfile").arg(&secret).arg("--pgdata").arg(&data);
         User::lets_run(user, &mut initdb);
         let set_up = SettingUp::begin(initdb)?;
         Ok(Self { bin: bin.to_path_buf(), data, user, password, set_up })
     }
 
-    fn start(self) -> Result<(Process, String)> {
+    fn start(self, outlives: Outlives) -> Result<(Process, String)> {
         let Self { bin, data, user, password, set_up } = self;
         set_up.finish()?;
         let port = free_port()?;
@@ -191,6 +203,9 @@ impl Postgres {
             format!("max_connections={CONNECTIONS}"),
         ] {
             server.args(["-c", &setting]);
+        }
+        if outlives == Outlives::Server {
+            server.args(["-c", "fsync=off"]);
         }
         User::lets_run(user, &mut server);
         // QUIT ends without a last checkpoint, which nobody needs, but leaves no shared memory behind, as KILL would.
@@ -259,7 +274,7 @@ impl Mysql {
         Ok(Self { program, basedir, is_mariadb, data, socket, first_words, user, password, set_up })
     }
 
-    fn start(self) -> Result<(Process, String)> {
+    fn start(self, outlives: Outlives) -> Result<(Process, String)> {
         let Self { program, basedir, is_mariadb, data, socket, first_words, user, password, set_up } = self;
         set_up.finish()?;
         let port = free_port()?;
@@ -273,6 +288,10 @@ impl Mysql {
         server.arg(setting("pid-file", &data.join("pid")));
         if !is_mariadb {
             server.arg("--mysqlx=OFF");
+        }
+        if outlives == Outlives::Server {
+            server.args(["--innodb-flush-method=nosync", "--loose-innodb-log-file-buffering"]);
+            server.args(is_mariadb.then_some("--debug-no-sync"));
         }
         User::lets_run(user, &mut server);
         let process = Process::start(Recipe {
@@ -306,7 +325,7 @@ fn pgbouncer(program: &Path, behind: &str, folder: &Path) -> Result<(Process, St
     let listens = free_port()?;
     let text = format!(
         "[databases]\n* = host={host} port={port}\n\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {listens}\n\
-         unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {users}\npool_mode = transaction\n\
+         unix_socket_dir =\nauth_type = md5\nauth_file = {users}\npool_mode = transaction\n\
          max_client_conn = 2000\ndefault_pool_size = 100\nignore_startup_parameters = extra_float_digits\n",
         users = users.display(),
     );
@@ -353,12 +372,17 @@ mod tests {
     #[test]
     fn a_plan_survives_the_way_to_the_keeper() {
         let plan = Plan {
+            outlives: Outlives::Server,
             postgres: Some("/p".into()),
             mysql: None,
             pgbouncer: Some(("/b".into(), Some("postgres://u:p@h/d".to_owned()))),
             mysql_has_its_files: true,
         };
         assert_eq!(Plan::from_json(&plan.to_json()).to_json(), plan.to_json());
+        for outlives in [Outlives::Machine, Outlives::Server] {
+            let plan = Plan { outlives, ..Plan::default() };
+            assert_eq!(Plan::from_json(&plan.to_json()).outlives, outlives);
+        }
     }
 
     #[test]

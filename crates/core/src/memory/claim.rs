@@ -22,22 +22,29 @@ impl State {
         let known = |kind: &Kind| kinds.contains(kind);
         let gate = self.nodes.get(node).map_or(0, |member| member.record.gate);
 
-        let active = self.definitions.triggers.values().filter_map(|stored| {
-            let trigger = &stored.record;
-            let job = self.definitions.jobs.get(&trigger.job_id).filter(|job| known(&job.kind))?;
-            let wake = trigger.wake.filter(|_| trigger.state == TriggerState::Active)?;
-            Some((wake, trigger, job))
-        });
-        let (due, later): (Vec<_>, Vec<_>) = active.partition(|(wake, ..)| *wake <= horizon);
-        let ready = self.live.values().filter(|live| is_ready(live, kinds));
-        let (ready, waiting): (Vec<_>, Vec<_>) = ready.partition(|live| live.row.wake <= now);
-
         let in_reach = |wake: Timestamp, trigger: &TriggerRecord| {
             slice.is_none_or(|slice| (slice.from..slice.to).contains(&trigger.slice))
                 || slice.is_some_and(|slice| now.since(wake) > slice.grace)
         };
-        let mut mine: Vec<_> =
-            due.into_iter().filter(|(wake, trigger, _)| in_reach(*wake, trigger)).collect();
+        let (mut mine, mut next_wake) = (Vec::new(), None);
+        for stored in self.definitions.triggers.values() {
+            let trigger = &stored.record;
+            let Some(wake) = trigger.wake.filter(|_| trigger.state == TriggerState::Active) else { continue };
+            let job = self.definitions.jobs.get(&trigger.job_id).filter(|job| known(&job.kind));
+            match job {
+                Some(job) if wake <= horizon && in_reach(wake, trigger) => mine.push((wake, trigger, job)),
+                Some(_) if wake > horizon => earliest(&mut next_wake, wake),
+                _ => {}
+            }
+        }
+        let mut ready = false;
+        for live in self.live.values().filter(|live| is_ready(live, kinds)) {
+            if live.row.wake <= now {
+                ready = true;
+            } else {
+                earliest(&mut next_wake, live.row.wake);
+            }
+        }
         mine.sort_by_key(|(wake, trigger, job)| {
             (*wake, Reverse(job.priority.saturating_add(trigger.priority)), trigger.id)
         });
@@ -55,12 +62,8 @@ impl State {
             now,
             gate,
             triggers: mine.into_iter().take(at_most(*limit)).map(row).collect(),
-            next_wake: later
-                .into_iter()
-                .map(|(wake, ..)| wake)
-                .chain(waiting.into_iter().map(|live| live.row.wake))
-                .min(),
-            ready: !ready.is_empty(),
+            next_wake,
+            ready,
         }
     }
 
@@ -224,6 +227,11 @@ fn without_calendar(trigger: &TriggerRecord, name: &str) -> Poison {
 
 fn is_ready(live: &Live, kinds: &[Kind]) -> bool {
     live.row.state == ExecutionState::Ready && kinds.contains(&live.row.kind)
+}
+
+/// Keeps the earlier of the two.
+fn earliest(first: &mut Option<Timestamp>, at: Timestamp) {
+    *first = Some(first.map_or(at, |first| first.min(at)));
 }
 
 fn at_most(limit: u32) -> usize {

@@ -14,7 +14,7 @@ use punctual_core::node::NodeInfo;
 use punctual_core::protocol::finish;
 use punctual_core::store::{
     Applied, Cancelled, Change, CheckedIn, Claim, ClaimOutcome, ClaimReady, ClaimRef, Claimed, ClaimedReady,
-    Due, Enqueue, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Settlement, Standby,
+    Due, Enqueue, Expect, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan, Settlement, Standby,
     StoreFeatures, Wake,
 };
 use punctual_core::trigger::TriggerState;
@@ -193,8 +193,12 @@ impl JobStore for Court {
         let mut edited = Vec::new();
         for change in &changes {
             match change {
-                Change::PutTrigger { trigger, .. } => {
-                    edited.push((trigger.id, Some((trigger.key.clone(), trigger.generation))));
+                Change::PutTrigger { expect, trigger } => {
+                    let rev = match expect {
+                        Expect::Absent { .. } => 1,
+                        Expect::Rev(rev) => rev + 1,
+                    };
+                    edited.push((trigger.id, Some((trigger.key.clone(), rev, trigger.generation))));
                 }
                 Change::DeleteTrigger { id, .. } => edited.push((*id, None)),
                 _ => {}
@@ -204,9 +208,9 @@ impl JobStore for Court {
         if applied == Applied::All {
             let (at, boot_us) = (self.clock.latest(), BootInstant::from_micros(self.world.now()));
             for (id, written) in edited {
-                let is_new =
-                    self.world.witness().edited(id, written.as_ref().map(|(_, generation)| *generation));
-                if let (true, Some((trigger, generation))) = (is_new, written) {
+                let numbers = written.as_ref().map(|(_, rev, generation)| (*rev, *generation));
+                let is_new = self.world.witness().edited(id, numbers);
+                if let (true, Some((trigger, _, generation))) = (is_new, written) {
                     let event = FaultEvent::Rescheduled { trigger, trigger_id: id, generation, at, boot_us };
                     self.world.write(|log| log.fault(&event));
                 }
@@ -296,11 +300,7 @@ impl JobStore for Court {
         let node = request.node;
         let position = self.world.witness().turn();
         let due = self.store.read_due(request).await?;
-        let triggers = due.triggers.iter().filter_map(|due| match due {
-            Readable::Row(due) => Some(due.trigger.id),
-            Readable::Poison(_) => None,
-        });
-        self.world.witness().read(self.host, node, triggers, position);
+        self.world.witness().read(node, position);
         Ok(due)
     }
 
@@ -313,7 +313,7 @@ impl JobStore for Court {
         let mut witness = self.world.witness();
         for (plan, outcome) in request.plans.iter().zip(&claimed.outcomes) {
             if let ClaimOutcome::Fired(fences) = outcome {
-                witness.fired(self.host, request.node, plan.trigger, &plan.executions, fences, now);
+                witness.fired(request.node, plan, fences, now);
             }
         }
         drop(witness);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use punctual_checker::{BodyEvent, Checker, FaultEvent, InputError};
+use punctual_checker::{BodyEvent, Checker, FaultEvent};
 use punctual_core::event::Stamped;
 use serde::Serialize;
 
@@ -15,8 +15,6 @@ pub(crate) struct Log {
     hash: u64,
     line: Vec<u8>,
     faults: BTreeMap<Fault, u64>,
-    /// The first line that the checker could not read, which is a mistake of the simulation.
-    unread: Option<InputError>,
     kept: Option<Vec<String>>,
 }
 
@@ -26,7 +24,7 @@ const PRIME: u64 = 0x0100_0000_01b3;
 
 impl Log {
     pub(crate) fn new(checker: Checker) -> Self {
-        Self { checker, hash: OFFSET, line: Vec::new(), faults: BTreeMap::new(), unread: None, kept: None }
+        Self { checker, hash: OFFSET, line: Vec::new(), faults: BTreeMap::new(), kept: None }
     }
 
     /// Keeps the lines, too.
@@ -35,26 +33,25 @@ impl Log {
     }
 
     pub(crate) fn node(&mut self, stamped: &Stamped) {
-        self.write(stamped, |checker, line| checker.journal(line, "journal"));
+        self.write(stamped);
+        self.checker.node_event(stamped.clone());
     }
 
     pub(crate) fn body(&mut self, event: &BodyEvent) {
-        self.write(event, |checker, line| checker.bodies(line, "bodies"));
+        self.write(event);
+        self.checker.body_event(event);
     }
 
     pub(crate) fn fault(&mut self, event: &FaultEvent) {
-        self.write(event, |checker, line| checker.faults(line, "faults"));
+        self.write(event);
+        self.checker.fault_event(event.clone());
     }
 
     pub(crate) fn count(&mut self, fault: Fault) {
         *self.faults.entry(fault).or_default() += 1;
     }
 
-    fn write(
-        &mut self,
-        event: &impl Serialize,
-        read: impl FnOnce(&mut Checker, &[u8]) -> Result<(), InputError>,
-    ) {
+    fn write(&mut self, event: &impl Serialize) {
         self.line.clear();
         serde_json::to_writer(&mut self.line, event).expect("events can be written as JSON");
         for byte in &self.line {
@@ -63,16 +60,12 @@ impl Log {
         if let Some(kept) = &mut self.kept {
             kept.push(String::from_utf8_lossy(&self.line).into_owned());
         }
-        if let Err(error) = read(&mut self.checker, &self.line) {
-            self.unread.get_or_insert(error);
-        }
     }
 
     /// Ends the log.
     pub(crate) fn close(self) -> Closed {
-        let Self { checker, hash, faults, unread, kept, .. } = self;
-        let unread = unread.map(|error| error.to_string());
-        Closed { checker, hash, faults, unread, lines: kept.unwrap_or_default() }
+        let Self { checker, hash, faults, kept, .. } = self;
+        Closed { checker, hash, faults, lines: kept.unwrap_or_default() }
     }
 }
 
@@ -82,6 +75,5 @@ pub(crate) struct Closed {
     pub(crate) checker: Checker,
     pub(crate) hash: u64,
     pub(crate) faults: BTreeMap<Fault, u64>,
-    pub(crate) unread: Option<String>,
     pub(crate) lines: Vec<String>,
 }

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use punctual_checker::Guarantee;
-use punctual_core::execution::{AttemptOutcome, Execution, NewExecution, Slot};
+use punctual_core::execution::{AttemptOutcome, Execution, Slot};
 use punctual_core::node::{NodeInfo, Profile};
-use punctual_core::store::{ClaimRef, SettleOutcome, SettlePlan, Settlement, Standby};
+use punctual_core::store::{ClaimRef, FirePlan, SettleOutcome, SettlePlan, Settlement, Standby};
 use punctual_core::{ExecutionId, Fence, NodeId, Timestamp, TriggerId};
 
 use super::world::{Host, Micros};
@@ -98,9 +98,9 @@ pub(crate) struct Witness {
     ended: BTreeSet<ExecutionId>,
     instants: BTreeSet<(TriggerId, i64, Timestamp)>,
     keys: BTreeMap<Box<str>, Key>,
-    edited: BTreeMap<TriggerId, u64>,
+    /// The revision that the last change of each trigger made.
+    edited: BTreeMap<TriggerId, i64>,
     generations: BTreeMap<TriggerId, i64>,
-    read: BTreeMap<(Host, TriggerId), u64>,
     bodies: BTreeMap<Box<str>, Vec<Body>>,
     begun: BTreeSet<ExecutionId>,
     /// Broken promises.
@@ -188,25 +188,19 @@ impl Witness {
 
     // ---- definitions and reading ----
 
-    /// A trigger was written, in this generation if it is still there. Answers whether the generation is a new one.
-    pub(crate) fn edited(&mut self, trigger: TriggerId, generation: Option<i64>) -> bool {
-        let position = self.turn();
-        self.edited.insert(trigger, position);
-        generation.is_some_and(|generation| self.generations.insert(trigger, generation) != Some(generation))
+    /// A trigger was written, as this revision and in this generation, or deleted. Answers whether the generation is a new
+    /// one.
+    pub(crate) fn edited(&mut self, trigger: TriggerId, written: Option<(i64, i64)>) -> bool {
+        self.turn();
+        self.edited.insert(trigger, written.map_or(i64::MAX, |(rev, _)| rev));
+        written
+            .is_some_and(|(_, generation)| self.generations.insert(trigger, generation) != Some(generation))
     }
 
-    pub(crate) fn read(
-        &mut self,
-        host: Host,
-        node: NodeId,
-        triggers: impl Iterator<Item = TriggerId>,
-        position: u64,
-    ) {
+    /// A node has looked, not before `position`.
+    pub(crate) fn read(&mut self, node: NodeId, position: u64) {
         if let Some(node) = self.nodes.get_mut(&node) {
             node.read = position;
-        }
-        for trigger in triggers {
-            self.read.insert((host, trigger), position);
         }
     }
 
@@ -225,23 +219,23 @@ impl Witness {
         }
     }
 
+    /// A plan has been carried out. What it was made by is told by the revision that the node itself had read: a reader
+    /// may be overtaken by a change and see it all the same, so the moment of its look would not tell.
     pub(crate) fn fired(
         &mut self,
-        host: Host,
         node: NodeId,
-        trigger: TriggerId,
-        executions: &[NewExecution],
+        plan: &FirePlan,
         fences: &[Fence],
         (shown, now): (Timestamp, Micros),
     ) {
         self.turn();
         self.may_claim(node, now);
-        let read = self.read.get(&(host, trigger)).copied().unwrap_or(0);
-        if self.edited.get(&trigger).is_some_and(|edited| *edited > read) {
+        let trigger = plan.trigger;
+        if self.edited.get(&trigger).is_some_and(|edited| *edited > plan.rev) {
             let text = format!("node {node} fired trigger {trigger} by a definition that had been replaced");
             self.broke(Promise::G12, now, text);
         }
-        for (new, fence) in executions.iter().zip(fences) {
+        for (new, fence) in plan.executions.iter().zip(fences) {
             if new.scheduled > shown {
                 let text = format!("{} was claimed at {shown}, before its instant {}", new.id, new.scheduled);
                 self.checked(Guarantee::G11, now, text);
@@ -403,5 +397,45 @@ impl Witness {
         for running in self.bodies.values_mut() {
             running.retain(|body| body.host != host);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use punctual_core::store::TriggerPatch;
+    use punctual_core::trigger::TriggerState;
+
+    use super::*;
+
+    fn plan(trigger: TriggerId, rev: i64) -> FirePlan {
+        let patch = TriggerPatch {
+            state: TriggerState::Active,
+            next_fire: None,
+            wake: None,
+            last: None,
+            progress: Default::default(),
+            fires: 1,
+            error: None,
+            skips: Vec::new(),
+        };
+        let (then, busy) = (patch.clone(), patch);
+        FirePlan { trigger, rev, fire_seq: 0, executions: Vec::new(), slot: None, then, busy }
+    }
+
+    /// Seed 110062 on SQLite: a reader was overtaken by a change between its statements, saw it, and planned by it.
+    #[test]
+    fn whoever_has_read_a_change_may_fire_by_it_however_early_it_had_begun_to_read() {
+        let (mut witness, node) = (Witness::default(), NodeId::from_stored(1));
+        let (trigger, shown) = (TriggerId::from_stored(7), (Timestamp::MIN, 0));
+        let before = witness.turn();
+        assert!(witness.edited(trigger, Some((5, 1))));
+        witness.read(node, before);
+        witness.fired(node, &plan(trigger, 5), &[], shown);
+        assert_eq!(witness.broken, 0);
+        witness.fired(node, &plan(trigger, 4), &[], shown);
+        assert_eq!(witness.broken, 1);
+        assert!(!witness.edited(trigger, None));
+        witness.fired(node, &plan(trigger, 6), &[], shown);
+        assert_eq!(witness.broken, 2, "a trigger that is deleted fires no more");
     }
 }
