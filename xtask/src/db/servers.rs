@@ -54,7 +54,8 @@ impl Plan {
 
     pub(super) fn from_json(value: &Value) -> Self {
         let text = |name: &str| value[name].as_str().map(str::to_owned);
-        let outlives = if value["outlives_machine"] == true { Outlives::Machine } else { Outlives::Server };
+        let outlives =
+            if value["outlives_machine"] == false { Outlives::Server } else { Outlives::default() };
         Self {
             outlives,
             postgres: text("postgres").map(PathBuf::from),
@@ -181,8 +182,7 @@ impl Postgres {
         User::write(user, &secret, &password)?;
         let mut initdb = Command::new(bin.join("initdb"));
         // What initdb writes goes to disk later or never; what the server writes, as a server does it. The password goes over
-        // the loopback address as it is: what SCRAM makes of it takes tests, which are not optimised, a tenth of a second a
-        // connection, and that was most of what they did.
+        // the loopback address as it is: tests are not optimised, and would spend most of their own time on SCRAM.
         initdb.args(["--no-sync", "--username=postgres", "--auth=password", "--encoding=UTF8", "--locale=C"]);
         initdb.arg("--pwfile").arg(&secret).arg("--pgdata").arg(&data);
         User::lets_run(user, &mut initdb);
