@@ -87,7 +87,7 @@ fn killed(ground: &[&str]) -> Value {
     );
     assert!(number(&verdict, "exclusive_running_at_kill") >= 3.0, "{verdict:#}");
     assert!(number(&verdict, "firings_per_second") >= 20.0, "{verdict:#}");
-    assert!(number(&verdict, "attempts") > number(&verdict, "fired"), "some attempts fail\n{verdict:#}");
+    assert!(number(&verdict, "retried") >= 1.0, "some attempts fail, and are tried again\n{verdict:#}");
     verdict
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use punctual_checker::{Checker, InputError, Options, Tables, Verdict, Window};
+use punctual_core::execution::{Attempt, AttemptOutcome};
 use punctual_core::inspect::{ExecutionFilter, HistoryFilter, MAX_PAGE, Page};
 use punctual_core::store::Readable;
 use punctual_core::{JobStore, Profile};
@@ -56,6 +57,10 @@ pub(crate) struct Report {
     pub(crate) profile: &'static str,
     /// The bound on take-overs.
     pub(crate) takeover_bound_seconds: f64,
+    /// Attempts that failed or took too long, by the store's own record.
+    pub(crate) failed: usize,
+    /// Those of them that another attempt of the same execution followed.
+    pub(crate) retried: usize,
     /// The findings.
     #[serde(flatten)]
     pub(crate) verdict: Verdict,
@@ -123,6 +128,7 @@ pub(crate) async fn tables(store: &dyn JobStore) -> Result<Tables, Failed> {
 pub(crate) fn judge(evidence: Evidence, nodes: u32) -> Result<Report, Failed> {
     let Evidence { journals, bodies, faults, tables, window, profile, bound, store } = evidence;
     let options = Options { wind_down: profile.wind_down, takeover_bound: Some(bound), ..Options::default() };
+    let (failed, retried) = failures(&tables);
     let mut checker = Checker::new(window).with_options(options);
     for path in &journals {
         read(path, |reader, name| checker.journal(reader, name))?;
@@ -140,7 +146,27 @@ pub(crate) fn judge(evidence: Evidence, nodes: u32) -> Result<Report, Failed> {
         seconds: window.until.since(window.from).as_secs_f64(),
         profile: "fast",
         takeover_bound_seconds: bound.as_secs_f64(),
+        failed,
+        retried,
         verdict,
+    })
+}
+
+/// How many attempts failed, and how many of these another one of the same execution followed.
+fn failures(tables: &Tables) -> (usize, usize) {
+    let failed = |attempt: &&Attempt| {
+        matches!(
+            attempt.outcome,
+            AttemptOutcome::Failed | AttemptOutcome::Panicked | AttemptOutcome::TimedOut
+        )
+    };
+    let ended = tables.history.iter().map(|record| &record.attempts);
+    ended.chain(tables.live.iter().map(|row| &row.attempts)).fold((0, 0), |(all, retried), attempts| {
+        let earlier = attempts.len().saturating_sub(1);
+        (
+            all + attempts.iter().filter(failed).count(),
+            retried + attempts.iter().take(earlier).filter(failed).count(),
+        )
     })
 }
 
@@ -197,6 +223,11 @@ pub(crate) fn text(report: &Report, coloured: bool) -> String {
             "each with its record: late, or its job still ran".to_owned(),
         ),
         figure("attempts", verdict.attempts.to_string(), "bodies that ran, by their own log".to_owned()),
+        figure(
+            "failed attempts",
+            report.failed.to_string(),
+            format!("as some jobs do on purpose; {} of them were tried again", report.retried),
+        ),
         promise("duplicates", verdict.duplicates, "fired twice, or started twice under one claim"),
         promise("lost", verdict.lost, "owed by the schedule, without a record"),
         promise("overlaps", verdict.overlaps, "bodies of one exclusive job that ran at once"),
@@ -343,6 +374,8 @@ mod tests {
             "profile",
             "skipped",
             "attempts",
+            "failed",
+            "retried",
         ] {
             assert!(json.get(name).is_some(), "{name}");
         }
