@@ -10,7 +10,7 @@ mod plans;
 mod target;
 
 use database::Database;
-use harness::Postgres;
+use harness::{Postgres, Schemas};
 use punctual_postgres::PostgresStore;
 
 punctual_conformance::conformance!(Postgres {
@@ -18,4 +18,5 @@ punctual_conformance::conformance!(Postgres {
     rounds: 100,
     builder: PostgresStore::builder,
     database: Database::fresh(),
+    schemas: Schemas::default(),
 });

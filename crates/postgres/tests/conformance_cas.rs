@@ -10,7 +10,7 @@ mod plans;
 mod target;
 
 use database::Database;
-use harness::Postgres;
+use harness::{Postgres, Schemas};
 use punctual_core::store::ClaimShape;
 use punctual_postgres::PostgresStore;
 
@@ -19,4 +19,5 @@ punctual_conformance::conformance!(Postgres {
     rounds: 25,
     builder: |url| PostgresStore::builder(url)?.claims(ClaimShape::Cas),
     database: Database::fresh(),
+    schemas: Schemas::default(),
 });

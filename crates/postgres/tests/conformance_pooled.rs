@@ -10,7 +10,7 @@ mod plans;
 mod target;
 
 use database::Database;
-use harness::Postgres;
+use harness::{Postgres, Schemas};
 use punctual_postgres::PostgresStore;
 use sqlx::postgres::PgPoolOptions;
 
@@ -23,4 +23,5 @@ punctual_conformance::conformance!(Postgres {
         PostgresStore::from_pool(pool).transaction_pooler(true).listen_url(url)
     },
     database: Database::fresh(),
+    schemas: Schemas::default(),
 });

@@ -1,5 +1,6 @@
 //! The harness of the conformance kit.
 
+mod copies;
 mod target;
 
 use std::process::ExitCode;
@@ -12,12 +13,14 @@ use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
 use punctual_mysql::{MysqlBuilder, MysqlStore};
 
+use self::copies::Copies;
 use crate::support::Server;
 
 struct Mysql {
     name: &'static str,
     claims: ClaimShape,
     server: Arc<Server>,
+    copies: Copies,
 }
 
 impl Mysql {
@@ -26,12 +29,20 @@ impl Mysql {
         MysqlStore::builder(url).claims(self.claims).clock(space.clock())
     }
 
+    /// The builder on a database with its tables. A second process finds them there.
+    async fn filled(&self, space: &Space) -> Result<MysqlBuilder> {
+        if std::env::var_os(SECOND).is_none() && self.copies.begin(space.name()) {
+            self.copies.make(&self.server, space.name()).await?;
+        }
+        Ok(self.builder(space).await)
+    }
+
     async fn store(&self, space: &Space) -> Result<MysqlStore> {
-        self.builder(space).await.open().await
+        self.filled(space).await?.open().await
     }
 
     async fn hooked(&self, space: &Space, hook: Arc<dyn StatementHook>) -> Result<MysqlStore> {
-        self.builder(space).await.statement_hook(hook).open().await
+        self.filled(space).await?.statement_hook(hook).open().await
     }
 }
 
@@ -105,6 +116,7 @@ impl Harness for Mysql {
     }
 
     async fn migrations(&self, space: &Space) -> Result<Option<Arc<dyn MigrationTarget>>> {
+        self.copies.begin(space.name());
         let (builder, server) = (self.builder(space).await, Arc::clone(&self.server));
         Ok(Some(Arc::new(target::Database { name: space.name().to_owned(), builder, server })))
     }
@@ -116,7 +128,12 @@ const SECOND: &str = "PUNCTUAL_MYSQL_SECOND";
 /// Runs all cases, and drops their databases.
 pub(crate) fn run(name: &'static str, claims: ClaimShape) -> ExitCode {
     let server = Arc::new(Server::of_environment());
-    let code = punctual_conformance::run(Mysql { name, claims, server: Arc::clone(&server) });
+    let code = punctual_conformance::run(Mysql {
+        name,
+        claims,
+        server: Arc::clone(&server),
+        copies: Copies::default(),
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     if std::env::var_os(SECOND).is_none() {
         runtime.expect("an executor to clean up with").block_on(server.clean_up());

@@ -40,6 +40,12 @@ impl Server {
         self.url(name)
     }
 
+    /// Makes a database of that name, which this process has not made yet, and runs a script in it.
+    pub(crate) async fn database_with(&self, name: &str, script: &str) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        self.execute(&format!("CREATE DATABASE {name}; USE {name}; {script}")).await;
+    }
+
     /// The URL of a database that is there already.
     pub(crate) fn url(&self, name: &str) -> String {
         format!("{}/{name}", self.base)
@@ -65,8 +71,9 @@ impl Server {
     /// Drops what this process has made.
     pub(crate) async fn clean_up(&self) {
         let made = std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner));
-        for name in made {
-            self.execute(&format!("DROP DATABASE IF EXISTS {name}")).await;
+        let drops: String = made.iter().map(|name| format!("DROP DATABASE IF EXISTS {name};")).collect();
+        if !drops.is_empty() {
+            self.execute(&drops).await;
         }
     }
 }

@@ -1,14 +1,17 @@
 //! The kit's harness: each case has a schema of its own, in one database for the whole run.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use punctual_conformance::{Contradiction, Harness, MigrationTarget, Plan, Space, Spoil, StoreClock};
+use punctual_core::migrate::export;
 use punctual_core::store::hook::StatementHook;
 use punctual_core::{JobStore, LockProvider, Result};
-use punctual_postgres::{PostgresBuilder, PostgresStore};
+use punctual_postgres::{PostgresBuilder, PostgresMigrations, PostgresStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::sync::OnceCell;
 
 use crate::database::{DATABASE, Database, POOLED};
 use crate::{plans, target};
@@ -21,11 +24,35 @@ pub(crate) struct Postgres {
     /// Settings for a database, by its URL.
     pub(crate) builder: fn(&str) -> Result<PostgresBuilder>,
     pub(crate) database: Database,
+    /// How schemas come to their tables.
+    pub(crate) schemas: Schemas,
+}
+
+/// The script that an administrator would run instead of letting the store migrate, which is quicker.
+#[derive(Default)]
+pub(crate) struct Schemas {
+    script: OnceCell<String>,
+    /// The schemas that are in use. What a case about migrations finds in its own is its business: nothing is made there.
+    begun: Mutex<BTreeSet<String>>,
+}
+
+/// Stands for the name of a schema in the script.
+const MODEL: &str = "the_schema_of_a_case";
+
+impl Schemas {
+    /// Notes that a schema is in use; whether it was not before.
+    fn begin(&self, name: &str) -> bool {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned())
+    }
 }
 
 impl Postgres {
     fn builder(&self, space: &Space) -> Result<PostgresBuilder> {
-        let builder = (self.builder)(self.database.url())?.schema(space.name()).clock(space.clock());
+        self.builder_on(space.name()).map(|builder| builder.clock(space.clock()))
+    }
+
+    fn builder_on(&self, schema: &str) -> Result<PostgresBuilder> {
+        let builder = (self.builder)(self.database.url())?.schema(schema);
         // A machine that is busy with other things is no defect of the store.
         let patience = Duration::from_secs(60);
         let builder = builder.lock_timeout(patience).statement_timeout(patience * 2);
@@ -37,12 +64,28 @@ impl Postgres {
         builder.transaction_pooler(true).listen_url(&self.database.direct_url())
     }
 
+    /// The builder on a schema with its tables. A second process finds them there.
+    async fn filled(&self, space: &Space) -> Result<PostgresBuilder> {
+        if std::env::var_os(DATABASE).is_none() && self.schemas.begin(space.name()) {
+            let script = self.schemas.script.get_or_try_init(|| self.script()).await?;
+            let script = sqlx::raw_sql(AssertSqlSafe(script.replace(MODEL, space.name())));
+            script.execute(&mut self.connection().await).await.expect("the tables can be made");
+        }
+        self.builder(space)
+    }
+
+    async fn script(&self) -> Result<String> {
+        let connection = self.builder_on(MODEL)?.migrations().await?;
+        let known = PostgresMigrations::known()?;
+        export(&connection, &known, 0, known.iter().map(|one| one.version).max().unwrap_or(0), "the kit")
+    }
+
     async fn store(&self, space: &Space) -> Result<PostgresStore> {
-        self.builder(space)?.open().await
+        self.filled(space).await?.open().await
     }
 
     async fn hooked(&self, space: &Space, hook: Arc<dyn StatementHook>) -> Result<PostgresStore> {
-        self.builder(space)?.statement_hook(hook).open().await
+        self.filled(space).await?.statement_hook(hook).open().await
     }
 
     async fn connection(&self) -> PgConnection {
@@ -125,6 +168,7 @@ impl Harness for Postgres {
     }
 
     async fn migrations(&self, space: &Space) -> Result<Option<Arc<dyn MigrationTarget>>> {
+        self.schemas.begin(space.name());
         let (builder, admin) = (self.builder(space)?, self.database.direct_url());
         Ok(Some(Arc::new(target::Schema { name: space.name().to_owned(), builder, admin })))
     }
