@@ -5,6 +5,7 @@
 //! code is still that of the run.
 
 mod benchmarks;
+mod simulations;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -78,6 +79,9 @@ const CODE: &[(&str, &[&str])] = &[
     ("oracle", &["core", "../xtask/src/oracle"]),
     (BENCH, &["core", "runtime", "sqlite", "postgres", "mysql", "bench", "../migrations"]),
 ];
+
+/// The command whose records are many, and are shown together.
+const SIM: &str = "sim";
 
 /// The command whose figures have a chapter of their own.
 const BENCH: &str = "bench";
@@ -208,10 +212,7 @@ fn keep(command: &[String]) -> Result<Verdict> {
         let known: Vec<&str> = COMMANDS.iter().map(|(name, ..)| *name).collect();
         return Err(format!("no figures are kept of {first:?}; only of {}", known.join(", ")).into());
     }
-    let mut git = Command::new("git");
-    let commit = shell::capture(
-        git.args(["describe", "--always", "--dirty", "--abbrev=10"]).current_dir(shell::root()),
-    )?;
+    let commit = commit()?;
     let begun = DateTime::<Utc>::from(SystemTime::now());
     let mut this = shell::this()?;
     this.args(&words).arg("--json").current_dir(shell::root());
@@ -226,7 +227,7 @@ fn keep(command: &[String]) -> Result<Verdict> {
     let record = json!({
         "command": told(&words),
         "begun": begun.to_rfc3339_opts(SecondsFormat::Secs, true),
-        "commit": commit.trim(),
+        "commit": commit,
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
         "passed": status.success(),
         "figures": figures,
@@ -235,6 +236,19 @@ fn keep(command: &[String]) -> Result<Verdict> {
     fs::create_dir_all(&folder)?;
     fs::write(folder.join(file_name(&words)), format!("{record:#}\n"))?;
     Ok(Verdict::of(status.success()))
+}
+
+/// The commit that is checked out, marked if anything was changed since. What other runs have left beside it, and the
+/// chapters that were made of that, are no such change.
+fn commit() -> Result<String> {
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        shell::capture(git.args(arguments).current_dir(shell::root()))
+    };
+    let head = git(&["rev-parse", "--short=10", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--", ".", ":!docs"])?;
+    let mark = if changed.trim().is_empty() { "" } else { "-dirty" };
+    Ok(format!("{}{mark}", head.trim()))
 }
 
 /// The options that say where something is on the machine of a run, which is nobody else's business.
@@ -298,6 +312,10 @@ pub(crate) fn pages<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> Resu
         }
         let Some(records) = of_command.get(*command) else { continue };
         let _ = write!(text, "\n## {title}\n\n`cargo xtask {command}`: {about}.\n");
+        if *command == SIM {
+            simulations::section(&mut text, records);
+            continue;
+        }
         for record in records {
             section(&mut text, record);
         }
@@ -439,8 +457,8 @@ mod tests {
         let pages = pages(
             [
                 (
-                    "docs/evidence/sim.json",
-                    r#"{"command":["sim","--seeds","2"],"begun":"2026-01-01T00:00:00Z","commit":"abc","cores":2,
+                    "docs/evidence/chaos.json",
+                    r#"{"command":["chaos","--seed","2"],"begun":"2026-01-01T00:00:00Z","commit":"abc","cores":2,
                         "passed":true,"figures":{"seeds":2000,"faults":{"crash":12345},"rate":1.5,"slices":[{}]}}"#,
                 ),
                 ("docs/evidence/found.json", r#"[{"by":"sim","what":"a fault","test":"a_test"}]"#),
@@ -458,7 +476,7 @@ mod tests {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
         assert!(text.contains(
-            "`cargo xtask sim --seeds 2`: passed; begun 2026-01-01T00:00:00Z, commit abc, 2 cores."
+            "`cargo xtask chaos --seed 2`: passed; begun 2026-01-01T00:00:00Z, commit abc, 2 cores."
         ));
         assert!(!text.contains("slices"));
         assert!(super::pages([("docs/evidence/x.json", "{")].into_iter()).is_err());
