@@ -333,19 +333,31 @@ impl Run {
     }
 
     pub(crate) fn checker(&self) -> Checker {
-        let mut checker =
-            Checker::new(Window { from: at(0), until: at(self.until) }).with_options(self.options);
+        let mut checker = self.without_events();
         checker.journal(lines(&self.journal).as_bytes(), "journal").unwrap();
         checker.bodies(lines(&self.bodies).as_bytes(), "bodies").unwrap();
         checker.faults(lines(&self.faults).as_bytes(), "faults").unwrap();
+        checker
+    }
+
+    fn without_events(&self) -> Checker {
+        let window = Window { from: at(0), until: at(self.until) };
+        let mut checker = Checker::new(window).with_options(self.options);
         checker.tables(self.tables.clone());
         checker.effects(self.effects.clone());
         checker.migrations(self.migrations.iter().copied());
         checker
     }
 
+    /// The verdict, which is the same whether events were written down or handed over as they are.
     pub(crate) fn verdict(&self) -> Verdict {
-        self.checker().verdict()
+        let verdict = self.checker().verdict();
+        let mut checker = self.without_events();
+        self.journal.iter().for_each(|event| checker.node_event(event.clone()));
+        self.bodies.iter().for_each(|event| checker.body_event(event));
+        self.faults.iter().for_each(|event| checker.fault_event(event.clone()));
+        assert_eq!(checker.verdict(), verdict, "handed over, and written down");
+        verdict
     }
 
     /// The verdict breaks exactly these rules, this often.
