@@ -69,7 +69,7 @@ const CODE: &[(&str, &[&str])] = &[
             "checker",
             "punctual",
             "cli",
-            "conformance",
+            "conformance/src/faulty",
             "../migrations",
             "../tests/src",
         ],

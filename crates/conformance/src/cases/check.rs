@@ -389,7 +389,9 @@ cases! {
         let trigger = bench.trigger("t", &job).await;
         let pause = Pause { since: bench.t0, by: "Ada".into(), reason: None };
         let group = |group: &str| PausedGroup { group: group.into(), pause: pause.clone() };
-        bench.write([Change::PauseGroup(group("other")), Change::PauseGroup(group("default"))]).await;
+        bench.write([Change::PauseGroup(group("other"))]).await;
+        assert_eq!(found(&bench).await, [], "another group's pause is none of it");
+        bench.write([Change::PauseGroup(group("default"))]).await;
         assert_eq!(found(&bench).await, []);
         bench.contradict(Contradiction::Active(trigger.id)).await;
         assert_left_alone(&bench, Rule::PauseDiffers).await;

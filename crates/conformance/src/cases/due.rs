@@ -295,6 +295,23 @@ cases! {
         bench.enqueue(&job).await;
         let due = bench.due(node).await;
         assert_eq!((due.next_wake, due.ready), (Some(later), false));
+        bench.trigger("due", &bench.job("known too").await).await;
+        let due = bench.due(node).await;
+        assert_eq!((due.triggers.len(), due.next_wake), (1, Some(later)), "nor when there is something to do");
+    }
+
+    /// Work that runs is not named, though the clock was set back behind the time at which it was due.
+    [Clock]
+    async fn names_no_work_that_runs(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        let (soon, later) = (bench.t0.plus(MINUTE), bench.t0.plus(MINUTE * 9));
+        bench.enqueue_with(&job, |work| work.scheduled = soon).await;
+        bench.enqueue_with(&job, |work| work.scheduled = later).await;
+        bench.advance(MINUTE);
+        bench.take_one(node).await;
+        bench.set_clock(bench.t0);
+        assert_eq!(bench.due(node).await.next_wake, Some(later));
     }
 
     /// The next wake time counts parked triggers.

@@ -173,7 +173,7 @@ cases! {
         assert_eq!(bench.fire_one(node).await.occurrence.map(|of| of.trigger_id), Some(t.id));
     }
 
-    /// A trigger that is put into a paused group is paused.
+    /// A trigger that is put into a paused group is paused, and one that is put into another group is not.
     async fn a_new_trigger_of_a_paused_group_is_paused(bench) {
         let node = bench.node("a").await;
         let job = bench.job("j").await;
@@ -181,6 +181,9 @@ cases! {
         let trigger = bench.trigger("t", &job).await;
         assert_eq!((trigger.state, trigger.paused.clone()), (Paused, None));
         assert!(bench.due(node).await.triggers.is_empty());
+        let elsewhere = TriggerKey::new("other", "t").expect("a key");
+        let other = bench.trigger_with("t", &job, |trigger| trigger.key = elsewhere).await;
+        assert_eq!(states(&bench, &[&trigger, &other]).await, [Paused, Active]);
         bench.write([resume_group(GROUP)]).await;
         assert_eq!(states(&bench, &[&trigger]).await, [Active]);
     }
