@@ -5,6 +5,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::{NOW, due, entropy, every, exclusive, patch, secs};
 use proptest::prelude::*;
@@ -40,6 +41,33 @@ fn calendars() -> impl Strategy<Value = Option<Arc<Calendar>>> {
     });
     let weekly = Just(Calendar::weekly(Weekdays::WEEKEND, Zone::utc()));
     proptest::option::of(prop_oneof![daily, weekly].prop_map(Arc::new))
+}
+
+#[test]
+fn a_catch_up_has_bounds_and_may_lie_on_them() {
+    let spread = |limit, over| MisfirePolicy::Spread { limit, max_age: None, over };
+    let (short, long) = (Duration::from_millis(1), secs(86_400));
+    let within = [
+        MisfirePolicy::CatchUp { limit: 1, max_age: None },
+        MisfirePolicy::CatchUp { limit: 100, max_age: None },
+        spread(1, short),
+        spread(100, long),
+        MisfirePolicy::FireAll,
+    ];
+    for policy in within {
+        policy.check().unwrap_or_else(|error| panic!("{policy:?}: {error}"));
+    }
+    let beyond = [
+        (MisfirePolicy::CatchUp { limit: 0, max_age: None }, "a catch-up of 0 instants"),
+        (MisfirePolicy::CatchUp { limit: 101, max_age: None }, "a catch-up of 101 instants"),
+        (spread(101, long), "a catch-up of 101 instants"),
+        (spread(1, short / 2), "spread over 500µs"),
+        (spread(1, long + short), "spread over 86400.001s"),
+    ];
+    for (policy, named) in beyond {
+        let error = policy.check().unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{NOW, due, entropy, every, exclusive, secs};
+use common::{NOW, due, entropy, every, exclusive, row, secs};
 use proptest::prelude::*;
 use punctual_core::entropy::SeededEntropy;
 use punctual_core::execution::{
@@ -19,33 +19,7 @@ use punctual_core::protocol::{finish, fire, recover};
 use punctual_core::schedule::Once;
 use punctual_core::store::{Back, PARK, Settlement};
 use punctual_core::trigger::{TriggerSpec, TriggerState};
-use punctual_core::{ExecutionId, Fence, NodeId, Schedule};
-
-fn row(spec: &ExecutionSpec) -> Execution {
-    let new = fire::plan(&due(every(1), NOW), NOW, &entropy()).executions.remove(0);
-    Execution {
-        id: new.id,
-        occurrence: new.occurrence,
-        job: new.job,
-        kind: new.kind,
-        scheduled: new.scheduled,
-        priority: new.priority,
-        state: ExecutionState::Claimed,
-        owner: Some(NodeId::from_stored(9)),
-        fence: Fence::from_stored(4),
-        attempt: 1,
-        losses: 0,
-        wake: NOW,
-        slot: None,
-        catch_up: None,
-        spec: Some(spec.clone()),
-        payload: None,
-        attempts: Vec::new(),
-        cancel: None,
-        error: None,
-        created: NOW,
-    }
-}
+use punctual_core::{ExecutionId, NodeId, Schedule};
 
 fn ended(end: BodyEnd) -> Ended {
     Ended { end, started: Some(NOW), ended: NOW.plus(secs(1)), output: Some("out".to_owned()) }

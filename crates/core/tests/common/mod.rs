@@ -6,12 +6,14 @@
 use std::time::Duration;
 
 use punctual_core::entropy::SeededEntropy;
+use punctual_core::execution::{Execution, ExecutionState};
 use punctual_core::job::{Concurrency, ExecutionSpec, JobRecord, Payload, WhenBusy};
+use punctual_core::protocol::fire;
 use punctual_core::quartz::Progress;
 use punctual_core::schedule::Every;
 use punctual_core::store::{DueTrigger, TriggerPatch};
 use punctual_core::trigger::{TriggerRecord, TriggerSpec, TriggerState, slice_of};
-use punctual_core::{JobId, Kind, Schedule, Timestamp, TriggerId};
+use punctual_core::{Fence, JobId, Kind, NodeId, Schedule, Timestamp, TriggerId};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -67,6 +69,33 @@ pub(crate) fn due(spec: TriggerSpec, next: Timestamp) -> DueTrigger {
         paused: None,
     };
     DueTrigger { trigger, job, calendar: None }
+}
+
+/// What fired under `spec` and runs on node 9.
+pub(crate) fn row(spec: &ExecutionSpec) -> Execution {
+    let new = fire::plan(&due(every(1), NOW), NOW, &entropy()).executions.remove(0);
+    Execution {
+        id: new.id,
+        occurrence: new.occurrence,
+        job: new.job,
+        kind: new.kind,
+        scheduled: new.scheduled,
+        priority: new.priority,
+        state: ExecutionState::Claimed,
+        owner: Some(NodeId::from_stored(9)),
+        fence: Fence::from_stored(4),
+        attempt: 1,
+        losses: 0,
+        wake: NOW,
+        slot: None,
+        catch_up: None,
+        spec: Some(spec.clone()),
+        payload: None,
+        attempts: Vec::new(),
+        cancel: None,
+        error: None,
+        created: NOW,
+    }
 }
 
 pub(crate) fn exclusive(mut due: DueTrigger, when_busy: WhenBusy) -> DueTrigger {
