@@ -10,9 +10,10 @@ use std::time::Duration;
 use common::{NOW, due, entropy, every, exclusive, patch, secs};
 use proptest::prelude::*;
 use punctual_core::calendar::{Calendar, WhenExcluded};
+use punctual_core::entropy::SeededEntropy;
 use punctual_core::instants::Instants;
 use punctual_core::job::WhenBusy;
-use punctual_core::misfire::{self, MisfirePolicy};
+use punctual_core::misfire::{self, COUNT_CAP, MisfirePolicy};
 use punctual_core::protocol::fire;
 use punctual_core::quartz::CatchUp;
 use punctual_core::schedule::{Custom, Weekdays};
@@ -133,6 +134,49 @@ fn a_late_instant_that_is_spread_waits_once_whatever_its_slot_does() {
     // The next instant, if it is late, waits for itself.
     patch(&mut state, &plan.then);
     assert!(fire::plan(&state, NOW.plus(secs(3_600 + 600)), &entropy()).then.progress.wait.is_some());
+}
+
+#[test]
+fn each_of_those_that_are_spread_waits_for_its_share_at_most() {
+    let misfire = MisfirePolicy::Spread { limit: 4, max_age: None, over: secs(100) };
+    let state = due(TriggerSpec { misfire, ..every(3_600) }, NOW);
+    let now = NOW.plus(secs(600));
+    let wait = |seed| {
+        let plan = fire::plan(&state, now, &SeededEntropy::new(seed));
+        plan.then.wake.unwrap().since(now)
+    };
+    let longest = (0..100).map(wait).max().unwrap();
+    assert!(secs(20) < longest && longest < secs(25), "{longest:?}");
+}
+
+#[test]
+fn an_instant_is_late_when_it_is_later_than_the_tolerance() {
+    let spec = TriggerSpec { misfire: MisfirePolicy::Skip, tolerance: secs(10), ..every(3_600) };
+    let at = |late| fire::plan(&due(spec.clone(), NOW), NOW.plus(late), &entropy());
+    assert_eq!(at(secs(10)).executions.len(), 1);
+    let beyond = at(secs(10) + Duration::from_micros(1));
+    assert_eq!((beyond.executions.len(), beyond.then.skips.len()), (0, 1));
+}
+
+#[test]
+fn a_catch_up_ends_with_the_last_instant_that_is_late() {
+    let spec = TriggerSpec { misfire: MisfirePolicy::FireAll, tolerance: secs(10), ..every(4) };
+    // Of the instants at 0, 4, 8 and 12 s the first one is late at 11 s, the second one is due and not late; at 15 s it is.
+    let at = |now| fire::plan(&due(spec.clone(), NOW), NOW.plus(secs(now)), &entropy()).then;
+    assert_eq!(at(11).progress.catch_up, None);
+    assert!(at(15).progress.catch_up.is_some());
+}
+
+#[test]
+fn as_many_skipped_instants_are_counted_as_the_cap_allows() {
+    let spec = TriggerSpec { misfire: MisfirePolicy::Skip, ..every(4) };
+    let skipped = |instants: u64| {
+        let now = NOW.plus(secs(4 * (instants - 1)));
+        let skips = fire::plan(&due(spec.clone(), NOW), now, &entropy()).then.skips;
+        skips.iter().map(|skip| skip.count).collect::<Vec<_>>()
+    };
+    assert_eq!(skipped(COUNT_CAP), [Some(COUNT_CAP)]);
+    assert_eq!(skipped(COUNT_CAP + 1), [None]);
 }
 
 #[test]
