@@ -10,6 +10,7 @@ pub const SQLITE_SHAPES: &[&str] = &[
     include_str!("../sqlite/0003_repairs.schema"),
     include_str!("../sqlite/0004_pauses.schema"),
     include_str!("../sqlite/0005_in_time.schema"),
+    include_str!("../sqlite/0006_lookup.schema"),
 ];
 
 /// The shape of the PostgreSQL schema after each migration.
@@ -19,6 +20,7 @@ pub const POSTGRES_SHAPES: &[&str] = &[
     include_str!("../postgres/0003_repairs.schema"),
     include_str!("../postgres/0004_pauses.schema"),
     include_str!("../postgres/0005_in_time.schema"),
+    include_str!("../postgres/0006_lookup.schema"),
 ];
 
 /// The migrations of PostgreSQL, as pairs of file name and text, in order. `{s}` stands for the schema.
@@ -28,6 +30,7 @@ pub const POSTGRES: &[(&str, &str)] = &[
     ("0003_repairs.sql", include_str!("../postgres/0003_repairs.sql")),
     ("0004_pauses.sql", include_str!("../postgres/0004_pauses.sql")),
     ("0005_in_time.sql", include_str!("../postgres/0005_in_time.sql")),
+    ("0006_lookup.sql", include_str!("../postgres/0006_lookup.sql")),
 ];
 
 /// The migrations of SQLite, as pairs of file name and text, in order.
@@ -37,6 +40,7 @@ pub const SQLITE: &[(&str, &str)] = &[
     ("0003_repairs.sql", include_str!("../sqlite/0003_repairs.sql")),
     ("0004_pauses.sql", include_str!("../sqlite/0004_pauses.sql")),
     ("0005_in_time.sql", include_str!("../sqlite/0005_in_time.sql")),
+    ("0006_lookup.sql", include_str!("../sqlite/0006_lookup.sql")),
 ];
 
 /// The migrations of MySQL and MariaDB, as pairs of file name and text, in order.
@@ -46,6 +50,7 @@ pub const MYSQL: &[(&str, &str)] = &[
     ("0003_repairs.sql", include_str!("../mysql/0003_repairs.sql")),
     ("0004_pauses.sql", include_str!("../mysql/0004_pauses.sql")),
     ("0005_in_time.sql", include_str!("../mysql/0005_in_time.sql")),
+    ("0006_lookup.sql", include_str!("../mysql/0006_lookup.sql")),
 ];
 
 /// The shape of the MySQL schema after each migration; that of MariaDB comes to the same lines.
@@ -55,4 +60,5 @@ pub const MYSQL_SHAPES: &[&str] = &[
     include_str!("../mysql/0003_repairs.schema"),
     include_str!("../mysql/0004_pauses.schema"),
     include_str!("../mysql/0005_in_time.schema"),
+    include_str!("../mysql/0006_lookup.schema"),
 ];

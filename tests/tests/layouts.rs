@@ -27,7 +27,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::sync::mpsc;
 
 /// The newest version, which has a layout too.
-const NEWEST: u32 = 5;
+const NEWEST: u32 = 6;
 
 /// A database with a layout and rows of somebody's.
 struct Old {

@@ -117,6 +117,13 @@ macro_rules! trigger_columns {
     };
 }
 
+/// Triggers, of which `l` says how they are found: what it tells of a trigger is the same there, and has indexes.
+macro_rules! looked_up {
+    () => {
+        " FROM {s}.trigger_lookup l CROSS JOIN LATERAL (SELECT * FROM {s}.trigger t WHERE t.id = l.id LIMIT 1) t"
+    };
+}
+
 /// The columns of an `ExecutionRow`.
 macro_rules! execution_columns {
     () => {

@@ -65,7 +65,8 @@ pub(crate) const CHECK_DEFINITION: &str = concat!(
 pub(crate) const CHECK_DEFINITIONS_OF: &str = concat!(
     "SELECT ",
     definition_columns!(),
-    " FROM {s}.trigger t LEFT JOIN {s}.job j ON j.id = t.job_id WHERE t.job_id = $1 ORDER BY t.id"
+    looked_up!(),
+    " LEFT JOIN {s}.job j ON j.id = t.job_id WHERE l.job_id = $1 ORDER BY t.id"
 );
 
 /// Frees a slot whose holder needs none of its key, by primary keys. Zero rows: it has changed.

@@ -24,13 +24,16 @@ WHERE j.rev = excluded.rev - 1";
 /// Brings the copies that triggers keep of their job up to date, by trigger_job. Not a write in the sense of `rev`: no
 /// decision about the trigger has changed.
 pub(crate) const SPREAD_JOB: &str = "
-UPDATE {s}.trigger SET kind = $2, rank = priority + $3 WHERE job_id = $1 AND (kind <> $2 OR rank <> priority + $3)";
+UPDATE {s}.trigger SET kind = $2, rank = priority + $3
+WHERE id = ANY(ARRAY(SELECT l.id FROM {s}.trigger_lookup l WHERE l.job_id = $1))
+  AND job_id = $1 AND (kind <> $2 OR rank <> priority + $3)";
 
 /// As FIND_JOB, by trigger_key and the primary key.
 pub(crate) const FIND_TRIGGER: &str = "
 SELECT count(*), coalesce(bool_and(id = $3 AND group_name = $1 AND name = $2), false), coalesce(max(rev), 0)
 FROM (SELECT id, group_name, name, rev FROM {s}.trigger
-  WHERE (group_name = $1 AND name = $2) OR id = $3 ORDER BY id FOR NO KEY UPDATE) f";
+  WHERE id = ANY(ARRAY(SELECT l.id FROM {s}.trigger_lookup l WHERE l.group_name = $1 AND l.name = $2) || $3::bigint)
+  ORDER BY id FOR NO KEY UPDATE) f";
 
 /// The mark of a key, by primary key. Zero rows: there is none.
 pub(crate) const FIND_MARK: &str = "SELECT last_us FROM {s}.mark WHERE group_name = $1 AND name = $2";
@@ -96,7 +99,7 @@ pub(crate) const LIVE_OF_JOB: &str = "SELECT EXISTS (SELECT 1 FROM {s}.execution
 
 /// Deletes a job of a revision that no trigger refers to. Zero rows: it is gone, was changed, or is in use.
 pub(crate) const DELETE_JOB: &str = "
-DELETE FROM {s}.job WHERE id = $1 AND rev = $2 AND NOT EXISTS (SELECT 1 FROM {s}.trigger WHERE job_id = $1)";
+DELETE FROM {s}.job WHERE id = $1 AND rev = $2 AND NOT EXISTS (SELECT 1 FROM {s}.trigger_lookup WHERE job_id = $1)";
 
 /// A set's row, by primary key. Zero rows: it was never written.
 pub(crate) const SET: &str =
@@ -129,7 +132,8 @@ WHERE c.rev = excluded.rev - 1"
 /// Deletes a calendar of a revision that no trigger names, by primary key and trigger_calendar; it must be locked
 /// already, by FIND_CALENDAR, or a trigger that names it could slip in. Zero rows: it is gone, was changed, or is in use.
 pub(crate) const DELETE_CALENDAR: &str = "
-DELETE FROM {s}.calendar WHERE name = $1 AND rev = $2 AND NOT EXISTS (SELECT 1 FROM {s}.trigger WHERE calendar = $1)";
+DELETE FROM {s}.calendar
+WHERE name = $1 AND rev = $2 AND NOT EXISTS (SELECT 1 FROM {s}.trigger_lookup WHERE calendar = $1)";
 
 // ---- cancel ----
 

@@ -44,21 +44,23 @@ ORDER BY j.group_name, j.name LIMIT $4"
 
 /// A trigger by key, by trigger_key.
 pub(crate) const TRIGGER: &str =
-    concat!("SELECT ", trigger_columns!(), " FROM {s}.trigger t WHERE t.group_name = $1 AND t.name = $2");
+    concat!("SELECT ", trigger_columns!(), looked_up!(), " WHERE l.group_name = $1 AND l.name = $2");
 
 /// Triggers after a key and, if one is given, up to a group, by trigger_key.
 pub(crate) const TRIGGERS: &str = concat!(
     "SELECT ",
     trigger_columns!(),
-    " FROM {s}.trigger t WHERE (t.group_name, t.name) > ($1, $2) AND ($3::text IS NULL OR t.group_name <= $3)
-ORDER BY t.group_name, t.name LIMIT $4"
+    looked_up!(),
+    " WHERE (l.group_name, l.name) > ($1, $2) AND ($3::text IS NULL OR l.group_name <= $3)
+ORDER BY l.group_name, l.name LIMIT $4"
 );
 
 /// Triggers of a job, by trigger_job.
 pub(crate) const TRIGGERS_OF: &str = concat!(
     "SELECT ",
     trigger_columns!(),
-    " FROM {s}.trigger t WHERE t.job_id = $1 ORDER BY t.group_name, t.name"
+    looked_up!(),
+    " WHERE l.job_id = $1 ORDER BY l.group_name, l.name"
 );
 
 /// A calendar, by primary key.
@@ -72,7 +74,8 @@ pub(crate) const CALENDARS: &str =
 pub(crate) const TRIGGERS_USING: &str = concat!(
     "SELECT ",
     trigger_columns!(),
-    " FROM {s}.trigger t WHERE t.calendar = $1 ORDER BY t.group_name, t.name"
+    looked_up!(),
+    " WHERE l.calendar = $1 ORDER BY l.group_name, l.name"
 );
 
 /// A live row, by primary key.
@@ -127,5 +130,6 @@ pub(crate) const JOBS_OF_SET: &str = concat!(
 pub(crate) const TRIGGERS_OF_SET: &str = concat!(
     "SELECT ",
     trigger_columns!(),
-    " FROM {s}.trigger t WHERE t.set_name = $1 ORDER BY t.group_name, t.name"
+    looked_up!(),
+    " WHERE l.set_name = $1 ORDER BY l.group_name, l.name"
 );

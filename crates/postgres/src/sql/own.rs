@@ -51,9 +51,12 @@ pub(crate) const SHARE_PAUSES: &str = "SELECT value FROM {s}.meta WHERE name = '
 pub(crate) const LOCK_PAUSES: &str = "SELECT value FROM {s}.meta WHERE name = 'pauses' FOR UPDATE";
 
 /// Locks the active and paused triggers of a group in the order of their ids, as claims do; waits for claims in flight.
+/// By trigger_key.
 pub(crate) const LOCK_GROUP: &str = "
 SELECT count(*) FROM (
-  SELECT id FROM {s}.trigger WHERE group_name = $1 AND state IN (1, 4) ORDER BY id FOR NO KEY UPDATE) f";
+  SELECT id FROM {s}.trigger
+  WHERE id = ANY(ARRAY(SELECT l.id FROM {s}.trigger_lookup l WHERE l.group_name = $1)) AND state IN (1, 4)
+  ORDER BY id FOR NO KEY UPDATE) f";
 
 /// Locks a job that is to be deleted, by primary key, so that what is read of its work after that stays true. Zero rows:
 /// it is gone.
@@ -148,7 +151,8 @@ SELECT l.ord, w.ord, (SELECT count(*) FROM put), (SELECT us FROM clock) FROM los
 /// became of it. The parts wait for one another because each reads what the one before it returned.
 ///
 /// Answers for each plan whether it fired (1), was busy (2), would store something twice (3) or was lost (0), and the
-/// fence of its slot. A unique key that is breached all the same fails the statement: then plans are applied one by one.
+/// fence of its slot. Only the history is looked into for what would be there twice; live rows have unique keys, and one
+/// that is breached fails the statement: then the plans are applied in halves, until the guilty one is alone.
 /// A trigger comes at most once.
 pub(crate) const CLAIM: &str = concat!(
     "
@@ -186,10 +190,7 @@ WITH ",
   SELECT k.plan, k.id, l.id, l.generation, k.scheduled_us FROM won l JOIN skip k ON k.plan = l.ord
 ), twice AS MATERIALIZED (
   SELECT DISTINCT n.plan FROM named n CROSS JOIN LATERAL (
-    SELECT 1 FROM {s}.execution e WHERE e.id = n.id
-    UNION ALL SELECT 1 FROM {s}.history h WHERE h.id = n.id
-    UNION ALL SELECT 1 FROM {s}.execution e
-    WHERE e.trigger_id = n.trigger_id AND e.generation = n.generation AND e.scheduled_us = n.scheduled_us
+    SELECT 1 FROM {s}.history h WHERE h.id = n.id
     UNION ALL SELECT 1 FROM {s}.history h
     WHERE h.trigger_id = n.trigger_id AND h.generation = n.generation AND h.scheduled_us = n.scheduled_us
     LIMIT 1) k
@@ -404,7 +405,7 @@ pub(crate) const LOCK_JOBS: &str = "SELECT id FROM {s}.job WHERE id = ANY($1) OR
 /// Deletes jobs that nothing needs and nobody wants to be kept; they must be locked already. Scans live rows once.
 pub(crate) const PRUNE_JOBS: &str = "
 DELETE FROM {s}.job j WHERE j.id = ANY($1) AND j.durable = 0 AND j.set_name IS NULL
-  AND NOT EXISTS (SELECT 1 FROM {s}.trigger t WHERE t.job_id = j.id)
+  AND NOT EXISTS (SELECT 1 FROM {s}.trigger_lookup l WHERE l.job_id = j.id)
   AND NOT EXISTS (SELECT 1 FROM {s}.execution e WHERE e.job_id = j.id)";
 
 /// Says that something became available, to whoever listens on the channel of the schema.

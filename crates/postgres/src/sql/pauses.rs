@@ -13,12 +13,14 @@ pub(crate) const DELETE_PAUSE: &str = "DELETE FROM {s}.pause WHERE group_name = 
 pub(crate) const GROUP_IS_PAUSED: &str = "SELECT EXISTS (SELECT 1 FROM {s}.pause WHERE group_name = $1)";
 
 /// Sets the active triggers of a group to paused, by trigger_key; LOCK_GROUP comes before.
-pub(crate) const PAUSE_TRIGGERS: &str = "UPDATE {s}.trigger SET state = 4, wake_us = next_fire_us, rev = rev + 1 WHERE group_name = $1 AND state = 1";
+pub(crate) const PAUSE_TRIGGERS: &str = "
+UPDATE {s}.trigger SET state = 4, wake_us = next_fire_us, rev = rev + 1
+WHERE id = ANY(ARRAY(SELECT l.id FROM {s}.trigger_lookup l WHERE l.group_name = $1)) AND state = 1";
 
 /// Sets the paused triggers of a group that have no pause of their own to active, by trigger_key; LOCK_GROUP comes before.
 pub(crate) const RESUME_TRIGGERS: &str = "
 UPDATE {s}.trigger SET state = 1, wake_us = next_fire_us, rev = rev + 1
-WHERE group_name = $1 AND state = 4 AND paused IS NULL";
+WHERE id = ANY(ARRAY(SELECT l.id FROM {s}.trigger_lookup l WHERE l.group_name = $1)) AND state = 4 AND paused IS NULL";
 
 /// All paused groups by name, by primary key.
 pub(crate) const PAUSES: &str = "SELECT group_name, document FROM {s}.pause ORDER BY group_name LIMIT $1";

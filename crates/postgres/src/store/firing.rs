@@ -130,7 +130,7 @@ struct Part<'p> {
     plans: Vec<(usize, &'p FirePlan)>,
 }
 
-/// Applies plans in one statement, or, where a unique key is breached, each by itself, so that the guilty one is found.
+/// Applies plans in one statement, or, where a unique key is breached, in halves, until the guilty one is alone.
 /// A trigger that comes twice is claimed by a statement for each time.
 pub(super) async fn claim(shared: &Shared, request: Claim) -> punctual_core::Result<Claimed> {
     let Claim { node, gate, within, plans } = &request;
@@ -161,10 +161,11 @@ async fn claim_part(shared: &Shared, part: &Part<'_>) -> punctual_core::Result<A
         Ok((answer, _)) => Ok(answer),
         Err(failure) if failure.is_breach() && part.plans.len() > 1 => {
             let mut whole = Answer { gate_open: false, now: Timestamp::EPOCH, verdicts: Vec::new() };
-            for plan in &part.plans {
-                let alone = Part { plans: vec![*plan], ..*part };
-                let Answer { gate_open, now, verdicts } = Box::pin(claim_part(shared, &alone)).await?;
-                (whole.gate_open, whole.now) = (gate_open, now);
+            for half in part.plans.chunks(part.plans.len().div_ceil(2)) {
+                let half = Part { plans: half.to_vec(), ..*part };
+                let Answer { gate_open, now, verdicts } = Box::pin(claim_part(shared, &half)).await?;
+                // Where the gate closes between two parts, what the first one fired has to be started all the same.
+                (whole.gate_open, whole.now) = (whole.gate_open || gate_open, now);
                 whole.verdicts.extend(verdicts);
             }
             Ok(whole)

@@ -83,8 +83,8 @@ ORDER BY a.xact_start LIMIT 1";
 /// all transactions that are older than itself, and nobody waits for it.
 pub(crate) const LONG_STATEMENTS: &str = "SET statement_timeout = 0; SET lock_timeout = 0";
 
-/// Tables, columns, indexes and constraints, as lines of a fingerprint. Tables of the engine itself are left out, and so
-/// are indexes that are not whole, and the names of constraints.
+/// Tables, columns, indexes, constraints, and triggers with functions of this schema, as lines of a fingerprint. Tables of
+/// the engine itself are left out, and so are indexes that are not whole, and the names of constraints.
 pub(crate) const SHAPE: &str = "
 WITH t AS MATERIALIZED (
   SELECT c.oid, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -106,7 +106,13 @@ WHERE NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = i.indexrelid 
 UNION ALL
 SELECT 'constraint ' || t.relname || ' '
   || replace(pg_get_constraintdef(c.oid), 'REFERENCES ' || quote_ident('{s}') || '.', 'REFERENCES ')
-FROM t JOIN pg_constraint c ON c.conrelid = t.oid AND c.contype IN ('p', 'u', 'f', 'c', 'x')";
+FROM t JOIN pg_constraint c ON c.conrelid = t.oid AND c.contype IN ('p', 'u', 'f', 'c', 'x')
+UNION ALL
+SELECT 'trigger ' || replace(pg_get_triggerdef(g.oid), quote_ident('{s}') || '.', '')
+  || CASE g.tgenabled WHEN 'O' THEN '' ELSE ' disabled' END
+  || ': ' || replace(btrim(regexp_replace(p.prosrc, '\\s+', ' ', 'g')), quote_ident('{s}') || '.', '')
+FROM t JOIN pg_trigger g ON g.tgrelid = t.oid AND NOT g.tgisinternal
+JOIN pg_proc p ON p.oid = g.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = '{s}'";
 
 /// Whether there is a table of nodes.
 pub(crate) const HAS_NODES: &str = "SELECT to_regclass('{s}.node') IS NOT NULL";

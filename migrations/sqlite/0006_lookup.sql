@@ -1,0 +1,3 @@
+-- What keeps writes of a firing small on Postgres; nothing is to be done here.
+-- min-reader: 1
+-- min-writer: 1
