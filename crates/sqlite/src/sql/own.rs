@@ -19,13 +19,17 @@ SELECT EXISTS (SELECT 1 FROM execution WHERE trigger_id = ?1 AND generation = ?2
 /// Whether a job is there, by primary key.
 pub(crate) const KNOWS_JOB: &str = "SELECT EXISTS (SELECT 1 FROM job WHERE id = ?1)";
 
-/// Inserts a live row that is not parked. A breach of the primary key or of execution_occurrence is an error.
+/// Inserts a live row that is not parked. Zero rows: the id is there already, or the history has the id or the
+/// occurrence, by its primary key and history_occurrence. A breach of execution_occurrence is an error.
 pub(crate) const INSERT_EXECUTION: &str = "
 INSERT INTO execution (id, trigger_id, generation, trigger_key, job_id, job_key, kind, scheduled_us, priority, state,
   owner, fence, attempt, losses, wake_us, slot_key, slot_limit, spec, payload_codec, payload_version, payload_data,
   attempts, cancel, error, created_us, catch_up, due_us)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-  ?24, ?25, ?26, ?15)";
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+  ?24, ?25, ?26, ?15
+WHERE NOT EXISTS (SELECT 1 FROM history WHERE id = ?1)
+  AND NOT EXISTS (SELECT 1 FROM history WHERE trigger_id = ?2 AND generation = ?3 AND scheduled_us = ?8)
+ON CONFLICT (id) DO NOTHING";
 
 /// How many slots of a key are held, by its primary key, and whether a row waits for one, by execution_parked.
 pub(crate) const SLOTS_HELD: &str = "
@@ -108,17 +112,20 @@ pub(crate) const RAISE_LOCK_GUARD: &str = "
 INSERT INTO lock_guard (name, fence) VALUES (?1, ?2)
 ON CONFLICT (name) DO UPDATE SET fence = excluded.fence WHERE excluded.fence >= fence";
 
-/// The trigger of a plan, if it is still as it was read, and is due, by primary key. Zero rows: the plan is lost.
-pub(crate) const COMPARE_TRIGGER: &str = "
-SELECT generation FROM trigger WHERE id = ?1 AND rev = ?2 AND fire_seq = ?3 AND state = 1 AND wake_us <= ?4";
+/// Whether the trigger of a plan is still as it was read, and is due, by primary key.
+pub(crate) const IS_AS_READ: &str = "
+SELECT EXISTS (SELECT 1 FROM trigger WHERE id = ?1 AND rev = ?2 AND fire_seq = ?3 AND state = 1 AND wake_us <= ?4)";
 
-/// Moves a trigger on, by primary key. A row that could not be read is set aside without its last instant; the mark of
-/// its key must survive.
+/// Moves the trigger of a plan on if it is still as it was read, and is due, by primary key. Zero rows: the plan is lost.
+/// A row that could not be read is set aside without its last instant; the mark of its key must survive.
 pub(crate) const PATCH_TRIGGER: &str = "
-UPDATE trigger SET state = ?2, next_fire_us = ?3, wake_us = ?4, last_us = ifnull(?5, last_us), fires = fires + ?6,
-  error = ?7, fire_seq = fire_seq + 1, rev = rev + 1,
-  completed_us = CASE WHEN ?2 = 2 THEN ifnull(completed_us, ?8) END, progress = ?9
-WHERE id = ?1";
+UPDATE trigger SET state = ?5, next_fire_us = ?6, wake_us = ?7, last_us = ifnull(?8, last_us), fires = fires + ?9,
+  error = ?10, fire_seq = fire_seq + 1, rev = rev + 1,
+  completed_us = CASE WHEN ?5 = 2 THEN ifnull(completed_us, ?4) END, progress = ?11
+WHERE id = ?1 AND rev = ?2 AND fire_seq = ?3 AND state = 1 AND wake_us <= ?4";
+
+/// The generation of a trigger, by primary key. Zero rows: it is gone.
+pub(crate) const GENERATION: &str = "SELECT generation FROM trigger WHERE id = ?1";
 
 /// Records instants that are left out, with what the trigger and its job say, by primary keys.
 pub(crate) const RECORD_SKIP: &str = concat!(
@@ -168,9 +175,12 @@ pub(crate) const PARK_READY: &str = "UPDATE execution SET wake_us = ?2 WHERE id 
 /// A live row with what it inherits, by primary keys.
 pub(crate) const WORK: &str = concat!("SELECT ", work_columns!(), work_tables!(), "WHERE e.id = ?1");
 
-/// Deletes a row whose execution has ended, by primary key. Zero rows: it has moved on, or is gone.
-pub(crate) const SETTLE_END: &str =
-    "DELETE FROM execution WHERE id = ?1 AND owner = ?2 AND fence = ?3 RETURNING slot_key";
+/// Whether anything holds a slot, by slot_holder.
+pub(crate) const SLOT_IS_HELD: &str = "SELECT EXISTS (SELECT 1 FROM slot WHERE exec_id IS NOT NULL)";
+
+/// Deletes a row whose execution has ended, by primary key. Zero rows: it has moved on, or is gone. It answers with
+/// nothing else: SQLite makes a table for what a statement returns, which would be a tenth of what a firing costs.
+pub(crate) const SETTLE_END: &str = "DELETE FROM execution WHERE id = ?1 AND owner = ?2 AND fence = ?3";
 
 /// Appends to the history. Zero rows: the id or the occurrence is there already.
 pub(crate) const INSERT_HISTORY: &str = concat!(
@@ -183,7 +193,7 @@ ON CONFLICT DO NOTHING"
 /// Puts a row back, by primary key. Zero rows: it has moved on, or is gone.
 pub(crate) const SETTLE_BACK: &str = "
 UPDATE execution SET state = ?4, owner = NULL, wake_us = ?5, due_us = ?5, attempt = ?6, losses = ?7, attempts = ?8,
-  error = ?9 WHERE id = ?1 AND owner = ?2 AND fence = ?3 RETURNING slot_key";
+  error = ?9 WHERE id = ?1 AND owner = ?2 AND fence = ?3";
 
 /// How often something became available.
 pub(crate) const WAKE_SEQ: &str = "SELECT value FROM meta WHERE name = 'wake_seq'";

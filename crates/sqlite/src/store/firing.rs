@@ -1,6 +1,6 @@
 //! Reading what is due, and claiming it: triggers by plans, ready rows by order.
 
-use punctual_core::execution::{ExecutionWithJob, NewExecution, Skip};
+use punctual_core::execution::{ExecutionWithJob, Skip};
 use punctual_core::record::{
     Coded, DueRow, ExecutionRow, SkipRow, WorkRow, after, kinds_document, progress_document,
 };
@@ -104,21 +104,44 @@ pub(super) fn claim(step: &Step<'_>, request: Claim) -> Outcome<Claimed> {
     if gate_open {
         let mut in_order: Vec<_> = plans.into_iter().zip(&mut outcomes).collect();
         in_order.sort_by_key(|(plan, _)| plan.trigger);
-        for (plan, outcome) in in_order {
-            *outcome = fire_alone(step, node, &plan)?;
-        }
+        fire_all(step, node, &mut in_order)?;
     }
     Ok(Claimed { now: step.now(), gate_open, outcomes })
 }
 
+/// Applies plans, all of them as one part of the step; if one would store something twice, each as a part of its own.
+fn fire_all(step: &Step<'_>, node: NodeId, plans: &mut [(FirePlan, &mut ClaimOutcome)]) -> Outcome<()> {
+    let together = step.part(|| {
+        for (plan, outcome) in &mut *plans {
+            **outcome = fire(step, node, plan)?;
+        }
+        Ok(())
+    });
+    match together {
+        Err(failure) if fires_twice(&failure).is_some() => {
+            for (plan, outcome) in plans {
+                **outcome = fire_alone(step, node, plan)?;
+            }
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Why a plan failed, if it would have stored something twice.
+fn fires_twice(failure: &Failure) -> Option<&str> {
+    match failure {
+        Failure::Core(error) if error.kind() == ErrorKind::AlreadyExists => Some(error.message()),
+        failure if is_constraint(failure) => Some("the plan has an id or an instant twice"),
+        _ => None,
+    }
+}
+
 /// Applies a plan. One that would store something twice sets its own trigger aside, and nothing else.
 fn fire_alone(step: &Step<'_>, node: NodeId, plan: &FirePlan) -> Outcome<ClaimOutcome> {
-    let why = match step.part(|| fire(step, node, plan)) {
-        Err(Failure::Core(error)) if error.kind() == ErrorKind::AlreadyExists => error.message().to_owned(),
-        Err(failure) if is_constraint(&failure) => "the plan has an id or an instant twice".to_owned(),
-        other => return other,
-    };
-    set_aside(step, plan.trigger.get(), &why)?;
+    let outcome = step.part(|| fire(step, node, plan));
+    let Some(why) = outcome.as_ref().err().and_then(fires_twice) else { return outcome };
+    set_aside(step, plan.trigger.get(), why)?;
     Ok(ClaimOutcome::Lost)
 }
 
@@ -130,29 +153,32 @@ pub(super) fn set_aside(step: &Step<'_>, trigger: i64, why: &str) -> Outcome<()>
 }
 
 fn fire(step: &Step<'_>, node: NodeId, plan: &FirePlan) -> Outcome<ClaimOutcome> {
-    let FirePlan { trigger, rev, fire_seq, executions, slot, then, busy } = plan;
-    let trigger = trigger.get();
-    let now = step.now().as_micros();
-    let Some(generation) = step.number(sql::COMPARE_TRIGGER, params![trigger, rev, fire_seq, now])? else {
-        return Ok(ClaimOutcome::Lost);
-    };
+    let FirePlan { executions, slot, then, busy, .. } = plan;
     let holder = executions.iter().find(|execution| execution.slot.is_some()).or_else(|| executions.first());
     let mut slot_fence = None;
     if let (Some(slot), Some(holder)) = (slot, holder) {
+        // Who is late must not take the slot; else the trigger is compared when it is moved on.
+        if !is_as_read(step, plan)? {
+            return Ok(ClaimOutcome::Lost);
+        }
         slot_fence = slots::take(step, &slot.key, slot.limit.into(), &holder.id.to_bytes(), 0)?;
         if slot_fence.is_none() {
-            patch(step, trigger, generation, busy)?;
+            patch(step, plan, busy)?;
             return Ok(ClaimOutcome::Busy);
         }
+    }
+    if !patch(step, plan, then)? {
+        return Ok(ClaimOutcome::Lost);
     }
     let mut fences = Vec::with_capacity(executions.len());
     for execution in executions {
         let own = slot_fence.filter(|_| holder.is_some_and(|holder| holder.id == execution.id));
         let fence = own.map_or(Fence::NONE.next(), Fence::from_stored);
         fences.push(fence);
-        insert_new(step, node, fence, execution)?;
+        if !insert(step, &ExecutionRow::claimed(execution, step.now(), node, fence)?)? {
+            return Err(twice(execution.scheduled));
+        }
     }
-    patch(step, trigger, generation, then)?;
     Ok(ClaimOutcome::Fired(fences))
 }
 
@@ -160,30 +186,30 @@ fn twice(what: impl std::fmt::Display) -> Failure {
     Error::new(ErrorKind::AlreadyExists, "claim", format!("{what} has an execution already")).into()
 }
 
-fn insert_new(step: &Step<'_>, node: NodeId, fence: Fence, execution: &NewExecution) -> Outcome<()> {
-    let row = ExecutionRow::claimed(execution, step.now(), node, fence)?;
-    if step.holds(sql::KNOWS_EXECUTION, [row.id])? {
-        return Err(twice(execution.id));
-    }
-    if step.holds(sql::KNOWS_OCCURRENCE, params![row.trigger_id, row.generation, row.scheduled_us])? {
-        return Err(twice(execution.scheduled));
-    }
-    insert(step, &row)
+fn is_as_read(step: &Step<'_>, plan: &FirePlan) -> Outcome<bool> {
+    let FirePlan { trigger, rev, fire_seq, .. } = plan;
+    step.holds(sql::IS_AS_READ, params![trigger.get(), rev, fire_seq, step.now().as_micros()])
 }
 
-fn patch(step: &Step<'_>, trigger: i64, generation: i64, patch: &TriggerPatch) -> Outcome<()> {
+/// Moves the trigger of a plan on; `false` if it is not as it was read.
+fn patch(step: &Step<'_>, plan: &FirePlan, patch: &TriggerPatch) -> Outcome<bool> {
+    let FirePlan { trigger, rev, fire_seq, .. } = plan;
     let TriggerPatch { state, next_fire, wake, last, progress, fires, error, skips } = patch;
-    for skip in skips {
-        record_skip(step, trigger, generation, skip)?;
-    }
     let micros = |at: &Option<Timestamp>| at.map(Timestamp::as_micros);
     let (next_fire, wake, last) = (micros(next_fire), micros(wake), micros(last));
-    let (now, progress) = (step.now().as_micros(), progress_document(progress)?);
-    step.run(
-        sql::PATCH_TRIGGER,
-        params![trigger, state.code(), next_fire, wake, last, fires, error, now, progress],
-    )?;
-    Ok(())
+    let (id, now, progress) = (trigger.get(), step.now().as_micros(), progress_document(progress)?);
+    let moved = params![id, rev, fire_seq, now, state.code(), next_fire, wake, last, fires, error, progress];
+    if step.run(sql::PATCH_TRIGGER, moved)? == 0 {
+        return Ok(false);
+    }
+    if !skips.is_empty()
+        && let Some(generation) = step.number(sql::GENERATION, [id])?
+    {
+        for skip in skips {
+            record_skip(step, id, generation, skip)?;
+        }
+    }
+    Ok(true)
 }
 
 fn record_skip(step: &Step<'_>, trigger: i64, generation: i64, skip: &Skip) -> Outcome<()> {

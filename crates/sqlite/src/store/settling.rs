@@ -22,44 +22,58 @@ pub(super) fn begin(step: &Step<'_>, claims: &[ClaimRef]) -> Outcome<Vec<SettleO
 }
 
 pub(super) fn settle(step: &Step<'_>, plans: Vec<SettlePlan>) -> Outcome<Vec<SettleOutcome>> {
-    plans.into_iter().map(|plan| settle_one(step, plan)).collect()
+    let settling = Settling::begin(step)?;
+    plans.into_iter().map(|plan| settling.settle(plan)).collect()
 }
 
-pub(super) fn settle_one(step: &Step<'_>, plan: SettlePlan) -> Outcome<SettleOutcome> {
-    let SettlePlan { claim, then } = plan;
-    let (id, owner, fence) = (claim.id.to_bytes(), claim.owner.get(), claim.fence.get());
-    let (slot_key, frees): (Option<Option<String>>, bool) = match then {
-        Settlement::End(record) => {
-            if record.id != claim.id {
-                let why = format!("the record of execution {} cannot end execution {}", record.id, claim.id);
-                return Err(Error::invalid("settle", why).into());
-            }
-            let gone = step.first(sql::SETTLE_END, params![id, owner, fence], |row| row.get(0))?;
-            if gone.is_some() {
-                record_end(step, &HistoryRow::of(&record)?)?;
-            }
-            (gone, true)
-        }
-        Settlement::Back(Back { state, delay, attempt, losses, attempts, keep_slot, error }) => {
-            let (state, attempts) = (back_code(claim, state)?, document(&attempts)?);
-            let wake = after(step.now(), delay);
-            let values = params![id, owner, fence, state, wake, attempt, losses, attempts, error];
-            let back = step.first(sql::SETTLE_BACK, values, |row| row.get(0))?;
-            if back.is_some() {
-                // Others need not know of what comes later; this process may sleep for something later still.
-                step.tell(if delay.is_zero() { News::Everywhere } else { News::Here });
-            }
-            (back, !keep_slot)
-        }
-    };
-    let Some(slot_key) = slot_key else {
-        let earlier = step.holds(sql::KNOWS_END, params![id, fence])?;
-        return Ok(if earlier { SettleOutcome::AlreadyDone } else { SettleOutcome::Fenced });
-    };
-    if frees && slot_key.is_some() {
-        slots::free(step, &id)?;
+/// What settlements of one step have in common.
+pub(super) struct Settling<'s, 'c> {
+    step: &'s Step<'c>,
+    /// Whether anything held a slot when the step began; if nothing did, nothing is to be freed.
+    slots: bool,
+}
+
+impl<'s, 'c> Settling<'s, 'c> {
+    pub(super) fn begin(step: &'s Step<'c>) -> Outcome<Self> {
+        Ok(Self { step, slots: step.holds(sql::SLOT_IS_HELD, [])? })
     }
-    Ok(SettleOutcome::Done)
+
+    pub(super) fn settle(&self, plan: SettlePlan) -> Outcome<SettleOutcome> {
+        let (step, SettlePlan { claim, then }) = (self.step, plan);
+        let (id, owner, fence) = (claim.id.to_bytes(), claim.owner.get(), claim.fence.get());
+        let (settled, frees) = match then {
+            Settlement::End(record) => {
+                if record.id != claim.id {
+                    let why = format!("the record of execution {} cannot end execution {}", record.id, claim.id);
+                    return Err(Error::invalid("settle", why).into());
+                }
+                let gone = step.run(sql::SETTLE_END, params![id, owner, fence])? > 0;
+                if gone {
+                    record_end(step, &HistoryRow::of(&record)?)?;
+                }
+                (gone, true)
+            }
+            Settlement::Back(Back { state, delay, attempt, losses, attempts, keep_slot, error }) => {
+                let (state, attempts) = (back_code(claim, state)?, document(&attempts)?);
+                let wake = after(step.now(), delay);
+                let values = params![id, owner, fence, state, wake, attempt, losses, attempts, error];
+                let back = step.run(sql::SETTLE_BACK, values)? > 0;
+                if back {
+                    // Others need not know of what comes later; this process may sleep for something later still.
+                    step.tell(if delay.is_zero() { News::Everywhere } else { News::Here });
+                }
+                (back, !keep_slot)
+            }
+        };
+        if !settled {
+            let earlier = step.holds(sql::KNOWS_END, params![id, fence])?;
+            return Ok(if earlier { SettleOutcome::AlreadyDone } else { SettleOutcome::Fenced });
+        }
+        if frees && self.slots {
+            slots::free(step, &id)?;
+        }
+        Ok(SettleOutcome::Done)
+    }
 }
 
 /// Appends the record of an execution that ran. If its occurrence is there already, that first record stays, and the

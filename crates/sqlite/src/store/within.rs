@@ -44,6 +44,6 @@ impl SqliteStore {
         }
         self.shared.file.check_connection(operation, transaction)?;
         let clock = &self.shared.setting.clock;
-        join(transaction, &self.shared.path, clock, operation, |step| settling::settle_one(step, plan))
+        join(transaction, &self.shared.path, clock, operation, |step| settling::Settling::begin(step)?.settle(plan))
     }
 }

@@ -61,7 +61,7 @@ enum Part {
     Drain,
     /// Recurring firings on MariaDB, beside Quartz.
     Mariadb,
-    /// The same writes on both, in statements made by hand.
+    /// The same writes on all three databases, in statements made by hand; and ours on SQLite.
     ByHand,
 }
 
@@ -70,6 +70,7 @@ enum Part {
 enum Database {
     Postgres,
     Mariadb,
+    Sqlite,
 }
 
 impl Database {
@@ -78,14 +79,25 @@ impl Database {
         match self {
             Self::Postgres => ("postgres", "pg"),
             Self::Mariadb => ("mysql", "maria"),
+            Self::Sqlite => ("sqlite", "sqlite"),
         }
     }
 
-    /// Where ours finds the server that the harness has started.
-    const fn variable(self) -> (&'static str, &'static str) {
+    /// Where ours finds the server that the harness has started; a file needs none.
+    const fn variable(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Postgres => (Server::Postgres.variable(), POSTGRES),
-            Self::Mariadb => (Server::Mysql.variable(), MARIADB),
+            Self::Postgres => Some((Server::Postgres.variable(), POSTGRES)),
+            Self::Mariadb => Some((Server::Mysql.variable(), MARIADB)),
+            Self::Sqlite => None,
+        }
+    }
+
+    /// What the harness calls it where it commits as durably as ours.
+    const fn durable(self) -> &'static str {
+        match self {
+            Self::Postgres => "pg",
+            Self::Mariadb => "maria",
+            Self::Sqlite => "sqlite FULL",
         }
     }
 }
@@ -110,7 +122,7 @@ enum How {
     ByHand { database: Database },
 }
 
-use self::Database::{Mariadb, Postgres};
+use self::Database::{Mariadb, Postgres, Sqlite};
 
 /// Everything, in the order of a round: ours stands next to what it is compared with.
 const STEPS: &[Step] = &[
@@ -190,6 +202,16 @@ const STEPS: &[Step] = &[
         how: How::ByHand { database: Mariadb },
         figures: &["bump_mariadb", "claim_delete_mariadb"],
     },
+    Step {
+        part: Part::ByHand,
+        how: How::Ours { bench: "fire", database: Sqlite, nodes: 1 },
+        figures: &["fire_sqlite_1"],
+    },
+    Step {
+        part: Part::ByHand,
+        how: How::ByHand { database: Sqlite },
+        figures: &["bump_sqlite", "claim_delete_sqlite"],
+    },
 ];
 
 /// The statements made by hand of which the figures are, in the order of the figures.
@@ -253,8 +275,7 @@ fn one(harness: &Harness, options: &Options, step: &Step, runs: u32, book: &mut 
             let mut words = ours("run", options);
             words.extend(arguments.iter().map(String::as_str));
             let mut command = shell::cargo(&words);
-            let (variable, url) = database.variable();
-            command.env(variable, url);
+            command.envs(database.variable());
             let mut last = String::new();
             let ended = harness::watched("punctual", &mut command, |line| {
                 if line.starts_with('{') {
@@ -294,7 +315,7 @@ fn one(harness: &Harness, options: &Options, step: &Step, runs: u32, book: &mut 
         How::ByHand { database } => {
             let arguments = ["limits.py", database.names().1];
             of_theirs(harness, options, "by hand", &arguments, runs, |lines| {
-                BY_HAND.iter().map(|mode| results::by_hand(lines, mode)).collect()
+                BY_HAND.iter().map(|mode| results::by_hand(lines, database.durable(), mode)).collect()
             })
         }
     };
@@ -385,6 +406,7 @@ mod tests {
         assert_eq!(options.only, [Part::Fire, Part::ByHand]);
         let fire = arguments_of_ours(&options, "fire", Mariadb, 4).join(" ");
         assert_eq!(fire, "-- fire --store mysql --runs 1 --json --nodes 4 --seconds 7 --warm-up 3");
+        assert_eq!(fire.replace("mysql", "sqlite"), arguments_of_ours(&options, "fire", Sqlite, 4).join(" "));
         let drain = arguments_of_ours(&options, "drain", Postgres, 1).join(" ");
         assert_eq!(drain, "-- drain --store postgres --runs 1 --json --nodes 1 --jobs 500");
     }

@@ -42,6 +42,9 @@ const FIGURES: &[Figure] = &[
     figure("claim_delete_postgres", "by hand", "claim rows and delete them, Postgres"),
     figure("bump_mariadb", "by hand", "take due rows and advance them, MariaDB"),
     figure("claim_delete_mariadb", "by hand", "claim rows and delete them, MariaDB"),
+    figure("fire_sqlite_1", US, "fire on SQLite, 1 node"),
+    figure("bump_sqlite", "by hand", "take due rows and advance them, SQLite"),
+    figure("claim_delete_sqlite", "by hand", "claim rows and delete them, SQLite"),
 ];
 
 /// A ratio: the best of ours through the best of theirs.
@@ -149,6 +152,13 @@ const COMPARISONS: &[Comparison] = &[
         "fire on MariaDB; advanced by hand",
         &["fire_mariadb_1", "fire_mariadb_4"],
         &["bump_mariadb"],
+        None,
+    ),
+    comparison(
+        "fire_sqlite_ratio_by_hand",
+        "fire on SQLite; advanced by hand",
+        &["fire_sqlite_1"],
+        &["bump_sqlite"],
         None,
     ),
     comparison(
