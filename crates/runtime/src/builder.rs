@@ -138,6 +138,14 @@ impl Builder {
         self
     }
 
+    /// Whether work that was enqueued leaves a record when it succeeds; see
+    /// [`Settings::record_successes`](crate::settings::Settings::record_successes).
+    #[must_use]
+    pub const fn record_successes(mut self, record: bool) -> Self {
+        self.settings.record_successes = record;
+        self
+    }
+
     /// How often the cluster looks for what should not be in the store, and mends what it may; `None` never looks.
     #[must_use]
     pub const fn check_every(mut self, span: Option<Duration>) -> Self {

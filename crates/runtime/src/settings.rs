@@ -27,6 +27,10 @@ pub struct Settings {
     pub grace: Duration,
     /// How long history is kept; 7 days by default. `None` keeps it for ever.
     pub keep_history: Option<Duration>,
+    /// Whether work that was enqueued leaves a record when it succeeds; `true` by default. Without it a queue is faster,
+    /// but nothing is known of such work afterwards: it is not listed, and enqueueing its id again runs it again. What
+    /// fails is recorded in any case, and so is what a trigger fires and what `complete_in` ends.
+    pub record_successes: bool,
     /// The time between two rounds of upkeep; 60 s by default.
     pub upkeep: Duration,
     /// How often the cluster looks for what should not be in the store and mends what it may; 10 minutes by default.
@@ -46,6 +50,7 @@ impl Default for Settings {
             poll: Duration::from_secs(1),
             grace: Duration::from_secs(30),
             keep_history: Some(Duration::from_secs(7 * 24 * 3600)),
+            record_successes: true,
             upkeep: Duration::from_secs(60),
             check: Some(Duration::from_secs(600)),
             upkeep_rows: 1_000,

@@ -355,6 +355,20 @@ async fn old_history_is_deleted_and_the_rest_stays() {
     assert_eq!(history.len(), 1, "{history:#?}");
 }
 
+#[tokio::test]
+async fn successes_leave_no_record_where_none_is_wanted_and_all_else_does() {
+    let world = World::new();
+    let node = world.member_with(1, |builder| builder.record_successes(false)).await;
+    node.scheduler.enqueue(task("good")).await.unwrap();
+    node.scheduler.enqueue(Task { fails: 99, how: How::Dead, ..task("bad") }).await.unwrap();
+    world.pass(secs(600)).await;
+    assert_eq!(world.runs("good").len(), 1);
+    let history = world.history().await;
+    let outcomes: Vec<_> = history.iter().map(|record| record.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Failed], "{history:#?}");
+    assert!(world.client().await.running().await.unwrap().is_empty());
+}
+
 #[derive(Debug)]
 struct Clumsy;
 

@@ -42,8 +42,8 @@ pub(crate) struct Seat {
 pub(crate) enum History {
     /// As nodes have it by default: seven days.
     Default,
-    /// As short as the settings allow: every 200 ms what is there is deleted, up to ten thousand rows at once.
-    Shortest,
+    /// What was enqueued and succeeds leaves no record.
+    Off,
     /// For ever.
     Kept,
     /// As long as by default; what is older is deleted from the start on, at the pace that nodes have by default.
@@ -55,7 +55,7 @@ impl History {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Default => "default",
-            Self::Shortest => "shortest",
+            Self::Off => "off",
             Self::Kept => "kept",
             Self::Pruned => "deleted meanwhile",
         }
@@ -90,11 +90,7 @@ pub(crate) async fn run(seat: Seat) -> Result<()> {
             settings.poll = Duration::from_millis(seat.poll_ms);
             match seat.history {
                 History::Default => {}
-                History::Shortest => {
-                    settings.keep_history = Some(Duration::ZERO);
-                    settings.upkeep = Duration::from_millis(200);
-                    settings.upkeep_rows = 10_000;
-                }
+                History::Off => settings.record_successes = false,
                 History::Kept => settings.keep_history = None,
                 History::Pruned => settings.upkeep = Duration::from_millis(200),
             }

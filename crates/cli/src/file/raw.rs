@@ -56,6 +56,7 @@ pub(crate) struct Node {
     pub(crate) capacity: Option<Capacity>,
     pub(crate) grace: Option<Span>,
     pub(crate) keep_history: Option<Span>,
+    pub(crate) record_successes: Option<bool>,
     pub(crate) poll: Option<Positive>,
     pub(crate) prefetch: Option<Span>,
 }

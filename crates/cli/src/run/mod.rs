@@ -114,6 +114,9 @@ fn tune(builder: punctual::Builder, args: &RunArgs, file: &NodeTable) -> punctua
         if let Some(prefetch) = file.prefetch {
             settings.prefetch = prefetch.0;
         }
+        if let Some(record) = file.record_successes {
+            settings.record_successes = record;
+        }
         match (args.keep_history, file.keep_history) {
             (Some(Keep(span)), _) => settings.keep_history = span,
             (None, Some(span)) => settings.keep_history = Some(span.0),

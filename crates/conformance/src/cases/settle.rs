@@ -37,6 +37,27 @@ cases! {
         assert_eq!((bench.live(row.id).await, bench.record(row.id).await), (None, Some(*given)));
     }
 
+    /// What is to be forgotten leaves neither its row nor a record, whatever else is in the batch; afterwards it is fenced.
+    async fn what_is_forgotten_leaves_nothing(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        for _ in 0..3 {
+            bench.enqueue(&job).await;
+        }
+        let rows: Vec<_> = bench.take(node, 3).await.into_iter().map(|work| work.execution).collect();
+        let forget = |claim| SettlePlan { claim, then: Settlement::Forget };
+        for claim in near_misses(claim_of(&rows[1])) {
+            assert_eq!(bench.settle(forget(claim)).await, SettleOutcome::Fenced, "{claim:?}");
+        }
+        let plans = vec![success(&rows[0]), forget(claim_of(&rows[1]))];
+        let outcomes = bench.store.settle(plans).await.expect("a write");
+        assert_eq!(outcomes, [SettleOutcome::Done, SettleOutcome::Done]);
+        assert_eq!((bench.live(rows[1].id).await, bench.record(rows[1].id).await), (None, None));
+        assert!(bench.record(rows[0].id).await.is_some());
+        assert_eq!(bench.row(rows[2].id).await, rows[2]);
+        assert_eq!(bench.settle(forget(claim_of(&rows[1]))).await, SettleOutcome::Fenced);
+    }
+
     /// An execution that goes back is as the plan says, without owner, and otherwise unchanged.
     async fn going_back_writes_what_the_plan_says(bench) {
         let (_, row) = running(&bench).await;

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use punctual_core::execution::{Execution, ExecutionState};
 use punctual_core::job::Concurrency;
 use punctual_core::key::Fence;
-use punctual_core::store::{ClaimOutcome, LiveWork, SettleOutcome};
+use punctual_core::store::{ClaimOutcome, LiveWork, SettleOutcome, SettlePlan, Settlement};
 
-use crate::bench::{Bench, Node, TheSlot, back, delete_job, replace_job, secs};
+use crate::bench::{Bench, Node, TheSlot, back, claim_of, delete_job, replace_job, secs};
 use crate::case::cases;
 
 /// How many rows of a full set of ready ones a node gets.
@@ -87,6 +87,19 @@ cases! {
         bench.enqueue(&job).await;
         assert_eq!(room(&bench, node).await, 0);
         bench.finish(&row).await;
+        assert_eq!(room(&bench, node).await, 1);
+    }
+
+    /// So does the end of one that is forgotten.
+    async fn an_end_without_a_record_frees_the_slot(bench) {
+        let node = bench.node("a").await;
+        let job = bench.limited("j", "key", 1).await;
+        bench.enqueue(&job).await;
+        let row = bench.take_one(node).await;
+        bench.enqueue(&job).await;
+        assert_eq!(room(&bench, node).await, 0);
+        let plan = SettlePlan { claim: claim_of(&row), then: Settlement::Forget };
+        assert_eq!(bench.settle(plan).await, SettleOutcome::Done);
         assert_eq!(room(&bench, node).await, 1);
     }
 

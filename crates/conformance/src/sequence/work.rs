@@ -144,7 +144,8 @@ impl Scribe {
         let started = (!how.is_multiple_of(3)).then_some(now);
         let output = how.is_multiple_of(4).then(|| format!("output {how}"));
         let body = Ended { end, started, ended: now, output };
-        Some(finish::settle(row, &spec_of(row, view), claim.owner, body, &self.entropy))
+        let plan = finish::settle(row, &spec_of(row, view), claim.owner, body, &self.entropy);
+        Some(if how % 16 == 4 { finish::forgetting(row, plan) } else { plan })
     }
 
     /// What becomes of up to three rows of nodes that are not up.

@@ -47,6 +47,10 @@ impl State {
                 self.record(*record);
                 self.free_slot_of(claim.id);
             }
+            Settlement::Forget => {
+                self.live.remove(&claim.id);
+                self.free_slot_of(claim.id);
+            }
             Settlement::Back(Back { state, delay, attempt, losses, attempts, keep_slot, error }) => {
                 live.due = now.plus(delay);
                 let row = &mut live.row;
@@ -78,6 +82,6 @@ fn check(plan: &SettlePlan) -> Result<()> {
         Settlement::Back(back) if !matches!(back.state, ExecutionState::Ready | ExecutionState::Held) => Err(
             Error::invalid("settle", format!("execution {} cannot go back as {:?}", claim.id, back.state)),
         ),
-        Settlement::End(_) | Settlement::Back(_) => Ok(()),
+        Settlement::End(_) | Settlement::Forget | Settlement::Back(_) => Ok(()),
     }
 }

@@ -126,6 +126,13 @@ pub fn succeed(
     SettlePlan { claim, then: end(row, Outcome::Succeeded, attempt, output.map(str::to_owned)) }
 }
 
+/// The same plan for those who keep no record of what succeeded. What a trigger fired keeps its record.
+pub fn forgetting(row: &Execution, plan: SettlePlan) -> SettlePlan {
+    let succeeded = matches!(&plan.then, Settlement::End(record) if record.outcome == Outcome::Succeeded);
+    let then = if succeeded && row.occurrence.is_none() { Settlement::Forget } else { plan.then };
+    SettlePlan { then, ..plan }
+}
+
 /// Hands back a row that names this node though the node does not run it: a claim whose answer was lost.
 pub fn hand_back(claim: ClaimRef, row: &Execution) -> SettlePlan {
     let then = back(Duration::ZERO, row.attempt, row.losses, row.attempts.clone(), true);

@@ -56,6 +56,6 @@ fn under_a_new_fence(then: Settlement) -> Settlement {
             record.fence = record.fence.next();
             Settlement::End(record)
         }
-        back @ Settlement::Back(_) => back,
+        other @ (Settlement::Forget | Settlement::Back(_)) => other,
     }
 }

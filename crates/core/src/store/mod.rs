@@ -194,6 +194,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// Ends executions or puts them back, each if the row's owner and fence are the given ones.
     ///
     /// [`Settlement::End`] deletes the live row, appends the record to the history and frees the slot.
+    /// [`Settlement::Forget`] does the same without a record; afterwards nothing is known of the execution, and repeating
+    /// it is `Fenced`.
     /// [`Settlement::Back`] writes state, attempt, losses, attempts and error, clears the owner, sets `wake` to `delay`
     /// after now, and frees the slot unless told to keep it. Freeing a slot wakes what waits for its key: one parked
     /// ready row if there is one, else one parked trigger; in the same step, as with every method that frees a slot. A

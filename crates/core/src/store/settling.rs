@@ -10,6 +10,9 @@ use crate::execution::{Attempt, ExecutionState, HistoryRecord};
 pub enum Settlement {
     /// It has ended.
     End(Box<HistoryRecord>),
+    /// It has ended, and leaves no record: the store forgets that it ever was. Not for what a trigger fired, whose record
+    /// is the last defence against a second firing of its instant.
+    Forget,
     /// It goes back among the ready ones, or is held.
     Back(Back),
 }

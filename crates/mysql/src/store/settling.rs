@@ -96,7 +96,7 @@ fn check(claim: ClaimRef, then: &Settlement) -> Outcome<()> {
             let why = format!("the record of execution {} cannot end execution {}", record.id, claim.id);
             Err(Error::invalid("settle", why).into())
         }
-        Settlement::End(_) => Ok(()),
+        Settlement::End(_) | Settlement::Forget => Ok(()),
         Settlement::Back(back) => Ok(back_code(claim, back.state).map(drop)?),
     }
 }
@@ -142,6 +142,10 @@ impl Batch {
         match then {
             Settlement::End(record) => {
                 self.records.push(HistoryRow::of(record)?);
+                self.ended.push(id);
+                Ok(true)
+            }
+            Settlement::Forget => {
                 self.ended.push(id);
                 Ok(true)
             }

@@ -66,6 +66,8 @@ struct Batch {
     keeps: Vec<bool>,
     errors: Vec<Option<String>>,
     records: Vec<HistoryRow>,
+    /// Which plans have a record.
+    has_record: Vec<bool>,
     /// Whether a row becomes ready at once, or at all.
     news: News,
 }
@@ -73,7 +75,8 @@ struct Batch {
 impl Batch {
     fn push(&mut self, plan: SettlePlan) -> punctual_core::Result<()> {
         let SettlePlan { claim, then } = plan;
-        let ends = matches!(then, Settlement::End(_));
+        let has_record = matches!(then, Settlement::End(_));
+        let ends = has_record || matches!(then, Settlement::Forget);
         let (mut state, mut delay, mut attempt, mut losses, mut document_, mut keeps, mut error_) =
             (None, None, None, None, None, false, None);
         match then {
@@ -85,6 +88,7 @@ impl Batch {
                 }
                 self.records.push(HistoryRow::of(&record)?);
             }
+            Settlement::Forget => {}
             Settlement::Back(back) => {
                 let Back { state: to, delay: after, attempt: next, losses: lost, attempts, keep_slot, error } =
                     back;
@@ -97,6 +101,7 @@ impl Batch {
             }
         }
         self.claims.push(claim);
+        self.has_record.push(has_record);
         self.ends.push(ends);
         self.states.push(state);
         self.delays.push(delay);
@@ -213,8 +218,8 @@ async fn known_ends(step: &mut Step<'_>, missed: &[(usize, ClaimRef)]) -> Outcom
 }
 
 async fn settle_once(step: &mut Step<'_>, batch: &Batch) -> Outcome<Vec<Settled>> {
-    let Batch { claims, ends, states, delays, attempts, losses, documents, keeps, errors, records, news } =
-        batch;
+    let Batch { claims, ends, states, delays, attempts, losses, documents, keeps, errors, .. } = batch;
+    let Batch { records, has_record, news, .. } = batch;
     let Claims { ids, owners, fences } = Claims::of(claims.iter());
     let given = step.given();
     let mut args =
@@ -225,7 +230,8 @@ async fn settle_once(step: &mut Step<'_>, batch: &Batch) -> Outcome<Vec<Settled>
     for row in &rows {
         let columns = Columns::of(row);
         if columns.int_or_null().is_some() {
-            let (was_written, was_recorded) = (columns.get(), columns.get());
+            let (was_written, had_none): (bool, bool) = (columns.get(), columns.get());
+            let was_recorded = had_none && has_record.get(settled.len()).is_some_and(|it| *it);
             settled.push(Settled { was_written, was_recorded });
         } else {
             columns.pass(2);

@@ -143,7 +143,8 @@ fn tell(node: &Node, owner: NodeId, plans: &[SettlePlan], outcomes: &[SettleOutc
         settled = true;
         let outcome = match &plan.then {
             Settlement::End(record) => Some(record.outcome),
-            Settlement::Back(_) => None,
+            // No recovery forgets: what was lost with its node has not succeeded.
+            Settlement::Forget | Settlement::Back(_) => None,
         };
         let ClaimRef { id, fence, .. } = plan.claim;
         node.tell(Event::Recovered { from: owner, id, fence, outcome });

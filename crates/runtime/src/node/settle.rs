@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use punctual_core::event::{Event, Work};
+use punctual_core::execution::Outcome;
 use punctual_core::store::{SettleOutcome, SettlePlan, Settlement};
 use tokio::sync::mpsc;
 
@@ -56,6 +57,7 @@ fn done(node: &Node, result: Results, outcome: SettleOutcome) {
         SettleOutcome::Done | SettleOutcome::AlreadyDone => {
             let outcome = match &plan.then {
                 Settlement::End(record) => Some(record.outcome),
+                Settlement::Forget => Some(Outcome::Succeeded),
                 Settlement::Back(_) => None,
             };
             Event::Settled { work, outcome }

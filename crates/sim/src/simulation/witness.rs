@@ -315,7 +315,7 @@ impl Witness {
             wrong.push((Guarantee::G2, format!("{owner} lost {id} to another node, though it is up")));
         }
         match &plan.then {
-            Settlement::End(_) => {
+            Settlement::End(_) | Settlement::Forget => {
                 self.live.remove(&id);
                 if !self.ended.insert(id) {
                     wrong.push((Guarantee::G7, format!("{id} ended twice")));

@@ -19,17 +19,20 @@ SELECT EXISTS (SELECT 1 FROM execution WHERE trigger_id = ?1 AND generation = ?2
 /// Whether a job is there, by primary key.
 pub(crate) const KNOWS_JOB: &str = "SELECT EXISTS (SELECT 1 FROM job WHERE id = ?1)";
 
-/// Inserts a live row that is not parked. Zero rows: the id is there already, or the history has the id or the
-/// occurrence, by its primary key and history_occurrence. A breach of execution_occurrence is an error.
+/// Whether the history has an id or an occurrence, by its primary key and history_occurrence. Live rows that have one of
+/// them refuse another by themselves. This is not a condition of the statement that inserts: SQLite would copy each page
+/// that it changes first.
+pub(crate) const KNOWS_FIRING: &str = "
+SELECT EXISTS (SELECT 1 FROM history WHERE id = ?1)
+    OR EXISTS (SELECT 1 FROM history WHERE trigger_id = ?2 AND generation = ?3 AND scheduled_us = ?4)";
+
+/// Inserts a live row that is not parked. A breach of the primary key or of execution_occurrence is an error.
 pub(crate) const INSERT_EXECUTION: &str = "
 INSERT INTO execution (id, trigger_id, generation, trigger_key, job_id, job_key, kind, scheduled_us, priority, state,
   owner, fence, attempt, losses, wake_us, slot_key, slot_limit, spec, payload_codec, payload_version, payload_data,
   attempts, cancel, error, created_us, catch_up, due_us)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-  ?24, ?25, ?26, ?15
-WHERE NOT EXISTS (SELECT 1 FROM history WHERE id = ?1)
-  AND NOT EXISTS (SELECT 1 FROM history WHERE trigger_id = ?2 AND generation = ?3 AND scheduled_us = ?8)
-ON CONFLICT (id) DO NOTHING";
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+  ?24, ?25, ?26, ?15)";
 
 /// How many slots of a key are held, by its primary key, and whether a row waits for one, by execution_parked.
 pub(crate) const SLOTS_HELD: &str = "

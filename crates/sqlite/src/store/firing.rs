@@ -175,9 +175,11 @@ fn fire(step: &Step<'_>, node: NodeId, plan: &FirePlan) -> Outcome<ClaimOutcome>
         let own = slot_fence.filter(|_| holder.is_some_and(|holder| holder.id == execution.id));
         let fence = own.map_or(Fence::NONE.next(), Fence::from_stored);
         fences.push(fence);
-        if !insert(step, &ExecutionRow::claimed(execution, step.now(), node, fence)?)? {
+        let row = ExecutionRow::claimed(execution, step.now(), node, fence)?;
+        if step.holds(sql::KNOWS_FIRING, params![row.id, row.trigger_id, row.generation, row.scheduled_us])? {
             return Err(twice(execution.scheduled));
         }
+        insert(step, &row)?;
     }
     Ok(ClaimOutcome::Fired(fences))
 }

@@ -53,6 +53,7 @@ impl<'s, 'c> Settling<'s, 'c> {
                 }
                 (gone, true)
             }
+            Settlement::Forget => (step.run(sql::SETTLE_END, params![id, owner, fence])? > 0, true),
             Settlement::Back(Back { state, delay, attempt, losses, attempts, keep_slot, error }) => {
                 let (state, attempts) = (back_code(claim, state)?, document(&attempts)?);
                 let wake = after(step.now(), delay);

@@ -40,7 +40,8 @@ pub(super) fn enqueue(step: &Step<'_>, work: Vec<Enqueue>) -> Outcome<Applied> {
     let mut queues = Queues::default();
     for row in &rows {
         // An id may be in the batch twice; the first one counts.
-        if insert(step, row)? {
+        if !step.holds(sql::KNOWS_EXECUTION, [row.id])? {
+            insert(step, row)?;
             if queues.must_wait(step, row)? {
                 step.run(sql::PARK_READY, params![row.id, after(step.now(), PARK)])?;
             }
@@ -79,9 +80,10 @@ impl Queues {
     }
 }
 
-/// Inserts a live row; `false` if its id was ever used, or its occurrence is in the history.
-pub(super) fn insert(step: &Step<'_>, row: &ExecutionRow) -> Outcome<bool> {
-    Ok(step.run(sql::INSERT_EXECUTION, &*row.params())? > 0)
+/// Inserts a live row.
+pub(super) fn insert(step: &Step<'_>, row: &ExecutionRow) -> Outcome<()> {
+    step.run(sql::INSERT_EXECUTION, &*row.params())?;
+    Ok(())
 }
 
 pub(super) fn cancel(step: &Step<'_>, ids: &[ExecutionId], why: &str) -> Outcome<Cancelled> {

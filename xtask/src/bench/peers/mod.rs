@@ -180,7 +180,7 @@ const STEPS: &[Step] = &[
     Step {
         part: Part::Drain,
         how: How::Ours { bench: "drain", database: Postgres, nodes: 1 },
-        figures: &["drain_history", "drain_shortest"],
+        figures: &["drain_history", "drain_off"],
     },
     Step {
         part: Part::Drain,

@@ -33,7 +33,7 @@ const FIGURES: &[Figure] = &[
     figure("quartz_best_mariadb_1", "Quartz, best", "fire on MariaDB, 1 node"),
     figure("quartz_best_mariadb_4", "Quartz, best", "fire on MariaDB, 4 nodes"),
     figure("drain_history", US, "drain on Postgres, history on"),
-    figure("drain_shortest", US, "drain on Postgres, history shortest"),
+    figure("drain_off", US, "drain on Postgres, history off"),
     figure("graphile_worker_js", "graphile-worker (npm)", "drain on Postgres"),
     figure("graphile_worker_rs", "graphile_worker (Rust)", "drain on Postgres"),
     figure("pg_boss", "pg-boss, loop", "drain on Postgres"),
@@ -121,8 +121,8 @@ const COMPARISONS: &[Comparison] = &[
     ),
     comparison(
         "drain_ratio_best_deleting",
-        "drain, history shortest; best that deletes",
-        &["drain_shortest"],
+        "drain, history off; best that deletes",
+        &["drain_off"],
         &["graphile_worker_js", "graphile_worker_rs", "pg_boss"],
         Some(1.0),
     ),
@@ -163,8 +163,8 @@ const COMPARISONS: &[Comparison] = &[
     ),
     comparison(
         "drain_ratio_by_hand",
-        "drain, history shortest; deleted by hand",
-        &["drain_shortest"],
+        "drain, history off; deleted by hand",
+        &["drain_off"],
         &["claim_delete_postgres"],
         None,
     ),
@@ -411,7 +411,7 @@ mod tests {
     #[test]
     fn the_best_of_theirs_counts_and_those_of_another_kind_do_not() {
         let book = book(&[
-            ("drain_shortest", &[40_000.0]),
+            ("drain_off", &[40_000.0]),
             ("drain_history", &[30_000.0]),
             ("graphile_worker_js", &[45_000.0]),
             ("pg_boss", &[50_000.0]),

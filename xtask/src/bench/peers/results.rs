@@ -166,11 +166,11 @@ mod tests {
         assert_eq!(fire.found[0].others, Some(0.125));
         assert_eq!(fire.found[0].settings, json!({"capacity": 64, "nodes": 4, "database": {"fsync": "on"}}),);
         let case = |history: &str, rate: f64| json!({"nodes": 1, "history": history, "drained_per_second": {"median": rate}});
-        let cases = json!([case("default", 5.0), case("shortest", 6.0)]);
+        let cases = json!([case("default", 5.0), case("off", 6.0)]);
         let drain = ours(&json!({"bench": "drain", "settings": {}, "figures": {"cases": cases}})).unwrap();
         assert_eq!(drain.twice, None);
         assert_eq!(drain.found.iter().map(|found| found.rate).collect::<Vec<_>>(), [5.0, 6.0]);
-        assert_eq!(drain.found[1].settings["history"], "shortest");
+        assert_eq!(drain.found[1].settings["history"], "off");
         assert!(ours(&json!({"bench": "idle"})).is_err());
     }
 }
