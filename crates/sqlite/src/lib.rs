@@ -26,6 +26,7 @@
 
 mod builder;
 mod error;
+mod group;
 mod inspect;
 mod lock;
 mod migrate;

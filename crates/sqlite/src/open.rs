@@ -26,7 +26,7 @@ const STATEMENTS: usize = 160;
 
 /// How many pages the log has before they are written back. Work that comes and goes writes the same pages over and over;
 /// the more of that is in the log, the fewer pages are written back, and the seldomer somebody waits for it.
-const LOG_PAGES: i64 = 4_000;
+const LOG_PAGES: i64 = 16_000;
 
 /// The most memory that a connection keeps pages in. What does not fit is read from the file again in each step.
 const CACHE_KIB: i64 = 32 * 1_024;

@@ -61,13 +61,13 @@ impl Watch {
 type Outcome<T> = std::result::Result<T, Failure>;
 
 impl<'c> Step<'c> {
-    const fn new(connection: &'c Connection, watch: Option<Watch>) -> Self {
+    pub(crate) const fn new(connection: &'c Connection, watch: Option<Watch>) -> Self {
         let (given_now, now, news) = (None, Timestamp::EPOCH, Cell::new(News::Nothing));
         Self { connection, given_now, now, epoch: 0, news, watch }
     }
 
     /// Reads the clock and the epoch.
-    fn look_around(&mut self, clock: &StoreClock) -> Outcome<()> {
+    pub(crate) fn look_around(&mut self, clock: &StoreClock) -> Outcome<()> {
         let read = self.first(sql::NOW, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let (machine, epoch) =
             read.ok_or_else(|| Error::corrupt("begin", "table meta has no row `epoch`"))?;
@@ -100,6 +100,11 @@ impl<'c> Step<'c> {
     /// Says that something became available.
     pub(crate) fn tell(&self, news: News) {
         self.news.set(self.news.get().max(news));
+    }
+
+    /// What it has said so far.
+    pub(crate) const fn news(&self) -> News {
+        self.news.get()
     }
 
     /// Tells whoever watches of a statement, before and after.
@@ -215,26 +220,22 @@ pub(crate) enum Mode {
     Apart,
 }
 
-/// Runs a step, and answers what it made available. Whatever goes wrong, no transaction stays open.
+/// Runs a step that reads, or whose statements stand alone. Whatever goes wrong, no transaction stays open.
 pub(crate) fn transact<T>(
     connection: &Connection,
     path: &Path,
     Setting { clock, hook }: &Setting,
     (operation, mode): (&'static str, Mode),
     body: impl FnOnce(&Step<'_>) -> Outcome<T>,
-) -> Result<(T, News)> {
+) -> Result<T> {
     let guard = Rollback(connection);
     let watch = hook.as_ref().map(|hook| Watch::new(Arc::clone(hook), operation));
     let outcome = begin(connection, clock, mode, watch).and_then(|step| {
         let answer = body(&step)?;
-        if mode == Mode::Apart {
-            return Ok((answer, step.news.get()));
+        if mode != Mode::Apart {
+            step.run(sql::COMMIT, [])?;
         }
-        if step.news.get() == News::Everywhere {
-            step.number(sql::RAISE_WAKE, [])?;
-        }
-        step.run(sql::COMMIT, [])?;
-        Ok((answer, step.news.get()))
+        Ok(answer)
     });
     drop(guard);
     outcome.map_err(|failure| classify(operation, path, failure))
@@ -261,7 +262,7 @@ pub(crate) fn join<T>(
     outcome.map_err(|failure| classify(operation, path, failure))
 }
 
-fn begin<'c>(
+pub(crate) fn begin<'c>(
     connection: &'c Connection,
     clock: &StoreClock,
     mode: Mode,
@@ -282,7 +283,7 @@ fn begin<'c>(
 }
 
 /// Rolls back what was not committed, also when a step panics.
-struct Rollback<'c>(&'c Connection);
+pub(crate) struct Rollback<'c>(pub(crate) &'c Connection);
 
 impl Drop for Rollback<'_> {
     fn drop(&mut self) {

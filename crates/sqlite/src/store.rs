@@ -29,8 +29,9 @@ use punctual_core::{ExecutionId, Fence, Inspect, JobStore, NodeId, Result, Times
 
 use crate::builder::SqliteBuilder;
 use crate::error::Failure;
+use crate::group::{Ground, Writing};
 use crate::open::{self, FileIdentity, Options};
-use crate::step::{Mode, News, Setting, Step, StoreClock, transact};
+use crate::step::{Mode, Setting, Step, StoreClock, transact};
 use crate::wake::{Signal, Watcher};
 use crate::worker::Worker;
 
@@ -47,11 +48,9 @@ pub struct SqliteStore {
 }
 
 struct Shared {
-    path: PathBuf,
+    ground: Arc<Ground>,
     file: FileIdentity,
-    setting: Setting,
     features: StoreFeatures,
-    signal: Arc<Signal>,
     writer: Worker,
     reader: Worker,
 }
@@ -77,7 +76,7 @@ impl SqliteStore {
             None => (StoreClock::Machine, Duration::from_millis(1)),
             Some(clock) => (StoreClock::Given(Arc::clone(clock)), Duration::from_micros(1)),
         };
-        let setting = Setting { clock, hook: options.hook.clone() };
+        let setting = Arc::new(Setting { clock, hook: options.hook.clone() });
         let place = options.place;
         let (of_writer, of_reader) = ((path.clone(), options.clone()), (path.clone(), options));
         let between = Box::new(move |connection: &_| watcher.look(connection));
@@ -101,10 +100,8 @@ impl SqliteStore {
         };
         let shared = Arc::new(Shared {
             file: FileIdentity::of(&path),
-            path,
-            setting,
+            ground: Arc::new(Ground { path, setting, signal }),
             features,
-            signal,
             writer,
             reader,
         });
@@ -112,7 +109,7 @@ impl SqliteStore {
     }
 
     pub(crate) fn signal(&self) -> &Signal {
-        &self.shared.signal
+        &self.shared.ground.signal
     }
 
     pub(crate) const fn seen(&self) -> &AtomicU64 {
@@ -125,16 +122,8 @@ impl SqliteStore {
         operation: &'static str,
         body: impl FnOnce(&Step<'_>) -> Outcome<T> + Send + 'static,
     ) -> Result<T> {
-        let shared = Arc::clone(&self.shared);
-        let task = move |connection: &mut rusqlite::Connection| {
-            let Shared { path, setting, signal, .. } = &*shared;
-            let (answer, news) = transact(connection, path, setting, (operation, Mode::Write), body)?;
-            if news > News::Nothing {
-                signal.raise();
-            }
-            Ok(answer)
-        };
-        self.shared.writer.run(operation, task).await
+        let ground = Arc::clone(&self.shared.ground);
+        self.shared.writer.write(operation, Writing::asked(ground, operation, body)).await
     }
 
     /// A step that reads one snapshot.
@@ -153,10 +142,10 @@ impl SqliteStore {
         (operation, mode): (&'static str, Mode),
         body: impl FnOnce(&Step<'_>) -> Outcome<T> + Send + 'static,
     ) -> Result<T> {
-        let shared = Arc::clone(&self.shared);
+        let ground = Arc::clone(&self.shared.ground);
         let task = move |connection: &mut rusqlite::Connection| {
-            let Shared { path, setting, .. } = &*shared;
-            transact(connection, path, setting, (operation, mode), body).map(|(answer, _)| answer)
+            let Ground { path, setting, .. } = &*ground;
+            transact(connection, path, setting, (operation, mode), body)
         };
         worker.run(operation, task).await
     }
@@ -164,13 +153,13 @@ impl SqliteStore {
 
 impl Clone for SqliteStore {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), seen: AtomicU64::new(self.shared.signal.raised()) }
+        Self { shared: Arc::clone(&self.shared), seen: AtomicU64::new(self.shared.ground.signal.raised()) }
     }
 }
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteStore").field("path", &self.shared.path).finish_non_exhaustive()
+        f.debug_struct("SqliteStore").field("path", &self.shared.ground.path).finish_non_exhaustive()
     }
 }
 
@@ -209,12 +198,12 @@ impl JobStore for SqliteStore {
     }
 
     async fn join(&self, info: NodeInfo) -> Result<CheckedIn> {
-        self.shared.file.check("join", &self.shared.path)?;
+        self.shared.file.check("join", &self.shared.ground.path)?;
         self.write("join", move |step| members::join(step, &info)).await
     }
 
     async fn check_in(&self, node: NodeId) -> Result<CheckedIn> {
-        self.shared.file.check("check_in", &self.shared.path)?;
+        self.shared.file.check("check_in", &self.shared.ground.path)?;
         let body = move |step: &Step<'_>| members::check_in(step, node);
         self.on(&self.shared.writer, ("check_in", Mode::Apart), body).await
     }

@@ -16,10 +16,18 @@ use punctual_core::{Entropy, Error, Result};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::group::{self, Member};
+
 /// How often an idle worker looks whether other processes have committed.
 const IDLE: Duration = Duration::from_millis(10);
 
-type Task = Box<dyn FnOnce(&mut Connection) + Send>;
+/// What a worker is asked to do.
+pub(crate) enum Task {
+    /// Something that has its transaction for itself.
+    Alone(Box<dyn FnOnce(&mut Connection) + Send>),
+    /// A step that may share its transaction with those that come after it.
+    Write(Box<dyn Member>),
+}
 
 /// What a worker does between its tasks.
 pub(crate) type Between = Box<dyn FnMut(&Connection) + Send>;
@@ -110,20 +118,44 @@ impl Worker {
             }
         };
         let (sender, answer) = oneshot::channel();
-        let task = Box::new(move |connection: &mut Connection| {
+        let task = Task::Alone(Box::new(move |connection: &mut Connection| {
             // Nobody waits any more, and nothing was done yet: leave it at that.
             if sender.is_closed() {
                 return;
             }
             let outcome = catch_unwind(AssertUnwindSafe(|| body(connection)));
             let _nobody_waits = sender.send(outcome.unwrap_or_else(|_panic| Err(defect(operation))));
-        });
+        }));
         tasks.send(task).map_err(|_| Error::unavailable(operation, "the store was closed"))?;
         answer.await.unwrap_or_else(|_| Err(Error::unavailable(operation, "the store was closed")))
+    }
+
+    /// Runs a step that writes, in one transaction with others if several wait.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the step run or not run, never half run.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        (member, answer): (Box<dyn Member>, oneshot::Receiver<Result<T>>),
+    ) -> Result<T> {
+        let closed = || Error::unavailable(operation, "the store was closed");
+        match self {
+            Self::Thread(tasks) => tasks.send(Task::Write(member)).map_err(|_| closed())?,
+            Self::Caller(desk) => desk.lock().unwrap_or_else(PoisonError::into_inner).write(member),
+        }
+        answer.await.unwrap_or_else(|_| Err(closed()))
     }
 }
 
 impl Desk {
+    fn write(&mut self, member: Box<dyn Member>) {
+        group::run(&self.connection, member, &mut || None);
+        if let Some(between) = &mut self.between {
+            between(&self.connection);
+        }
+    }
+
     fn run<T>(
         &mut self,
         operation: &'static str,
@@ -137,7 +169,7 @@ impl Desk {
     }
 }
 
-fn defect(operation: &'static str) -> Error {
+pub(crate) fn defect(operation: &'static str) -> Error {
     Error::internal(
         operation,
         "a step panicked and was rolled back; please report it with the panic's message",
@@ -145,20 +177,41 @@ fn defect(operation: &'static str) -> Error {
 }
 
 fn serve(mut connection: Connection, tasks: &mpsc::Receiver<Task>, between: Option<Between>) {
+    let mut next = None;
     let Some(mut between) = between else {
-        while let Ok(task) = tasks.recv() {
-            task(&mut connection);
+        while let Some(task) = next.take().or_else(|| tasks.recv().ok()) {
+            next = perform(&mut connection, task, tasks);
         }
         return;
     };
     loop {
-        match tasks.recv_timeout(IDLE) {
-            Ok(task) => task(&mut connection),
+        match next.take().map_or_else(|| tasks.recv_timeout(IDLE), Ok) {
+            Ok(task) => next = perform(&mut connection, task, tasks),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
         between(&connection);
     }
+}
+
+/// Does what is asked for, and with a step that writes those that wait behind it. Answers what it has come upon that is
+/// none of them.
+fn perform(connection: &mut Connection, task: Task, tasks: &mpsc::Receiver<Task>) -> Option<Task> {
+    let mut other = None;
+    match task {
+        Task::Alone(task) => task(connection),
+        Task::Write(first) => group::run(connection, first, &mut || {
+            if other.is_none() {
+                match tasks.try_recv() {
+                    Ok(Task::Write(member)) => return Some(member),
+                    Ok(task) => other = Some(task),
+                    Err(_) => {}
+                }
+            }
+            None
+        }),
+    }
+    other
 }
 
 thread_local! {

@@ -7,6 +7,13 @@ pub(crate) const SAVEPOINT_KEEP: &str = "RELEASE plan";
 
 pub(crate) const SAVEPOINT_UNDO: &str = "ROLLBACK TO plan";
 
+/// The part of one of several steps that share a transaction.
+pub(crate) const SAVEPOINT_STEP: &str = "SAVEPOINT step";
+
+pub(crate) const SAVEPOINT_STEP_KEEP: &str = "RELEASE step";
+
+pub(crate) const SAVEPOINT_STEP_UNDO: &str = "ROLLBACK TO step";
+
 /// Whether an id was ever used and is still remembered, by two primary keys.
 pub(crate) const KNOWS_EXECUTION: &str =
     "SELECT EXISTS (SELECT 1 FROM execution WHERE id = ?1) OR EXISTS (SELECT 1 FROM history WHERE id = ?1)";

@@ -44,7 +44,8 @@ impl<'s, 'c> Settling<'s, 'c> {
         let (settled, frees) = match then {
             Settlement::End(record) => {
                 if record.id != claim.id {
-                    let why = format!("the record of execution {} cannot end execution {}", record.id, claim.id);
+                    let why =
+                        format!("the record of execution {} cannot end execution {}", record.id, claim.id);
                     return Err(Error::invalid("settle", why).into());
                 }
                 let gone = step.run(sql::SETTLE_END, params![id, owner, fence])? > 0;

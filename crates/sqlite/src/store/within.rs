@@ -20,8 +20,8 @@ impl SqliteStore {
     /// As `enqueue`; `Unavailable` if the file is locked; `Invalid` if the transaction's database is another one.
     pub fn enqueue_in(&self, transaction: &Transaction<'_>, work: Vec<Enqueue>) -> Result<Applied> {
         self.shared.file.check_connection("enqueue_in", transaction)?;
-        let clock = &self.shared.setting.clock;
-        join(transaction, &self.shared.path, clock, "enqueue_in", |step| work::enqueue(step, work))
+        let clock = &self.shared.ground.setting.clock;
+        join(transaction, &self.shared.ground.path, clock, "enqueue_in", |step| work::enqueue(step, work))
     }
 
     /// Ends an execution within the caller's transaction, so that what the work has done and the fact that it is done are
@@ -43,7 +43,9 @@ impl SqliteStore {
             return Err(punctual_core::Error::invalid(operation, why));
         }
         self.shared.file.check_connection(operation, transaction)?;
-        let clock = &self.shared.setting.clock;
-        join(transaction, &self.shared.path, clock, operation, |step| settling::Settling::begin(step)?.settle(plan))
+        let clock = &self.shared.ground.setting.clock;
+        join(transaction, &self.shared.ground.path, clock, operation, |step| {
+            settling::Settling::begin(step)?.settle(plan)
+        })
     }
 }
