@@ -29,6 +29,7 @@ mod error;
 mod group;
 mod inspect;
 mod lock;
+mod log;
 mod migrate;
 mod open;
 mod rows;

@@ -24,10 +24,6 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// How many prepared statements a connection keeps: more than there are.
 const STATEMENTS: usize = 160;
 
-/// How many pages the log has before they are written back. Work that comes and goes writes the same pages over and over;
-/// the more of that is in the log, the fewer pages are written back, and the seldomer somebody waits for it.
-const LOG_PAGES: i64 = 16_000;
-
 /// The most memory that a connection keeps pages in. What does not fit is read from the file again in each step.
 const CACHE_KIB: i64 = 32 * 1_024;
 
@@ -349,7 +345,8 @@ fn set_up(connection: &Connection, path: &Path, options: &Options) -> Result<()>
     set(connection, path, "temp_store", 2)?;
     set(connection, path, "trusted_schema", 0)?;
     set(connection, path, "journal_size_limit", LOG_BYTES)?;
-    set(connection, path, "wal_autocheckpoint", LOG_PAGES)?;
+    // That is done between steps.
+    set(connection, path, "wal_autocheckpoint", 0)?;
     set(connection, path, "cache_size", -CACHE_KIB)?;
     // Plans must not depend on parameters: SQLite would look at each value, and prepare some statements anew each time.
     let stable = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true);

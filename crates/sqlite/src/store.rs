@@ -30,6 +30,7 @@ use punctual_core::{ExecutionId, Fence, Inspect, JobStore, NodeId, Result, Times
 use crate::builder::SqliteBuilder;
 use crate::error::Failure;
 use crate::group::{Ground, Writing};
+use crate::log::Log;
 use crate::open::{self, FileIdentity, Options};
 use crate::step::{Mode, Setting, Step, StoreClock, transact};
 use crate::wake::{Signal, Watcher};
@@ -79,7 +80,11 @@ impl SqliteStore {
         let setting = Arc::new(Setting { clock, hook: options.hook.clone() });
         let place = options.place;
         let (of_writer, of_reader) = ((path.clone(), options.clone()), (path.clone(), options));
-        let between = Box::new(move |connection: &_| watcher.look(connection));
+        let mut log = Log::default();
+        let between = Box::new(move |connection: &_| {
+            watcher.look(connection);
+            log.tend(connection);
+        });
         let writer = Worker::start(
             place,
             "punctual-write",

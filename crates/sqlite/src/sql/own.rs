@@ -211,6 +211,12 @@ pub(crate) const WAKE_SEQ: &str = "SELECT value FROM meta WHERE name = 'wake_seq
 /// Changes when another connection has committed; cheap.
 pub(crate) const DATA_VERSION: &str = "PRAGMA data_version";
 
+/// How many pages the log has, and how many of them are written back. Does nothing.
+pub(crate) const LOG_LENGTH: &str = "PRAGMA wal_checkpoint(NOOP)";
+
+/// Writes back what nobody reads from the log any more.
+pub(crate) const WRITE_BACK: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
 pub(crate) const BEGIN_READ: &str = "BEGIN DEFERRED";
 
 /// Live rows of a job that nobody owns. Scans, as LEAVE_JOB.
