@@ -33,12 +33,14 @@ fn back(settlement: Settlement) -> Back {
     match settlement {
         Settlement::Back(back) => back,
         Settlement::End(record) => panic!("ended: {record:?}"),
+        Settlement::Forget => panic!("it was forgotten"),
     }
 }
 
 fn outcome(settlement: &Settlement) -> Outcome {
     match settlement {
         Settlement::End(record) => record.outcome,
+        Settlement::Forget => panic!("it was forgotten"),
         Settlement::Back(back) => panic!("went back: {back:?}"),
     }
 }
@@ -153,6 +155,29 @@ fn what_is_handed_back_keeps_its_attempt_and_its_slot() {
     let spec = ExecutionSpec::default();
     let next = back(settled(&row(&spec), &spec, BodyEnd::HandedBack("stop".to_owned())));
     assert_eq!((next.attempt, next.delay, next.keep_slot), (1, Duration::ZERO, true));
+}
+
+#[test]
+fn only_a_success_of_what_no_trigger_fired_is_forgotten() {
+    let spec = ExecutionSpec::default();
+    let owner = NodeId::from_stored(9);
+    let forgetting = |row: &Execution, end: BodyEnd| {
+        let plan = finish::settle(row, &spec, owner, ended(end), &entropy());
+        (finish::forgetting(row, plan.clone()), plan)
+    };
+    let (fired, enqueued) = (row(&spec), Execution { occurrence: None, ..row(&spec) });
+    assert!(fired.occurrence.is_some());
+    let (plan, recorded) = forgetting(&enqueued, BodyEnd::Succeeded);
+    assert_eq!((plan.claim, plan.then), (recorded.claim, Settlement::Forget));
+    for (row, end) in [
+        (&fired, BodyEnd::Succeeded),
+        (&enqueued, BodyEnd::Failed("no".to_owned())),
+        (&enqueued, BodyEnd::Dead("no".to_owned())),
+        (&enqueued, BodyEnd::Cancelled("no".to_owned())),
+    ] {
+        let (plan, recorded) = forgetting(row, end);
+        assert_eq!(plan, recorded);
+    }
 }
 
 #[test]

@@ -74,7 +74,8 @@ pub(crate) async fn run(options: &Options) -> Result<Sound> {
         "in batches",
     ];
     report.table(&header, rows);
-    report.note("Commits and bytes are for each job of the drain. History off: `record_successes` is `false`.");
+    report
+        .note("Commits and bytes are for each job of the drain. History off: `record_successes` is `false`.");
     report.note(format_args!(
         "Enqueued one at a time and in transactions with a row of the user's: {SAMPLE} by one client; in batches of \
          {BATCH}: the rest."

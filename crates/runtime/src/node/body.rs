@@ -53,8 +53,7 @@ pub(crate) fn start(
         let owner = claim_of(&row, &node).owner;
         if let Some(ended) = ended {
             let plan = finish::settle(&row, &spec, owner, ended, &*node.entropy);
-            let plan =
-                if node.settings.record_successes { plan } else { finish::forgetting(&row, plan) };
+            let plan = if node.settings.record_successes { plan } else { finish::forgetting(&row, plan) };
             // The receiver ends only after every sender has: nothing is lost here.
             let _ = results.send(Results { plan, work: work_of(&row) }).await;
         } else {

@@ -272,7 +272,9 @@ pub(super) fn then(plan: &SettlePlan) -> Then {
             fence: small(record.fence.get()),
         },
         // The model knows of triggers only, and what they fire is recorded.
-        Settlement::Forget => Then::End { outcome: rows::Outcome::Succeeded, fence: small(plan.claim.fence.get()) },
+        Settlement::Forget => {
+            Then::End { outcome: rows::Outcome::Succeeded, fence: small(plan.claim.fence.get()) }
+        }
         Settlement::Back(back) => Then::Back {
             attempt: small(back.attempt),
             losses: small(back.losses),
