@@ -275,6 +275,9 @@ macro_rules! take_slots {
 /// overtake. Answers, with the rows, how many were parked and how many were to be claimed; `$missed` adds those that
 /// others were claiming.
 ///
+/// Where none of those that were locked has a key and they are no more than `limit`, all of them go: `easy` says so, and
+/// the parts that judge each row are then not run.
+///
 /// Rows are locked before slots here, and in every step that has both.
 macro_rules! claim_ready {
     ($locked:literal, $missed:literal) => {
@@ -295,15 +298,19 @@ WITH RECURSIVE ",
   FROM level l WHERE l.priority IS NOT NULL
 ), ",
             $locked,
-            "), edge AS MATERIALIZED (
+            "), shape AS MATERIALIZED (
+  SELECT count(*) AS n, count(*) <= $5 AND count(l.slot_key) = 0 AS easy FROM locked l
+), edge AS MATERIALIZED (
   SELECT n.priority, n.wake_us, n.id FROM (
     SELECT l.priority, l.wake_us, l.id,
-      row_number() OVER (PARTITION BY l.kind, l.priority ORDER BY l.wake_us, l.id) AS place FROM locked l) n
+      row_number() OVER (PARTITION BY l.kind, l.priority ORDER BY l.wake_us, l.id) AS place FROM locked l
+    WHERE NOT (SELECT a.easy FROM shape a)) n
   WHERE n.place = $5 ORDER BY n.priority DESC, n.wake_us, n.id LIMIT 1
 ), ready AS MATERIALIZED (
   SELECT l.*, s.n AS kept, s.fence_seq AS kept_fence, l.slot_key IS NOT NULL AND l.slot_limit IS NOT NULL AS needs
   FROM locked l LEFT JOIN LATERAL (SELECT * FROM {s}.slot s WHERE s.exec_id = l.id LIMIT 1) s ON true
-  WHERE NOT EXISTS (SELECT 1 FROM edge g WHERE (g.priority, l.wake_us, l.id) > (l.priority, g.wake_us, g.id))
+  WHERE NOT (SELECT a.easy FROM shape a)
+    AND NOT EXISTS (SELECT 1 FROM edge g WHERE (g.priority, l.wake_us, l.id) > (l.priority, g.wake_us, g.id))
 ), wanted AS MATERIALIZED (
   SELECT r.id AS holder, r.slot_key, r.slot_limit, r.fence AS above,
     row_number() OVER (PARTITION BY r.slot_key ORDER BY r.priority DESC, r.wake_us, r.id) AS turn
@@ -325,7 +332,8 @@ WITH RECURSIVE ",
     ),
     ", simple AS (
   UPDATE {s}.execution e SET state = 2, owner = $2, fence = e.fence + 1
-  WHERE e.id = ANY(ARRAY(SELECT c.id FROM cut c WHERE c.goes AND c.place <= $5 AND NOT c.needs)) RETURNING e.*
+  WHERE e.id = ANY(ARRAY(SELECT c.id FROM cut c WHERE c.goes AND c.place <= $5 AND NOT c.needs
+    UNION ALL SELECT l.id FROM locked l WHERE (SELECT a.easy FROM shape a))) RETURNING e.*
 ), slotted AS (
   UPDATE {s}.execution e SET state = 2, owner = $2, fence = coalesce(t.fence_seq, e.fence + 1) FROM taken t
   WHERE e.id = ANY(ARRAY(SELECT a.exec_id FROM taken a)) AND e.id = t.exec_id RETURNING e.*
@@ -342,7 +350,8 @@ WITH RECURSIVE ",
   WHERE e.id = ANY(ARRAY(SELECT a.id FROM cut a)) AND e.id = c.id AND c.busy AND c.place < $5 RETURNING e.id
 ), head AS MATERIALIZED (
   SELECT EXISTS (SELECT 1 FROM gate) AS open, (SELECT us FROM now) AS now_us, (SELECT count(*) FROM parked) AS parked,
-    (SELECT count(*) FROM cut c WHERE c.goes AND c.place <= $5) + ",
+    (SELECT count(*) FROM cut c WHERE c.goes AND c.place <= $5)
+      + coalesce((SELECT a.n FROM shape a WHERE a.easy), 0) + ",
             $missed,
             " AS tried
 )
