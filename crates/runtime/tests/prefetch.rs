@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::*;
+use punctual_core::JobStore;
 use punctual_core::execution::{Execution, Outcome};
+use punctual_core::store::Standby;
 use punctual_runtime::Scheduler;
 
 /// The most bodies of a name that ran at once.
@@ -119,6 +121,44 @@ async fn a_node_that_is_shut_down_gives_back_what_waits_at_once() {
     world.pass(secs(40)).await;
     assert!(node.has_ended());
     assert_eq!(world.runs("long").len(), 1);
+}
+
+/// Who has claimed all that it asked for expects more, and claims again while it looks for what is due.
+#[tokio::test]
+async fn a_long_queue_does_not_wait_for_the_triggers_to_be_read() {
+    let world = World::new();
+    enqueue(&world.client().await, "short", 40, millis(50)).await;
+    let node = world.member_with(1, |builder| builder.capacity(4).prefetch(millis(0))).await;
+    world.pass(millis(10)).await;
+    assert_eq!(world.runs("short").len(), 4);
+    node.line.set_for("read_due", Mode::Late);
+    world.pass(millis(60)).await;
+    let begun = world.runs("short").len();
+    assert!(begun > 4, "what was claimed began before the reading was answered: {begun}");
+    node.line.set(Mode::Up);
+    world.pass(secs(2)).await;
+    assert_eq!(world.runs("short").len(), 40);
+    assert_eq!(most_at_once(&world, "short"), 4);
+}
+
+/// The gate of the last look is another one by now.
+#[tokio::test]
+async fn a_claim_that_does_not_wait_for_the_look_respects_a_standby() {
+    let world = World::new();
+    enqueue(&world.client().await, "short", 40, millis(50)).await;
+    let node = world.member_with(1, |builder| builder.capacity(4).prefetch(millis(0))).await;
+    world.pass(millis(10)).await;
+    assert_eq!(world.runs("short").len(), 4);
+    // The store alone knows of it: the node's own idea of its gate is old.
+    let id = node.scheduler.node_id();
+    world.store.set_standby(id, Standby::On).await.expect("it is stored");
+    world.store.set_standby(id, Standby::Off).await.expect("it is stored");
+    node.line.set_for("read_due", Mode::Late);
+    world.pass(millis(200)).await;
+    assert_eq!(world.runs("short").len(), 4, "claims with the gate of before are refused");
+    node.line.set(Mode::Up);
+    world.pass(secs(5)).await;
+    assert_eq!(world.runs("short").len(), 40, "the gate that it has now is open");
 }
 
 #[tokio::test]

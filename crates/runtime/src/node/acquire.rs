@@ -10,8 +10,8 @@ use punctual_core::event::Event;
 use punctual_core::execution::{Execution, ExecutionState, merged};
 use punctual_core::protocol::{finish, fire};
 use punctual_core::store::{
-    Claim, ClaimOutcome, ClaimReady, ClaimRef, Due, DueTrigger, FirePlan, PARK, Poison, PoisonRow, ReadDue,
-    Readable, SLICE_GRACE, Slice, Within,
+    Claim, ClaimOutcome, ClaimReady, ClaimRef, ClaimedReady, Due, DueTrigger, FirePlan, PARK, Poison,
+    PoisonRow, ReadDue, Readable, SLICE_GRACE, Slice, Within,
 };
 use punctual_core::{ErrorKind, Result, Timestamp};
 use tokio::sync::mpsc;
@@ -51,6 +51,9 @@ struct Beyond {
     crowded: u32,
     /// When to look at what the nodes of other slices have left lying, if anything fell due since the last such look.
     leftovers: Option<Timestamp>,
+    /// The gate under which the last round claimed as many ready rows as it asked for. Where that many were ready there
+    /// are more: the next round claims while it reads, and not after that.
+    more_ready: Option<i64>,
 }
 
 /// What came of the due triggers of a round.
@@ -248,11 +251,33 @@ async fn claim_round(
     // Who comes early on purpose looks ahead; who is late has enough to do. A lock is not kept meanwhile.
     let is_early = within.is_none() && expected.is_some_and(|at| at > node.store_time());
     let ahead = if is_early { LOOK_AHEAD } else { Duration::ZERO };
-    let sent = node.clock.boot();
     let request = ReadDue { node: id, kinds: Arc::clone(&kinds), limit: reach, slice, ahead };
     let horizon = |due: &Due| due.now.plus(ahead);
-    let mut due = node.store.read_due(request).await?;
-    node.sync(due.now, sent);
+    let claim_ready = async |gate| -> Result<ClaimedReady> {
+        let (kinds, within) = (Arc::clone(&kinds), within.clone());
+        let request = ClaimReady { node: id, gate, within, kinds, limit, park: PARK };
+        let sent = node.clock.boot();
+        let ready = node.store.claim_ready(request).await?;
+        node.sync(ready.now, sent);
+        Ok(ready)
+    };
+    let read_due = async {
+        let sent = node.clock.boot();
+        let due = node.store.read_due(request).await?;
+        node.sync(due.now, sent);
+        Ok(due)
+    };
+    // A gate that is another one by now claims nothing. What is claimed begins, whatever becomes of the reading.
+    let claim_early = async |gate| -> Result<Option<usize>> {
+        let ready = claim_ready(gate).await?;
+        if ready.gate_open { begin_ready(node, ready, results).await.map(Some) } else { Ok(None) }
+    };
+    let (due, early): (Result<Due>, _) = match beyond.more_ready.take().filter(|_| within.is_none()) {
+        Some(gate) => tokio::join!(read_due, claim_early(gate)),
+        None => (read_due.await, Ok(None)),
+    };
+    let mut taken = early?;
+    let mut due = due?;
     let read = due.triggers.len();
     due.triggers.retain_mut(|trigger| is_known(node, trigger));
     let unknown = u32::try_from(read - due.triggers.len()).unwrap_or(u32::MAX);
@@ -264,31 +289,18 @@ async fn claim_round(
 
     // Ready rows go before new occurrences: retries and recovered work of a key come before its next firing.
     let mut room = usize::try_from(free).unwrap_or(usize::MAX);
-    if due.ready {
-        let request =
-            ClaimReady { node: id, gate: due.gate, within: within.clone(), kinds, limit, park: PARK };
-        let sent = node.clock.boot();
-        let ready = node.store.claim_ready(request).await?;
-        node.sync(ready.now, sent);
+    if taken.is_none() && due.ready {
+        let ready = claim_ready(due.gate).await?;
         if !ready.gate_open {
             return Ok(Next::At(None));
         }
-        again |= ready.work.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        room = room.saturating_sub(ready.work.len());
-        for work in ready.work {
-            match work {
-                Readable::Row(row) => {
-                    let (spec, payload) = (row.spec(), row.payload());
-                    body::start(node, row.execution, spec, payload, ready.now, results);
-                }
-                Readable::Poison(poison) => {
-                    node.tell(Event::SetAside { reason: poison.reason.clone() });
-                    if let PoisonRow::Execution(claim) = poison.row {
-                        let _ = node.store.settle(vec![finish::hold(claim, &poison.reason)]).await?;
-                    }
-                }
-            }
-        }
+        taken = Some(begin_ready(node, ready, results).await?);
+    }
+    if let Some(taken) = taken {
+        let is_full = taken >= usize::try_from(limit).unwrap_or(usize::MAX);
+        beyond.more_ready = is_full.then_some(due.gate);
+        again |= is_full;
+        room = room.saturating_sub(taken);
     }
 
     // Some of what was expected now may be in the slice of another node; if that leaves it lying, it belongs to everybody
@@ -307,6 +319,34 @@ async fn claim_round(
         return Ok(Next::At(next_wake));
     }
     Ok(Next::With(Due { now, gate, triggers, next_wake, ready: false }))
+}
+
+/// Starts what was claimed, sets aside what cannot be understood, and answers how many rows these are.
+async fn begin_ready(
+    node: &Arc<Node>,
+    ready: ClaimedReady,
+    results: &mpsc::Sender<Results>,
+) -> Result<usize> {
+    let count = ready.work.len();
+    let mut held = Vec::new();
+    for work in ready.work {
+        match work {
+            Readable::Row(row) => {
+                let (spec, payload) = (row.spec(), row.payload());
+                body::start(node, row.execution, spec, payload, ready.now, results);
+            }
+            Readable::Poison(poison) => {
+                node.tell(Event::SetAside { reason: poison.reason.clone() });
+                if let PoisonRow::Execution(claim) = poison.row {
+                    held.push(finish::hold(claim, &poison.reason));
+                }
+            }
+        }
+    }
+    if !held.is_empty() {
+        node.store.settle(held).await?;
+    }
+    Ok(count)
 }
 
 /// Finds the code of a custom schedule. Where it is not known here, the trigger is left to nodes that know it; what the
