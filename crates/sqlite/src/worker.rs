@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::group::{self, Member};
 
 /// How often an idle worker looks whether other processes have committed.
-const IDLE: Duration = Duration::from_millis(10);
+const IDLE: Duration = Duration::from_millis(25);
 
 /// What a worker is asked to do.
 pub(crate) enum Task {
