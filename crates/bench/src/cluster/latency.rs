@@ -28,27 +28,27 @@ pub(crate) struct Calls {
     count: u32,
     /// How far ahead of the store's now each one fires, in milliseconds.
     ahead_ms: u64,
-    /// The pause before the next one, in milliseconds.
+    /// The pause between the instant of one and the scheduling of the next one, in milliseconds.
     gap_ms: u64,
     /// How long after the last one nobody waits any more, in milliseconds.
     patience_ms: u64,
 }
 
-/// Schedules triggers that fire once, one after the other, and waits until the last must have fired.
+/// Schedules triggers that fire once, each when the one before it must have fired, and waits until the last must have.
 pub(crate) async fn schedule(scheduler: &Scheduler, calls: Calls) -> Result<()> {
     let pid = std::process::id();
     for n in 0..calls.count {
         let at = scheduler.store().now().await?.plus(Duration::from_millis(calls.ahead_ms));
         let key = format!("{GROUP}/{pid}-{}-{n}", calls.ahead_ms);
         scheduler.schedule(Nothing {}).at(at.to_chrono()).key(&key).await?;
-        SystemClock.sleep(Duration::from_millis(calls.gap_ms + u64::from(n) * 7 % 10)).await;
+        SystemClock.sleep(Duration::from_millis(calls.ahead_ms + calls.gap_ms + u64::from(n) * 7 % 10)).await;
     }
-    SystemClock.sleep(Duration::from_millis(calls.ahead_ms + calls.patience_ms)).await;
+    SystemClock.sleep(Duration::from_millis(calls.patience_ms)).await;
     Ok(())
 }
 
-/// The pause between two triggers.
-const GAP_MS: u64 = 10;
+/// The pause between two triggers. A cluster that writes back what one of them has left is not idle yet.
+const GAP_MS: u64 = 50;
 
 /// Who schedules, and how far ahead.
 #[derive(Clone, Copy, Debug)]
@@ -147,8 +147,7 @@ async fn measure(
     }
     let mut crew = Crew::start(&options.seat(ground.location()), nodes)?;
     SystemClock.sleep(options.warming()).await;
-    // The pause is 14.5 ms on the average, and the step itself takes its time.
-    let wanted = options.seconds * 1_000 / (GAP_MS + 5);
+    let wanted = options.seconds * 1_000 / (case.ahead_ms + GAP_MS + 5);
     let calls = Calls {
         count: u32::try_from(wanted).unwrap_or(u32::MAX),
         ahead_ms: case.ahead_ms,

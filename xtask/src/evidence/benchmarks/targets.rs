@@ -69,12 +69,14 @@ impl<'r> Records<'r> {
         rows.filter_map(take).collect()
     }
 
-    /// The start delay of triggers that were scheduled ahead, by the node itself or by another process.
+    /// The start delay of triggers that the node itself has scheduled ahead, or another process in any way. What a node
+    /// schedules for now is late by a commit of its own.
     fn delay(&self, stores: &[&str], own: bool, point: &str) -> Vec<f64> {
         let of_idle = |store: &&str| {
             let rows = self.of("latency", Some(*store)).filter(|it| it["beside_per_second"] == 0);
             let rows = rows.filter_map(|it| it["cases"].as_array()).flatten();
-            let rows = rows.filter(|case| case["own"] == own && case["ahead_ms"].as_u64() > Some(0));
+            let rows =
+                rows.filter(|case| case["own"] == own && (!own || case["ahead_ms"].as_u64() > Some(0)));
             rows.filter_map(|case| case["late_ms"][point]["median"].as_f64()).collect::<Vec<_>>()
         };
         whole(stores.iter().map(of_idle))
@@ -183,25 +185,25 @@ const TARGETS: &[Target] = &[
         found: |records| records.beside("drain_ratio_best_keeping"),
     },
     Target {
-        what: "start delay, scheduled on the node, p50, three databases",
+        what: "start delay, scheduled ahead on the node, p50, three databases",
         wanted: AtMost(2.0),
         unit: "ms",
         found: |records| records.delay(&["postgres", "sqlite", "mysql"], true, "p50"),
     },
     Target {
-        what: "start delay, scheduled on the node, p99, three databases",
+        what: "start delay, scheduled ahead on the node, p99, three databases",
         wanted: AtMost(10.0),
         unit: "ms",
         found: |records| records.delay(&["postgres", "sqlite", "mysql"], true, "p99"),
     },
     Target {
-        what: "start delay, scheduled elsewhere, p99, Postgres and SQLite",
+        what: "start delay, scheduled elsewhere, at once or ahead, p99, Postgres and SQLite",
         wanted: AtMost(50.0),
         unit: "ms",
         found: |records| records.delay(&["postgres", "sqlite"], false, "p99"),
     },
     Target {
-        what: "start delay, scheduled elsewhere, p99, MariaDB",
+        what: "start delay, scheduled elsewhere, at once or ahead, p99, MariaDB",
         wanted: AtMost(1_000.0),
         unit: "ms",
         found: |records| records.delay(&["mysql"], false, "p99"),
