@@ -23,6 +23,7 @@ A spread is the median of the runs, and in parentheses the smallest and the larg
 
 Where the time goes is what `profile` shows: how long nodes wait for each statement, and whose processor a firing uses.
 What a database can do at best is what `peers` shows of the same writes in statements made by hand, in the batch size that is best for them; the ratios by hand are how far from it this project is.
+Where less was measured than is wanted, [What stands in the way](benchmarks.md#what-stands-in-the-way) says why, and what was tried.
 ";
 
 /// The files that these records make: the chapter, which says what is not measured yet, and its plots.
