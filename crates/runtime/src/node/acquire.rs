@@ -54,6 +54,15 @@ struct Beyond {
     /// The gate under which the last round claimed as many ready rows as it asked for. Where that many were ready there
     /// are more: the next round claims while it reads, and not after that.
     more_ready: Option<i64>,
+    /// What the last round claimed and did not begin, because the next one follows at once: it begins them while the
+    /// store is busy with its claim. The claim counts as under way until then.
+    held: Option<ClaimedReady>,
+}
+
+impl Beyond {
+    fn held(&self) -> usize {
+        self.held.as_ref().map_or(0, |ready| ready.work.len())
+    }
 }
 
 /// What came of the due triggers of a round.
@@ -100,12 +109,13 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
     let mut beyond = Beyond::default();
     let mut pace = Pace::new(node.settings.prefetch, node.clock.boot());
     while node.phase() == Phase::Running {
-        let running = node.running().len();
+        let running = node.running().len() + beyond.held();
         let ahead = pace.ahead(node.clock.boot(), node.ended());
         let most = node.settings.capacity.saturating_add(ahead);
         let free = most.saturating_sub(u32::try_from(running).unwrap_or(u32::MAX));
         // As long as half of what was claimed ahead still waits, the next claim can wait too, and become larger.
-        let has_enough = node.turns.waiting() > ahead / 2;
+        let waiting = node.turns.waiting().saturating_add(u32::try_from(beyond.held()).unwrap_or(u32::MAX));
+        let has_enough = waiting > ahead / 2;
         let wait = if free == 0 || has_enough || !node.may_start() {
             // A settled result, a good check-in or the end of standby gives the hint.
             soon = None;
@@ -118,7 +128,9 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
                 Some(due) => fire_soon(&node, due, free, &results).await,
                 None => round(&node, free, expected, &mut beyond, &results).await,
             };
-            node.end_claim();
+            if beyond.held.is_none() {
+                node.end_claim();
+            }
             match round {
                 Ok(Next::Now) => {
                     (failures, expected) = (0, None);
@@ -146,6 +158,7 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
                 }
             }
         };
+        begin_held(&node, beyond.held.take(), &results).await;
         let woken = async {
             match node.store.wake() {
                 Some(wake) => wake.changed().await,
@@ -160,6 +173,7 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
             () = node.clock.sleep(wait) => {}
         }
     }
+    begin_held(&node, beyond.held.take(), &results).await;
 }
 
 /// When a trigger is due; none if its row says nothing that can be understood.
@@ -267,16 +281,18 @@ async fn claim_round(
         node.sync(due.now, sent);
         Ok(due)
     };
-    // A gate that is another one by now claims nothing. What is claimed begins, whatever becomes of the reading.
-    let claim_early = async |gate| -> Result<Option<usize>> {
-        let ready = claim_ready(gate).await?;
-        if ready.gate_open { begin_ready(node, ready, results).await.map(Some) } else { Ok(None) }
+    // A gate that is another one by now claims nothing.
+    let (early, is_locked) = (beyond.more_ready.take(), within.is_some());
+    let claim_early = async {
+        match early {
+            Some(gate) if !is_locked => Ok(Some(claim_ready(gate).await?).filter(|ready| ready.gate_open)),
+            _ => Ok(None),
+        }
     };
-    let (due, early): (Result<Due>, _) = match beyond.more_ready.take().filter(|_| within.is_none()) {
-        Some(gate) => tokio::join!(read_due, claim_early(gate)),
-        None => (read_due.await, Ok(None)),
-    };
-    let mut taken = early?;
+    let beginning = begin_held(node, beyond.held.take(), results);
+    let (due, early, ()): (Result<Due>, Result<_>, ()) = tokio::join!(read_due, claim_early, beginning);
+    // Whatever became of the reading, what was claimed will begin.
+    beyond.held = early?;
     let mut due = due?;
     let read = due.triggers.len();
     due.triggers.retain_mut(|trigger| is_known(node, trigger));
@@ -289,18 +305,23 @@ async fn claim_round(
 
     // Ready rows go before new occurrences: retries and recovered work of a key come before its next firing.
     let mut room = usize::try_from(free).unwrap_or(usize::MAX);
-    if taken.is_none() && due.ready {
+    if beyond.held.is_none() && due.ready {
         let ready = claim_ready(due.gate).await?;
         if !ready.gate_open {
             return Ok(Next::At(None));
         }
-        taken = Some(begin_ready(node, ready, results).await?);
+        beyond.held = Some(ready);
     }
-    if let Some(taken) = taken {
-        let is_full = taken >= usize::try_from(limit).unwrap_or(usize::MAX);
+    if let Some(ready) = beyond.held.take() {
+        let is_full = ready.work.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
         beyond.more_ready = is_full.then_some(due.gate);
         again |= is_full;
-        room = room.saturating_sub(taken);
+        room = room.saturating_sub(ready.work.len());
+        if is_full && !is_locked && due.triggers.is_empty() {
+            beyond.held = Some(ready);
+        } else {
+            begin_ready(node, ready, results).await?;
+        }
     }
 
     // Some of what was expected now may be in the slice of another node; if that leaves it lying, it belongs to everybody
@@ -321,15 +342,25 @@ async fn claim_round(
     Ok(Next::With(Due { now, gate, triggers, next_wake, ready: false }))
 }
 
-/// Starts what was claimed, sets aside what cannot be understood, and answers how many rows these are.
-async fn begin_ready(
-    node: &Arc<Node>,
-    ready: ClaimedReady,
-    results: &mpsc::Sender<Results>,
-) -> Result<usize> {
-    let count = ready.work.len();
-    let mut held = Vec::new();
-    for work in ready.work {
+/// Begins what the round before has claimed, and ends its claim with that.
+async fn begin_held(node: &Arc<Node>, held: Option<ClaimedReady>, results: &mpsc::Sender<Results>) {
+    let Some(ready) = held else { return };
+    if let Err(error) = begin_ready(node, ready, results).await {
+        node.trouble(&error);
+    }
+    node.end_claim();
+}
+
+/// How many rows are begun in one go. What is under way beside it has its turn in between.
+const GO: usize = 64;
+
+/// Begins what was claimed, and sets aside what cannot be understood.
+async fn begin_ready(node: &Arc<Node>, ready: ClaimedReady, results: &mpsc::Sender<Results>) -> Result<()> {
+    let mut strange = Vec::new();
+    for (n, work) in ready.work.into_iter().enumerate() {
+        if n % GO == GO - 1 {
+            tokio::task::yield_now().await;
+        }
         match work {
             Readable::Row(row) => {
                 let (spec, payload) = (row.spec(), row.payload());
@@ -338,15 +369,15 @@ async fn begin_ready(
             Readable::Poison(poison) => {
                 node.tell(Event::SetAside { reason: poison.reason.clone() });
                 if let PoisonRow::Execution(claim) = poison.row {
-                    held.push(finish::hold(claim, &poison.reason));
+                    strange.push(finish::hold(claim, &poison.reason));
                 }
             }
         }
     }
-    if !held.is_empty() {
-        node.store.settle(held).await?;
+    if !strange.is_empty() {
+        node.store.settle(strange).await?;
     }
-    Ok(count)
+    Ok(())
 }
 
 /// Finds the code of a custom schedule. Where it is not known here, the trigger is left to nodes that know it; what the
