@@ -275,8 +275,9 @@ macro_rules! take_slots {
 /// overtake. Answers, with the rows, how many were parked and how many were to be claimed; `$missed` adds those that
 /// others were claiming.
 ///
-/// Where none of those that were locked has a key and they are no more than `limit`, all of them go: `easy` says so, and
-/// the parts that judge each row are then not run.
+/// Where none of those that were locked has a key and they are no more than `limit`, all of them go: no slot is needed, and
+/// a kind and priority of which `limit` were locked is the only one there. `easy` says so, and the parts that judge each
+/// row are then not run.
 ///
 /// Rows are locked before slots here, and in every step that has both.
 macro_rules! claim_ready {

@@ -123,15 +123,21 @@ async fn a_node_that_is_shut_down_gives_back_what_waits_at_once() {
     assert_eq!(world.runs("long").len(), 1);
 }
 
-/// Who has claimed all that it asked for expects more, and claims again while it looks for what is due: that begins, also
-/// if the look fails.
-#[tokio::test]
-async fn a_long_queue_does_not_wait_for_the_triggers_to_be_read() {
+/// A node that has claimed the first four of forty, and as many as it asked for.
+async fn in_a_long_queue() -> (World, Member) {
     let world = World::new();
     enqueue(&world.client().await, "short", 40, millis(50)).await;
     let node = world.member_with(1, |builder| builder.capacity(4).prefetch(millis(0))).await;
     world.pass(millis(10)).await;
     assert_eq!(world.runs("short").len(), 4);
+    (world, node)
+}
+
+/// Who has claimed all that it asked for expects more, and claims again while it looks for what is due: that begins, also
+/// if the look fails.
+#[tokio::test]
+async fn a_long_queue_does_not_wait_for_the_triggers_to_be_read() {
+    let (world, node) = in_a_long_queue().await;
     node.line.set_for("read_due", Mode::Down);
     world.pass(millis(60)).await;
     let begun = world.runs("short").len();
@@ -145,16 +151,12 @@ async fn a_long_queue_does_not_wait_for_the_triggers_to_be_read() {
 /// The gate of the last look is another one by now.
 #[tokio::test]
 async fn a_claim_that_does_not_wait_for_the_look_respects_a_standby() {
-    let world = World::new();
-    enqueue(&world.client().await, "short", 40, millis(50)).await;
-    let node = world.member_with(1, |builder| builder.capacity(4).prefetch(millis(0))).await;
-    world.pass(millis(10)).await;
-    assert_eq!(world.runs("short").len(), 4);
+    let (world, node) = in_a_long_queue().await;
     // The store alone knows of it: the node's own idea of its gate is old.
     let id = node.scheduler.node_id();
     world.store.set_standby(id, Standby::On).await.expect("it is stored");
     world.store.set_standby(id, Standby::Off).await.expect("it is stored");
-    node.line.set_for("read_due", Mode::Late);
+    node.line.set_for("read_due", Mode::Down);
     world.pass(millis(200)).await;
     assert_eq!(world.runs("short").len(), 4, "claims with the gate of before are refused");
     node.line.set(Mode::Up);

@@ -34,7 +34,8 @@ pub(crate) struct Calls {
     patience_ms: u64,
 }
 
-/// Schedules triggers that fire once, each when the one before it must have fired, and waits until the last must have.
+/// Schedules triggers that fire once, each a pause after the instant of the one before it, and waits until the last must
+/// have fired.
 pub(crate) async fn schedule(scheduler: &Scheduler, calls: Calls) -> Result<()> {
     let pid = std::process::id();
     for n in 0..calls.count {
