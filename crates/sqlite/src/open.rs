@@ -29,7 +29,7 @@ const CACHE_KIB: i64 = 32 * 1_024;
 
 /// The size in bytes that a log is cut back to after a checkpoint, so that one large transaction does not leave a large
 /// file for ever.
-const LOG_BYTES: i64 = 64 << 20;
+const LOG_BYTES: i64 = 96 << 20;
 
 /// Whether a commit waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

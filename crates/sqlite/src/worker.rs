@@ -233,6 +233,14 @@ pub(crate) fn wait_for_locks(connection: &mut Connection, patience: Duration) ->
     connection.busy_handler(Some(wait_once as fn(i32) -> bool))
 }
 
+/// Does something for which connections of this thread wait no longer than `patience`.
+pub(crate) fn with_patience<T>(patience: Duration, body: impl FnOnce() -> T) -> T {
+    let usual = PATIENCE.replace(patience);
+    let outcome = body();
+    PATIENCE.set(usual);
+    outcome
+}
+
 /// Waits a moment; `false` if all patience is spent since `tries` was 0.
 pub(crate) fn wait_once(tries: i32) -> bool {
     if tries == 0 {

@@ -217,6 +217,10 @@ pub(crate) const LOG_LENGTH: &str = "PRAGMA wal_checkpoint(NOOP)";
 /// Writes back what nobody reads from the log any more.
 pub(crate) const WRITE_BACK: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
+/// Writes back all of the log, and waits until nobody reads from it, so that the next commit begins it anew. Who writes
+/// waits meanwhile.
+pub(crate) const BEGIN_ANEW: &str = "PRAGMA wal_checkpoint(RESTART)";
+
 pub(crate) const BEGIN_READ: &str = "BEGIN DEFERRED";
 
 /// Live rows of a job that nobody owns. Scans, as LEAVE_JOB.
