@@ -281,7 +281,7 @@ macro_rules! take_slots {
 ///
 /// Rows are locked before slots here, and in every step that has both.
 macro_rules! claim_ready {
-    ($locked:literal, $missed:literal) => {
+    ($locked:literal, $missed:literal, $place:literal) => {
         concat!(
     "
 WITH RECURSIVE ",
@@ -333,13 +333,19 @@ WITH RECURSIVE ",
     ),
     ", simple AS (
   UPDATE {s}.execution e SET state = 2, owner = $2, fence = e.fence + 1
-  WHERE e.id = ANY(ARRAY(SELECT c.id FROM cut c WHERE c.goes AND c.place <= $5 AND NOT c.needs
-    UNION ALL SELECT l.id FROM locked l WHERE (SELECT a.easy FROM shape a))) RETURNING e.*
+  WHERE e.id = ANY(ARRAY(SELECT c.id FROM cut c WHERE c.goes AND c.place <= $5 AND NOT c.needs)) RETURNING e.*
+), plain AS (
+  UPDATE {s}.execution e SET state = 2, owner = $2, fence = e.fence + 1
+  WHERE e.",
+            $place,
+            " = ANY(ARRAY(SELECT l.",
+            $place,
+            " FROM locked l WHERE (SELECT a.easy FROM shape a))) RETURNING e.*
 ), slotted AS (
   UPDATE {s}.execution e SET state = 2, owner = $2, fence = coalesce(t.fence_seq, e.fence + 1) FROM taken t
   WHERE e.id = ANY(ARRAY(SELECT a.exec_id FROM taken a)) AND e.id = t.exec_id RETURNING e.*
 ), claimed AS MATERIALIZED (
-  SELECT * FROM simple UNION ALL SELECT * FROM slotted
+  SELECT * FROM plain UNION ALL SELECT * FROM simple UNION ALL SELECT * FROM slotted
 ), now AS MATERIALIZED (
   SELECT ",
     clock!(),

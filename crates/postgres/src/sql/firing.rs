@@ -157,12 +157,13 @@ WHERE id = $1";
 pub(crate) const CLAIM_READY: &str = claim_ready!(
     "locked AS MATERIALIZED (
   SELECT r.* FROM level l CROSS JOIN due d CROSS JOIN LATERAL (
-    SELECT r.id, r.kind, r.priority, r.wake_us, r.slot_key, r.slot_limit, r.fence FROM {s}.execution r
+    SELECT r.ctid, r.id, r.kind, r.priority, r.wake_us, r.slot_key, r.slot_limit, r.fence FROM {s}.execution r
     WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= d.us
     ORDER BY r.wake_us, r.id LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED) r
   WHERE l.priority IS NOT NULL
 ",
-    "0"
+    "0",
+    "ctid"
 );
 
 /// Marks claimed rows as begun, by primary key. Answers which of them still were those claims. An equality that null

@@ -269,7 +269,8 @@ pub(crate) const CLAIM_READY_CAS: &str = claim_ready!(
   WHERE r.id = ANY(ARRAY(SELECT c.id FROM candidate c)) AND r.state = 1 AND r.wake_us <= (SELECT us FROM due)
   ORDER BY r.id FOR NO KEY UPDATE
 ",
-    "((SELECT count(*) FROM candidate) - (SELECT count(*) FROM locked))"
+    "((SELECT count(*) FROM candidate) - (SELECT count(*) FROM locked))",
+    "id"
 );
 
 /// Ends executions or puts them back, each if its row still is that claim's. Rows are locked in the order of their ids,
