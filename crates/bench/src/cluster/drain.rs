@@ -19,7 +19,7 @@ const SAMPLE: u32 = 2_000;
 /// How many go into one step otherwise.
 const BATCH: u32 = 1_000;
 /// How often the driver looks whether all is done. A look costs the server a millisecond or two.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What one run showed.
 #[derive(Clone, Copy, Debug, Default)]

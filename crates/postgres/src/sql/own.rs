@@ -274,7 +274,8 @@ pub(crate) const CLAIM_READY_CAS: &str = claim_ready!(
 );
 
 /// Ends executions or puts them back, each if its row still is that claim's. Rows are locked in the order of their ids,
-/// then the slots to be freed in theirs. An id comes at most once.
+/// then the slots to be freed in theirs. An id comes at most once. Those that end and have no slot, which are most, need no
+/// lock before: they are deleted at once, in the order in which the index gives them, and before the others.
 ///
 /// Whoever waits for the slots that are freed is woken; see `wake_parts`.
 ///
@@ -288,12 +289,23 @@ WITH given AS MATERIALIZED (
   SELECT * FROM unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bool[], $6::bigint[], $7::bigint[], $8::bigint[],
     $9::bigint[], $10::text[], $11::bool[], $12::text[]) WITH ORDINALITY
     AS g(id, owner, fence, ends, state, delay_us, attempt, losses, attempts, keeps, error, ord)
+), plain AS (
+  DELETE FROM {s}.execution e USING given g
+  WHERE e.id = ANY($2) AND e.id = g.id AND g.ends AND e.slot_key IS NULL
+    AND e.owner IS NOT DISTINCT FROM g.owner AND e.fence = g.fence
+  RETURNING e.id, g.ord
+), others AS MATERIALIZED (
+  SELECT g.* FROM given g WHERE g.ord NOT IN (SELECT p.ord FROM plain p)
 ), locked AS MATERIALIZED (
-  SELECT e.id, e.slot_key, g.ord, g.ends, g.keeps, g.state, g.delay_us, g.attempt, g.losses, g.attempts, g.error
-  FROM given g JOIN {s}.execution e ON e.id = g.id
-  WHERE e.id = ANY($2) AND e.owner IS NOT DISTINCT FROM g.owner AND e.fence = g.fence ORDER BY e.id FOR UPDATE OF e
+  SELECT e.id, e.slot_key, o.ord, o.ends, o.keeps, o.state, o.delay_us, o.attempt, o.losses, o.attempts, o.error
+  FROM others o JOIN {s}.execution e ON e.id = o.id
+  WHERE e.id = ANY(ARRAY(SELECT o.id FROM others o)) AND e.owner IS NOT DISTINCT FROM o.owner AND e.fence = o.fence
+  ORDER BY e.id FOR UPDATE OF e
 ), won AS MATERIALIZED (
   SELECT l.* FROM locked l",
+    many!(),
+    " UNION ALL
+  SELECT p.id, NULL, p.ord, true, false, NULL, NULL, NULL, NULL, NULL, NULL FROM plain p",
     many!(),
     "
 ), place AS MATERIALIZED (
@@ -305,7 +317,7 @@ WITH given AS MATERIALIZED (
     clock!(),
     " AS us FROM (SELECT count(*) FROM locked) l CROSS JOIN (SELECT count(*) FROM place) p
 ), ended AS (
-  DELETE FROM {s}.execution e WHERE e.id = ANY(ARRAY(SELECT w.id FROM won w WHERE w.ends))
+  DELETE FROM {s}.execution e WHERE e.id = ANY(ARRAY(SELECT l.id FROM locked l WHERE l.ends))
 ), back AS (
   UPDATE {s}.execution e SET state = b.state, owner = NULL, wake_us = b.wake_us, due_us = b.wake_us,
     attempt = b.attempt, losses = b.losses, attempts = b.attempts, error = b.error
