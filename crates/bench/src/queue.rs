@@ -308,7 +308,8 @@ impl Yard {
     async fn hold_the_slot(&self, holder: NodeId, job: &JobRecord) -> Result<()> {
         self.enqueue(job, 1).await?;
         let kinds = Arc::clone(&self.kinds);
-        let request = ClaimReady { node: holder, gate: 0, within: None, kinds, limit: 1, park: PARK };
+        let request =
+            ClaimReady { node: holder, gate: 0, within: None, kinds, limit: 1, park: PARK, after: None };
         let claimed = self.store.claim_ready(request).await?;
         match claimed.work.first() {
             Some(Readable::Row(_)) => Ok(()),
@@ -318,8 +319,10 @@ impl Yard {
 
     async fn due(&self, node: NodeId, limit: u32) -> Result<usize> {
         let kinds = Arc::clone(&self.kinds);
-        let due =
-            self.store.read_due(ReadDue { node, kinds, limit, slice: None, ahead: Duration::ZERO }).await?;
+        let due = self
+            .store
+            .read_due(ReadDue { node, kinds, limit, slice: None, ahead: Duration::ZERO, after: None })
+            .await?;
         Ok(due.triggers.len())
     }
 

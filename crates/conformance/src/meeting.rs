@@ -135,7 +135,15 @@ pub(crate) fn take(
 ) -> impl Future<Output = usize> + Send + 'static {
     let store = Arc::clone(store);
     let kinds = [job.kind.clone()].into();
-    let request = ClaimReady { node: node.id, gate: node.gate, within: None, kinds, limit: 10, park: PARK };
+    let request = ClaimReady {
+        node: node.id,
+        gate: node.gate,
+        within: None,
+        kinds,
+        limit: 10,
+        park: PARK,
+        after: None,
+    };
     async move { store.claim_ready(request).await.expect("a write").work.len() }
 }
 

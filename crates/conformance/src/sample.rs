@@ -128,7 +128,15 @@ pub fn work(id: u128, job: Option<&JobRecord>, at: Timestamp) -> Enqueue {
 pub async fn claim_ready(store: &dyn JobStore, node: i64, limit: u32) -> ClaimedReady {
     let park = Duration::from_secs(5);
     store
-        .claim_ready(ClaimReady { node: node_id(node), gate: 0, within: None, kinds: kinds(), limit, park })
+        .claim_ready(ClaimReady {
+            node: node_id(node),
+            gate: 0,
+            within: None,
+            kinds: kinds(),
+            limit,
+            park,
+            after: None,
+        })
         .await
         .expect("a write")
 }
@@ -154,7 +162,14 @@ pub fn success(work: &ExecutionWithJob, at: Timestamp) -> SettlePlan {
 /// Reads what is due.
 pub async fn read_due(store: &dyn JobStore, node: i64, limit: u32) -> Due {
     store
-        .read_due(ReadDue { node: node_id(node), kinds: kinds(), limit, slice: None, ahead: Duration::ZERO })
+        .read_due(ReadDue {
+            node: node_id(node),
+            kinds: kinds(),
+            limit,
+            slice: None,
+            ahead: Duration::ZERO,
+            after: None,
+        })
         .await
         .expect("a read")
 }

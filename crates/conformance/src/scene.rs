@@ -284,7 +284,15 @@ pub(crate) const SCENES: &[Scene] = &[
             Box::pin(async {
                 let Node { id, gate } = node(bench).await;
                 let kinds = [kind(WORK)].into();
-                Step::ClaimReady(ClaimReady { node: id, gate, within: None, kinds, limit: 10, park: PARK })
+                Step::ClaimReady(ClaimReady {
+                    node: id,
+                    gate,
+                    within: None,
+                    kinds,
+                    limit: 10,
+                    park: PARK,
+                    after: None,
+                })
             })
         },
     },

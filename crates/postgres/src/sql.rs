@@ -268,12 +268,49 @@ macro_rules! take_slots {
     };
 }
 
+/// The kinds of `$kinds` with each priority of which there are ready rows, highest first, by execution_ready: one probe for
+/// each. `$priority` is that of a place which nothing stands before, or null.
+macro_rules! levels {
+    ($kinds:literal, $priority:literal) => {
+        concat!(
+            "level (kind, priority) AS (
+  SELECT k.kind, CASE WHEN ",
+            $priority,
+            "::bigint IS NOT NULL THEN ",
+            $priority,
+            " ELSE (SELECT e.priority FROM {s}.execution e WHERE e.state = 1 AND e.kind = k.kind
+    ORDER BY e.priority DESC LIMIT 1) END FROM ",
+            $kinds,
+            "
+  UNION ALL
+  SELECT l.kind, (SELECT e.priority FROM {s}.execution e
+    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority ORDER BY e.priority DESC LIMIT 1)
+  FROM level l WHERE l.priority IS NOT NULL
+)"
+        )
+    };
+}
+
+/// The first wake time that is looked at on a level `l`: that of a place which nothing stands before, or all.
+macro_rules! from_place {
+    ($priority:literal, $wake:literal) => {
+        concat!(
+            "CASE WHEN l.priority = ",
+            $priority,
+            "::bigint THEN ",
+            $wake,
+            "::bigint ELSE -9223372036854775808 END"
+        )
+    };
+}
+
 /// Claims ready rows whose time has come. For each kind and priority, as in READ_DUE, at most `limit` entries of
 /// execution_ready in its order are locked by `$locked`; then the best of all kinds go, as far as there are slots for
 /// them, and what stands before the last of them and finds its slots taken is parked. Where as many as `limit` of a kind
 /// and priority were locked there may be more of them, so nothing goes that stands behind the last of these: it would
 /// overtake. Answers, with the rows, how many were parked and how many were to be claimed; `$missed` adds those that
-/// others were claiming.
+/// others were claiming. What stands before the place of `$10` and `$11` is not looked at, if there is one: its entries
+/// stay in the index until that is cleaned up.
 ///
 /// Where none of those that were locked has a key and they are no more than `limit`, all of them go: no slot is needed, and
 /// a kind and priority of which `limit` were locked is the only one there. `easy` says so, and the parts that judge each
@@ -290,14 +327,9 @@ WITH RECURSIVE ",
   SELECT ",
     clock!(),
     " AS us FROM gate
-), level (kind, priority) AS (
-  SELECT k.kind, (SELECT e.priority FROM {s}.execution e WHERE e.state = 1 AND e.kind = k.kind
-    ORDER BY e.priority DESC LIMIT 1) FROM (SELECT DISTINCT k.kind FROM unnest($4::text[]) AS k(kind)) k CROSS JOIN gate
-  UNION ALL
-  SELECT l.kind, (SELECT e.priority FROM {s}.execution e
-    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority ORDER BY e.priority DESC LIMIT 1)
-  FROM level l WHERE l.priority IS NOT NULL
 ), ",
+            levels!("(SELECT DISTINCT k.kind FROM unnest($4::text[]) AS k(kind)) k CROSS JOIN gate", "$10"),
+            ", ",
             $locked,
             "), shape AS MATERIALIZED (
   SELECT count(*) AS n, count(*) <= $5 AND count(l.slot_key) = 0 AS easy FROM locked l

@@ -148,6 +148,24 @@ async fn a_long_queue_does_not_wait_for_the_triggers_to_be_read() {
     assert_eq!(most_at_once(&world, "short"), 4);
 }
 
+/// Behind what it has claimed, a node looks for a tenth of a second only.
+#[tokio::test]
+async fn a_long_queue_hides_no_urgent_work() {
+    let world = World::new();
+    let client = world.client().await;
+    enqueue(&client, "short", 100, millis(10)).await;
+    let _node = world.member_with(1, |builder| builder.capacity(4).prefetch(millis(0))).await;
+    world.pass(millis(15)).await;
+    assert_eq!(world.runs("short").len(), 8);
+    client.enqueue_many([long("urgent", millis(10))]).priority(9).await.expect("it is stored");
+    world.pass(millis(130)).await;
+    let short = world.runs("short").len();
+    assert_eq!(world.runs("urgent").len(), 1, "{short} others began before");
+    assert!(short < 100);
+    world.pass(secs(2)).await;
+    assert_eq!(world.runs("short").len(), 100);
+}
+
 /// The gate of the last look is another one by now.
 #[tokio::test]
 async fn a_claim_that_does_not_wait_for_the_look_respects_a_standby() {

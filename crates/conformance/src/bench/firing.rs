@@ -21,7 +21,8 @@ impl Bench {
     /// Reads at most `limit` due triggers of some kinds.
     pub(crate) async fn due_of(&self, node: Node, kinds: &[&str], limit: u32) -> Due {
         let kinds = kinds.iter().map(|name| kind(name)).collect();
-        let request = ReadDue { node: node.id, kinds, limit, slice: None, ahead: Duration::ZERO };
+        let request =
+            ReadDue { node: node.id, kinds, limit, slice: None, ahead: Duration::ZERO, after: None };
         self.store.read_due(request).await.expect("a read")
     }
 
@@ -84,7 +85,15 @@ impl Bench {
     /// Claims ready rows.
     pub(crate) async fn take(&self, node: Node, limit: u32) -> Vec<ExecutionWithJob> {
         let kinds = Arc::new([kind(WORK)]);
-        let request = ClaimReady { node: node.id, gate: node.gate, within: None, kinds, limit, park: PARK };
+        let request = ClaimReady {
+            node: node.id,
+            gate: node.gate,
+            within: None,
+            kinds,
+            limit,
+            park: PARK,
+            after: None,
+        };
         let claimed = self.store.claim_ready(request).await.expect("a write");
         assert!(claimed.gate_open, "the gate is open");
         claimed.work.into_iter().map(readable).collect()

@@ -157,9 +157,9 @@ cases! {
         let kinds: Arc<[_]> = [kind(WORK)].into();
         full.probe.watch();
         let slice = Some(Slice { from: 0, to: 16_384, grace: SLICE_GRACE });
-        let request = ReadDue { node, kinds: Arc::clone(&kinds), limit: 50, slice, ahead: Duration::ZERO };
+        let request = ReadDue { node, kinds: Arc::clone(&kinds), limit: 50, slice, ahead: Duration::ZERO, after: None };
         full.store.read_due(request).await.expect("a read");
-        let request = ReadDue { node, kinds: Arc::clone(&kinds), limit: 50, slice: None, ahead: Duration::ZERO };
+        let request = ReadDue { node, kinds: Arc::clone(&kinds), limit: 50, slice: None, ahead: Duration::ZERO, after: None };
         let due = full.store.read_due(request).await.expect("a read");
         let plans = full.bench.plans(&due);
         assert_eq!(plans.len(), 1);
@@ -176,7 +176,7 @@ cases! {
         full.probe.watch();
         for _ in 0..2 {
             let kinds = [kind(WORK)].into();
-            let request = ClaimReady { node, gate, within: None, kinds, limit: 50, park: PARK };
+            let request = ClaimReady { node, gate, within: None, kinds, limit: 50, park: PARK, after: None };
             full.store.claim_ready(request).await.expect("a write");
         }
         full.assert_no_scans(&["claim_ready"]).await;

@@ -60,7 +60,15 @@ async fn fire_or_set_aside(bench: &Bench, node: Node) -> Vec<ClaimOutcome> {
 /// Claims ready rows, and answers the poisons and the ids of the others.
 async fn take(bench: &Bench, node: Node) -> (Vec<(ClaimRef, String)>, Vec<ExecutionId>) {
     let kinds = [kind(WORK)].into();
-    let request = ClaimReady { node: node.id, gate: node.gate, within: None, kinds, limit: 10, park: PARK };
+    let request = ClaimReady {
+        node: node.id,
+        gate: node.gate,
+        within: None,
+        kinds,
+        limit: 10,
+        park: PARK,
+        after: None,
+    };
     let (mut bad, mut good) = (Vec::new(), Vec::new());
     for row in bench.store.claim_ready(request).await.expect("a write").work {
         match row {

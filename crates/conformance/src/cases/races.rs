@@ -79,6 +79,7 @@ async fn take_one(store: Arc<dyn JobStore>, node: Node) -> Vec<Execution> {
         kinds: [kind(WORK)].into(),
         limit: 1,
         park: PARK,
+        after: None,
     };
     let claimed = store.claim_ready(request).await.expect("a write");
     claimed.work.into_iter().map(|work| crate::bench::readable(work).execution).collect()

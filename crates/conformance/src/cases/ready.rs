@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use punctual_core::execution::ExecutionState;
 use punctual_core::key::Fence;
-use punctual_core::store::{ClaimReady, ClaimedReady, PARK, Standby};
+use punctual_core::store::{ClaimReady, ClaimedReady, PARK, ReadDue, Readable, ReadyPlace, Standby};
 
 use crate::bench::{Bench, Node, TheSlot, WORK, back, data, kind, ms, secs};
 use crate::case::cases;
 
 async fn ask(bench: &Bench, node: Node, kinds: &[&str], limit: u32) -> ClaimedReady {
     let kinds: Arc<[_]> = kinds.iter().map(|name| kind(name)).collect();
-    let request = ClaimReady { node: node.id, gate: node.gate, within: None, kinds, limit, park: PARK };
+    let request =
+        ClaimReady { node: node.id, gate: node.gate, within: None, kinds, limit, park: PARK, after: None };
     bench.store.claim_ready(request).await.expect("a write")
 }
 
@@ -55,6 +56,41 @@ cases! {
             bench.take(node, 2).await.into_iter().map(|work| work.execution.priority).collect();
         assert_eq!(taken, [3, 2]);
         assert_eq!(bench.take(node, 2).await.len(), 1);
+    }
+
+    /// A place lets a store pass over what stands before it, and over nothing else; what was passed over is not lost.
+    async fn passes_over_nothing_behind_a_place(bench) {
+        let node = bench.node("a").await;
+        let job = bench.job("j").await;
+        let wake = bench.t0.minus(secs(5));
+        let place = ReadyPlace { priority: 0, wake };
+        let rows = [(1, wake), (0, wake.minus(ms(1))), (0, wake), (0, wake.plus(ms(1))), (-1, wake.minus(secs(5)))];
+        let mut ids = Vec::new();
+        for (priority, scheduled) in rows {
+            ids.push(bench.enqueue_with(&job, |work| (work.priority, work.scheduled) = (priority, scheduled)).await);
+        }
+        let mut taken = Vec::new();
+        for id in ids.iter().skip(2) {
+            let kinds: Arc<[_]> = [kind(WORK)].into();
+            let request = ReadDue {
+                node: node.id, kinds: Arc::clone(&kinds), limit: 1, slice: None, ahead: secs(0), after: Some(place)
+            };
+            assert!(bench.store.read_due(request).await.expect("a read").ready);
+            while !taken.contains(id) {
+                let (gate, kinds, after) = (node.gate, Arc::clone(&kinds), Some(place));
+                let request = ClaimReady { node: node.id, gate, within: None, kinds, limit: 1, park: PARK, after };
+                let work = bench.store.claim_ready(request).await.expect("a write").work;
+                assert_eq!(work.len(), 1, "nothing was claimed, though a row stands behind the place");
+                taken.extend(work.into_iter().filter_map(|work| match work {
+                    Readable::Row(work) => Some(work.execution.id),
+                    Readable::Poison(_) => None,
+                }));
+            }
+        }
+        taken.extend(bench.take(node, 10).await.into_iter().map(|work| work.execution.id));
+        taken.sort_unstable();
+        ids.sort_unstable();
+        assert_eq!(taken, ids, "each of them once");
     }
 
     /// A row that finds its slot taken does not hide the one behind it: none of lower priority overtakes that.
@@ -108,7 +144,7 @@ cases! {
         let job = bench.job("j").await;
         let id = bench.enqueue(&job).await;
         let request =
-            ClaimReady { node: node.id, gate: node.gate, within: None, kinds: [kind(WORK)].into(), limit: 1, park: PARK };
+            ClaimReady { node: node.id, gate: node.gate, within: None, kinds: [kind(WORK)].into(), limit: 1, park: PARK, after: None };
         let other = bench.other().await;
         assert_eq!(other.claim_ready(request).await.expect("a write").work.len(), 1);
         assert_eq!(bench.row(id).await.owner, Some(node.id));

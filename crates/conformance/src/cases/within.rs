@@ -21,7 +21,8 @@ async fn claim(bench: &Bench, node: Node, lock: &str, fence: i64) -> (bool, Vec<
 async fn claim_ready(bench: &Bench, node: Node, lock: &str, fence: i64) -> (bool, usize) {
     let kinds = [kind(WORK)].into();
     let within = within(lock, fence);
-    let request = ClaimReady { node: node.id, gate: node.gate, within, kinds, limit: 10, park: PARK };
+    let request =
+        ClaimReady { node: node.id, gate: node.gate, within, kinds, limit: 10, park: PARK, after: None };
     let claimed = bench.store.claim_ready(request).await.expect("a write");
     (claimed.gate_open, claimed.work.len())
 }

@@ -21,6 +21,8 @@ pub enum Fault {
     ClaimForgetsSkips,
     /// A ready row that is claimed again keeps its fence: two owners hold the same one.
     ReadyClaimRepeatsTheFence,
+    /// A claim passes over a row at the place that it was told, and not only over what stands before: it never goes.
+    ReadyClaimPassesOverThePlace,
     /// Claims of ready work do not compare the gate.
     ReadyClaimIgnoresTheGate,
     /// An end does not compare the fence: a node that was declared dead completes what another runs.
@@ -104,6 +106,7 @@ impl Fault {
         ClaimIgnoresTheLock,
         ClaimForgetsSkips,
         ReadyClaimRepeatsTheFence,
+        ReadyClaimPassesOverThePlace,
         ReadyClaimIgnoresTheGate,
         SettleIgnoresTheFence,
         SettleForgetsWhatItHasDone,
@@ -156,6 +159,7 @@ impl Fault {
             ClaimIgnoresTheLock => "within::an_overtaken_fence_is_refused",
             ClaimForgetsSkips => "claim::records_skips",
             ReadyClaimRepeatsTheFence => "recover::recovered_work_runs_again",
+            ReadyClaimPassesOverThePlace => "ready::passes_over_nothing_behind_a_place",
             ReadyClaimIgnoresTheGate => "ready::refuses_a_closed_gate",
             SettleIgnoresTheFence => "recover::a_late_completion_after_recovery_is_fenced",
             SettleForgetsWhatItHasDone => "settle::a_repeated_end_is_already_done",

@@ -1,6 +1,7 @@
 //! A store with a fault, around a sound one. What a fault needs to know is read through the store's own listings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use punctual_core::check::Check;
@@ -11,8 +12,8 @@ use punctual_core::key::{ExecutionId, Fence, NodeId};
 use punctual_core::node::{NodeInfo, NodeRecord, NodeState};
 use punctual_core::store::{
     Applied, Cancelled, Change, CheckedIn, Claim, ClaimOutcome, ClaimReady, ClaimRef, Claimed, ClaimedReady,
-    Due, Enqueue, Expect, FirePlan, PARK, Prune, Pruned, ReadDue, Readable, SettleOutcome, SettlePlan,
-    Settlement, Standby, Standing, StoreFeatures, Wake,
+    Due, Enqueue, Expect, FirePlan, PARK, Prune, Pruned, ReadDue, Readable, ReadyPlace, SettleOutcome,
+    SettlePlan, Settlement, Standby, Standing, StoreFeatures, Wake,
 };
 use punctual_core::trigger::TriggerRecord;
 use punctual_core::{JobStore, Result, Timestamp};
@@ -138,6 +139,7 @@ impl Broken {
                 kinds: [row.kind].into(),
                 limit: 1,
                 park: PARK,
+                after: None,
             };
             self.inner.claim_ready(request).await?;
         }
@@ -330,6 +332,11 @@ impl JobStore for Broken {
     async fn claim_ready(&self, mut request: ClaimReady) -> Result<ClaimedReady> {
         if self.has(ReadyClaimIgnoresTheGate) {
             request.gate = self.gate_of(request.node).await?;
+        }
+        if self.has(ReadyClaimPassesOverThePlace) {
+            request.after = request
+                .after
+                .map(|place| ReadyPlace { wake: place.wake.plus(Duration::from_micros(1)), ..place });
         }
         let mut claimed = self.inner.claim_ready(request).await?;
         if self.has(ReadyClaimRepeatsTheFence) {

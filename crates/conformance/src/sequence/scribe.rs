@@ -96,6 +96,7 @@ impl Scribe {
                     _ => None,
                 },
                 ahead: [Duration::ZERO, secs(5)][usize::from(how / 4 % 2)],
+                after: None,
             }),
             What::Claim => Step::Claim(self.claim(how, extra)?),
             What::ClaimReady => {
@@ -104,7 +105,15 @@ impl Scribe {
                 let park = if how < 128 { PARK } else { secs(10) };
                 let gate = gate_of(view, node) + i64::from(how == 255);
                 let within = within(how, extra);
-                Step::ClaimReady(ClaimReady { node, gate, within, kinds: kinds(how), limit, park })
+                Step::ClaimReady(ClaimReady {
+                    node,
+                    gate,
+                    within,
+                    kinds: kinds(how),
+                    limit,
+                    park,
+                    after: None,
+                })
             }
             What::Begin => Step::Begin(self.to_begin(next, view)?),
             What::Settle => Step::Settle(self.ends(next, view, now)?),

@@ -10,14 +10,14 @@ use crate::job::JobRecord;
 use crate::key::{ExecutionId, Fence, Kind, NodeId};
 use crate::store::{
     Claim, ClaimOutcome, ClaimReady, Claimed, ClaimedReady, Due, DueTrigger, FirePlan, Poison, PoisonRow,
-    ReadDue, Readable, TriggerPatch,
+    ReadDue, Readable, ReadyPlace, TriggerPatch,
 };
 use crate::time::Timestamp;
 use crate::trigger::{TriggerRecord, TriggerState};
 
 impl State {
     pub(super) fn read_due(&self, now: Timestamp, request: &ReadDue) -> Due {
-        let ReadDue { node, kinds, limit, slice, ahead: _ } = request;
+        let ReadDue { node, kinds, limit, slice, ahead: _, after } = request;
         let horizon = request.horizon(now);
         let known = |kind: &Kind| kinds.contains(kind);
         let gate = self.nodes.get(node).map_or(0, |member| member.record.gate);
@@ -38,7 +38,7 @@ impl State {
             }
         }
         let mut ready = false;
-        for live in self.live.values().filter(|live| is_ready(live, kinds)) {
+        for live in self.live.values().filter(|live| is_ready(live, kinds, *after)) {
             if live.row.wake <= now {
                 ready = true;
             } else {
@@ -176,12 +176,13 @@ impl State {
     }
 
     pub(super) fn claim_ready(&mut self, now: Timestamp, request: &ClaimReady) -> ClaimedReady {
-        let ClaimReady { node, gate, within, kinds, limit, park } = request;
+        let ClaimReady { node, gate, within, kinds, limit, park, after } = request;
         let gate_open = self.may_claim(*node, *gate, within.as_ref());
         if !gate_open {
             return ClaimedReady { now, gate_open, work: Vec::new() };
         }
-        let candidates = self.live.values().filter(|live| is_ready(live, kinds) && live.row.wake <= now);
+        let candidates =
+            self.live.values().filter(|live| is_ready(live, kinds, *after) && live.row.wake <= now);
         let mut order: Vec<_> =
             candidates.map(|live| (Reverse(live.row.priority), live.row.wake, live.row.id)).collect();
         order.sort_unstable();
@@ -225,8 +226,12 @@ fn without_calendar(trigger: &TriggerRecord, name: &str) -> Poison {
     }
 }
 
-fn is_ready(live: &Live, kinds: &[Kind]) -> bool {
-    live.row.state == ExecutionState::Ready && kinds.contains(&live.row.kind)
+/// Whether a row is ready and looked at. Nothing is gained here by passing over rows; but who names a place is to see
+/// what comes of it.
+fn is_ready(live: &Live, kinds: &[Kind], after: Option<ReadyPlace>) -> bool {
+    let Live { row, .. } = live;
+    let is_before = after.is_some_and(|place| place.is_behind(row.priority, row.wake));
+    row.state == ExecutionState::Ready && kinds.contains(&row.kind) && !is_before
 }
 
 /// Keeps the earlier of the two.

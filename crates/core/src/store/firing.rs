@@ -1,5 +1,6 @@
 //! From what is due to claims: the requests, plans and answers of the hot path.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,30 @@ pub struct ReadDue {
     /// How far past the store's now to look for triggers. What is answered before its time may be planned and claimed when
     /// that has come, and not earlier.
     pub ahead: Duration,
+    /// Which ready rows the store may pass over.
+    pub after: Option<ReadyPlace>,
+}
+
+/// A place in the order of ready rows: higher priorities stand before it, and of its own those that woke earlier.
+///
+/// Who has just claimed as many as it asked for knows that hardly anything stands before the last of them any more; but
+/// where deleted rows stay in an index until they are cleaned up, looking for what does means to go through all of these.
+/// So a store may pass over what stands before the place that a request names. It need not; and it must not pass over
+/// anything at the place, or behind it. What came in before it meanwhile is found by the next request that names none,
+/// so whoever names places asks without one at times, and before it stops asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadyPlace {
+    /// The priority.
+    pub priority: i32,
+    /// The wake time.
+    pub wake: Timestamp,
+}
+
+impl ReadyPlace {
+    /// Whether a row of this priority and wake time stands before the place, so that it may be passed over.
+    pub fn is_behind(&self, priority: i32, wake: Timestamp) -> bool {
+        (Reverse(priority), wake) < (Reverse(self.priority), self.wake)
+    }
 }
 
 impl ReadDue {
@@ -198,6 +223,8 @@ pub struct ClaimReady {
     pub limit: u32,
     /// How long a row that found its slot taken stays out of the way.
     pub park: Duration,
+    /// Which rows the store may pass over.
+    pub after: Option<ReadyPlace>,
 }
 
 /// The answer to a claim of ready work.

@@ -20,7 +20,7 @@ pub use self::change::{
 };
 pub use self::firing::{
     Claim, ClaimOutcome, ClaimReady, ClaimShape, Claimed, ClaimedReady, Due, DueTrigger, FirePlan, ReadDue,
-    Slice, TriggerPatch, Within,
+    ReadyPlace, Slice, TriggerPatch, Within,
 };
 pub use self::member::{CheckedIn, Owned, Standby, Standing};
 pub use self::settling::{Back, SettleOutcome, SettlePlan, Settlement};
@@ -180,7 +180,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     async fn claim(&self, request: Claim) -> Result<Claimed>;
 
     /// Claims ready rows whose time has come, of one of the kinds: highest priority first, then earliest `wake`, then
-    /// id; at most `limit`; under the same condition on the node as [`JobStore::claim`].
+    /// id; at most `limit`; under the same condition on the node as [`JobStore::claim`]. What stands before
+    /// [`ClaimReady::after`] may be left out.
     ///
     /// A row that needs a slot keeps the one it holds or takes a free one; if there is none its `wake` is set to
     /// `park` after now. The row becomes `Claimed` with a fence above its own last one and above the slot's, so that

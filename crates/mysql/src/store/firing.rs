@@ -21,7 +21,7 @@ use crate::sql;
 use crate::step::{Manner, Step};
 
 pub(super) async fn read_due(step: &mut Step<'_>, request: &ReadDue) -> Outcome<Due> {
-    let ReadDue { node, kinds, limit, slice: _, ahead: _ } = request;
+    let ReadDue { node, kinds, limit, slice: _, ahead: _, after: _ } = request;
     let kinds = distinct(kinds);
     if kinds.is_empty() {
         let gate = step.number(sql::GATE, values![node.get()]).await?.unwrap_or(0);

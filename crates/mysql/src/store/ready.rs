@@ -78,7 +78,7 @@ struct Candidate {
 }
 
 pub(super) async fn claim_ready(step: &mut Step<'_>, request: &ClaimReady) -> Outcome<ClaimedReady> {
-    let ClaimReady { node, gate, within, kinds, limit, park } = request;
+    let ClaimReady { node, gate, within, kinds, limit, park, after: _ } = request;
     let gate_open = may_claim(step, *node, *gate, within.as_ref()).await?;
     let now = step.now().await?;
     let mut answer = ClaimedReady { now, gate_open, work: Vec::new() };

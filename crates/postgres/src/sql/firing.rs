@@ -96,7 +96,8 @@ pub(crate) const ORPHANS: &str = concat!(
 /// Triggers that are due, or will be within `$8`, with their jobs and the documents of their calendars, behind the time, the node's gate, the next wake
 /// and whether rows are ready. For each kind at most `limit` entries of trigger_due in its order; then the best of all
 /// kinds. So triggers of other kinds and parked ones cost nothing, however many there are. For each kind and priority of
-/// ready rows one probe of execution_ready for what is due, and one for what comes next. (An inner EXISTS would be joined,
+/// ready rows one probe of execution_ready for what is due, and one for what comes next; none goes through what stands
+/// before the place of `$9` and `$10`, if there is one. (An inner EXISTS would be joined,
 /// and the planner then reads the whole index for `wake_us`, parked rows included.)
 pub(crate) const READ_DUE: &str = concat!(
     "
@@ -117,14 +118,9 @@ WITH RECURSIVE clock AS MATERIALIZED (
     " FROM clock c) OR d.slice BETWEEN $4 AND $5)
     ORDER BY d.wake_us, d.rank DESC, d.id LIMIT $6) b
   ORDER BY b.wake_us, b.rank DESC, b.id LIMIT $6
-), level (kind, priority) AS (
-  SELECT k.kind, (SELECT e.priority FROM {s}.execution e WHERE e.state = 1 AND e.kind = k.kind
-    ORDER BY e.priority DESC LIMIT 1) FROM kind k
-  UNION ALL
-  SELECT l.kind, (SELECT e.priority FROM {s}.execution e
-    WHERE e.state = 1 AND e.kind = l.kind AND e.priority < l.priority ORDER BY e.priority DESC LIMIT 1)
-  FROM level l WHERE l.priority IS NOT NULL
-), head AS MATERIALIZED (
+), ",
+    levels!("kind k", "$9"),
+    ", head AS MATERIALIZED (
   SELECT (SELECT us FROM clock) AS now_us, coalesce((SELECT gate FROM {s}.node WHERE id = $7), 0) AS gate,
     (SELECT min((SELECT d.wake_us FROM {s}.trigger d WHERE d.kind = k.kind AND d.state = 1
       AND d.wake_us > (SELECT horizon FROM clock) ORDER BY d.wake_us LIMIT 1)) FROM kind k) AS of_triggers,
@@ -132,7 +128,9 @@ WITH RECURSIVE clock AS MATERIALIZED (
       AND e.priority = l.priority AND e.wake_us > (SELECT us FROM clock) ORDER BY e.wake_us LIMIT 1))
       FROM level l WHERE l.priority IS NOT NULL) AS of_ready,
     EXISTS (SELECT 1 FROM level l WHERE l.priority IS NOT NULL AND (SELECT e.wake_us FROM {s}.execution e WHERE e.state = 1
-      AND e.kind = l.kind AND e.priority = l.priority ORDER BY e.wake_us LIMIT 1) <= (SELECT us FROM clock)) AS ready
+      AND e.kind = l.kind AND e.priority = l.priority AND e.wake_us >= ",
+    from_place!("$9", "$10"),
+    " ORDER BY e.wake_us LIMIT 1) <= (SELECT us FROM clock)) AS ready
 )
 SELECT h.now_us, h.gate, h.of_triggers, h.of_ready, h.ready, ",
     trigger_columns!(),
@@ -159,6 +157,7 @@ pub(crate) const CLAIM_READY: &str = claim_ready!(
   SELECT r.* FROM level l CROSS JOIN due d CROSS JOIN LATERAL (
     SELECT r.ctid, r.id, r.kind, r.priority, r.wake_us, r.slot_key, r.slot_limit, r.fence FROM {s}.execution r
     WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= d.us
+      AND r.wake_us >= CASE WHEN l.priority = $10 THEN $11::bigint ELSE -9223372036854775808 END
     ORDER BY r.wake_us, r.id LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED) r
   WHERE l.priority IS NOT NULL
 ",

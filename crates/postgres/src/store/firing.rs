@@ -6,7 +6,7 @@ use punctual_core::execution::ExecutionWithJob;
 use punctual_core::record::{Coded, DueRow, ExecutionRow, SkipRow, WorkRow, progress_document};
 use punctual_core::store::{
     Claim, ClaimOutcome, ClaimReady, ClaimRef, ClaimShape, Claimed, ClaimedReady, Due, DueTrigger, FirePlan,
-    Poison, PoisonRow, ReadDue, Readable, TriggerPatch, Within,
+    Poison, PoisonRow, ReadDue, Readable, ReadyPlace, TriggerPatch, Within,
 };
 use punctual_core::time::micros;
 use punctual_core::{ExecutionId, Fence, Kind, NodeId, Timestamp, TriggerId};
@@ -22,11 +22,13 @@ use crate::step::{Outcome, Shape, Step};
 const MOST_LOOKS: u32 = 8;
 
 pub(super) async fn read_due(step: &mut Step<'_>, request: &ReadDue) -> Outcome<Due> {
-    let ReadDue { node, kinds, limit, slice: _, ahead } = request;
+    let ReadDue { node, kinds, limit, slice: _, ahead, after } = request;
     let (from, last) = request.slices();
     let grace = micros(request.grace());
     let (given, kinds) = (step.given(), names(kinds));
-    let values = params![given, kinds, grace, from, last, i64::from(*limit), node.get(), micros(*ahead)];
+    let (priority, wake) = place(*after);
+    let most = i64::from(*limit);
+    let values = params![given, kinds, grace, from, last, most, node.get(), micros(*ahead), priority, wake];
     let rows = step.all(sql::READ_DUE, values).await?;
     let first = rows.first().ok_or(Failure::Sqlx(sqlx::Error::RowNotFound))?;
     let head = Columns::of(first);
@@ -40,6 +42,11 @@ pub(super) async fn read_due(step: &mut Step<'_>, request: &ReadDue) -> Outcome<
         next_wake: next_wake.map(Timestamp::from_micros),
         ready,
     })
+}
+
+/// A place among ready rows as two values.
+fn place(after: Option<ReadyPlace>) -> (Option<i64>, Option<i64>) {
+    after.map(|place| (i64::from(place.priority), place.wake.as_micros())).unzip()
 }
 
 /// How many columns of READ_DUE, and of CLAIM_READY, come before those of a row.
@@ -398,12 +405,15 @@ pub(super) async fn claim_ready(
 }
 
 async fn claim_ready_once(step: &mut Step<'_>, (request, room): &(&ClaimReady, i64)) -> Outcome<Looked> {
-    let ClaimReady { node, gate, within, kinds, limit: _, park } = *request;
+    let ClaimReady { node, gate, within, kinds, limit: _, park, after } = *request;
     let (given, kinds) = (step.given(), names(kinds));
     let args = params![given, node.get(), gate, kinds, room, micros(*park), offset(*node)];
     let (mut args, within) = (args, within.as_ref());
     args.push(lock_of(within))?;
     args.push(fence_of(within))?;
+    let (priority, wake) = place(*after);
+    args.push(priority)?;
+    args.push(wake)?;
     let sql = match step.claims() {
         ClaimShape::Cas => sql::CLAIM_READY_CAS,
         ClaimShape::SkipLocked | ClaimShape::WithinLock => sql::CLAIM_READY,

@@ -2,7 +2,6 @@
 //! has lately been fast ([`super::turn`]); then it waits for the
 //! next instant, a hint, room, or the poll interval, whichever comes first.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use punctual_core::store::{
 use punctual_core::{ErrorKind, Result, Timestamp};
 use tokio::sync::mpsc;
 
+use super::beyond::{Beyond, MoreReady, Room};
 use super::settle::Results;
 use super::turn::Pace;
 use super::{Node, Phase, body};
@@ -39,67 +39,11 @@ enum Next {
     With(Due),
 }
 
-/// How many due triggers a round reads beyond what the node has room for: those that stand in front and cannot go.
-#[derive(Debug, Default)]
-struct Beyond {
-    /// Triggers of schedules that this node does not know, as many as the last round saw.
-    strange: u32,
-    /// Triggers whose slot is taken. Each round parks those that it sees, and as long as they are most of what it sees,
-    /// the next one looks twice as far: ten thousand of them are out of the way after a few rounds.
-    blocked: u32,
-    /// How many rounds in a row found as much in this node's own slice as they could hold.
-    crowded: u32,
-    /// When to look at what the nodes of other slices have left lying, if anything fell due since the last such look.
-    leftovers: Option<Timestamp>,
-    /// The gate under which the last round claimed as many ready rows as it asked for. Where that many were ready there
-    /// are more: the next round claims while it reads, and not after that.
-    more_ready: Option<i64>,
-    /// What the last round claimed and did not begin, because the next one follows at once: it begins them while the
-    /// store is busy with its claim. The claim counts as under way until then.
-    held: Option<ClaimedReady>,
-}
-
-impl Beyond {
-    fn held(&self) -> usize {
-        self.held.as_ref().map_or(0, |ready| ready.work.len())
-    }
-}
-
 /// What came of the due triggers of a round.
 struct Fired {
     next_wake: Option<Timestamp>,
     /// Whether most of them found their slot taken.
     blocked: bool,
-}
-
-/// How many executions a round may begin.
-struct Room {
-    left: usize,
-    keys: BTreeMap<Box<str>, u32>,
-}
-
-impl Room {
-    const fn of(left: usize) -> Self {
-        Self { left, keys: BTreeMap::new() }
-    }
-
-    /// Whether a plan may be handed to the store. Of plans that share a slot key no more can fire than the key has slots,
-    /// so more of them need no room: they will be parked.
-    fn admits(&mut self, plan: &FirePlan) -> bool {
-        let needed = plan.executions.len();
-        let taken =
-            plan.slot.as_ref().map(|slot| (self.keys.entry(slot.key.clone()).or_default(), slot.limit));
-        match taken {
-            Some((taken, limit)) if *taken >= limit => return true,
-            Some((taken, _)) if needed <= self.left => *taken += 1,
-            _ => {}
-        }
-        let fits = needed <= self.left;
-        if fits {
-            self.left -= needed;
-        }
-        fits
-    }
 }
 
 pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
@@ -235,7 +179,7 @@ async fn round(
 async fn nothing_to_claim(node: &Arc<Node>) -> Result<Option<Option<Timestamp>>> {
     let slice = node.member().slice;
     let (kinds, ahead) = (node.registry.kinds(), Duration::ZERO);
-    let request = ReadDue { node: node.id(), kinds, limit: 1, slice, ahead };
+    let request = ReadDue { node: node.id(), kinds, limit: 1, slice, ahead, after: None };
     let sent = node.clock.boot();
     let due = node.store.read_due(request).await?;
     node.sync(due.now, sent);
@@ -265,11 +209,17 @@ async fn claim_round(
     // Who comes early on purpose looks ahead; who is late has enough to do. A lock is not kept meanwhile.
     let is_early = within.is_none() && expected.is_some_and(|at| at > node.store_time());
     let ahead = if is_early { LOOK_AHEAD } else { Duration::ZERO };
-    let request = ReadDue { node: id, kinds: Arc::clone(&kinds), limit: reach, slice, ahead };
+    let is_locked = within.is_some();
+    let more = beyond.more_ready.take().filter(|_| !is_locked);
+    let begun = node.clock.boot();
+    let (after, looked) = more
+        .and_then(|more| more.after(begun))
+        .map_or((None, begun), |(place, looked)| (Some(place), looked));
+    let request = ReadDue { node: id, kinds: Arc::clone(&kinds), limit: reach, slice, ahead, after };
     let horizon = |due: &Due| due.now.plus(ahead);
     let claim_ready = async |gate| -> Result<ClaimedReady> {
         let (kinds, within) = (Arc::clone(&kinds), within.clone());
-        let request = ClaimReady { node: id, gate, within, kinds, limit, park: PARK };
+        let request = ClaimReady { node: id, gate, within, kinds, limit, park: PARK, after };
         let sent = node.clock.boot();
         let ready = node.store.claim_ready(request).await?;
         node.sync(ready.now, sent);
@@ -282,11 +232,10 @@ async fn claim_round(
         Ok(due)
     };
     // A gate that is another one by now claims nothing.
-    let (early, is_locked) = (beyond.more_ready.take(), within.is_some());
     let claim_early = async {
-        match early {
-            Some(gate) if !is_locked => Ok(Some(claim_ready(gate).await?).filter(|ready| ready.gate_open)),
-            _ => Ok(None),
+        match more {
+            Some(more) => Ok(Some(claim_ready(more.gate).await?).filter(|ready| ready.gate_open)),
+            None => Ok(None),
         }
     };
     let beginning = begin_held(node, beyond.held.take(), results);
@@ -303,6 +252,9 @@ async fn claim_round(
     let mut again = full && (unknown == 0 || (unknown > beyond.strange && reach < most));
     beyond.strange = unknown;
 
+    // What was passed over may be due, or be next.
+    again |= after.is_some();
+
     // Ready rows go before new occurrences: retries and recovered work of a key come before its next firing.
     let mut room = usize::try_from(free).unwrap_or(usize::MAX);
     if beyond.held.is_none() && due.ready {
@@ -314,7 +266,7 @@ async fn claim_round(
     }
     if let Some(ready) = beyond.held.take() {
         let is_full = ready.work.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        beyond.more_ready = is_full.then_some(due.gate);
+        beyond.more_ready = is_full.then(|| MoreReady::behind(&ready, due.gate, looked));
         again |= is_full;
         room = room.saturating_sub(ready.work.len());
         if is_full && !is_locked && due.triggers.is_empty() {

@@ -288,7 +288,7 @@ impl Pair {
         };
         let (kinds, park) = (Arc::new([self.work.job().kind]), PARK);
         let (node, gate) = (node(by), gate.into());
-        let request = ClaimReady { node, gate, within: None, kinds, limit: 1, park };
+        let request = ClaimReady { node, gate, within: None, kinds, limit: 1, park, after: None };
         let claimed = done(self.store.claim_ready(request));
         let got = match claimed.work.first() {
             _ if !claimed.gate_open => Answer::Closed,

@@ -23,7 +23,7 @@ use crate::step::Step;
 const MOST_CANDIDATES: u32 = 2_000;
 
 pub(super) fn read_due(step: &Step<'_>, request: &ReadDue) -> Outcome<Due> {
-    let ReadDue { node, kinds, limit, slice: _, ahead: _ } = request;
+    let ReadDue { node, kinds, limit, slice: _, ahead: _, after: _ } = request;
     let (kinds, limit) = (kinds_document(kinds)?, *limit);
     let glance = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
     let seen = step.first(sql::GLANCE, params![kinds, node.get()], glance)?;
@@ -235,7 +235,7 @@ struct Candidate {
 }
 
 pub(super) fn claim_ready(step: &Step<'_>, request: &ClaimReady) -> Outcome<ClaimedReady> {
-    let ClaimReady { node, gate, within, kinds, limit, park } = request;
+    let ClaimReady { node, gate, within, kinds, limit, park, after: _ } = request;
     let gate_open = may_claim(step, *node, *gate, within.as_ref())?;
     let mut answer = ClaimedReady { now: step.now(), gate_open, work: Vec::new() };
     let room = usize::try_from(*limit).unwrap_or(usize::MAX);
