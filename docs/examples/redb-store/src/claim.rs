@@ -52,7 +52,8 @@ impl Step<'_> {
 
     fn fire(&mut self, plan: &FirePlan, node: NodeId) -> Tried<ClaimOutcome> {
         let Some(old) = self.trigger(plan.trigger.get())? else { return self.set_unreadable_aside(plan) };
-        if (old.row.rev, old.row.fire_seq) != (plan.rev, plan.fire_seq) || !old.is_active() {
+        let is_due = old.row.wake_us.is_some_and(|wake| wake <= self.now_us());
+        if (old.row.rev, old.row.fire_seq) != (plan.rev, plan.fire_seq) || !old.is_active() || !is_due {
             return Ok(ClaimOutcome::Lost);
         }
 

@@ -47,7 +47,8 @@ impl Step<'_> {
         let id = self.tables.job_key.get((&*row.group_name, &*row.name))?.map(|id| id.value());
         let old = id.map(|id| load::<i64, JobRow>(&self.tables.job, id)).transpose()?.flatten();
         let stored = stored(old.map(|old| (old.id == row.id, old.rev)), None);
-        let Some(rev) = stored.next_rev(expect) else { return Ok(false) };
+        let is_anothers = id != Some(row.id) && self.tables.job.get(row.id)?.is_some();
+        let Some(rev) = stored.next_rev(expect).filter(|_| !is_anothers) else { return Ok(false) };
         row.rev = rev;
         self.put_job(&row)?;
         Ok(true)
@@ -61,9 +62,9 @@ impl Step<'_> {
         let mark = self.tables.mark.get(key)?.map(|mark| Timestamp::from_micros(mark.value().0));
         let old: Option<KeptTrigger> = id.map(|id| load(&self.tables.trigger, id)).transpose()?.flatten();
         let stored = stored(old.as_ref().map(|old| (old.row.id == row.id, old.row.rev)), mark);
-        let (Some(rev), Some(job)) = (stored.next_rev(expect), self.job(row.job_id)?) else {
-            return Ok(false);
-        };
+        let is_anothers = id != Some(row.id) && self.tables.trigger.get(row.id)?.is_some();
+        let rev = stored.next_rev(expect).filter(|_| !is_anothers);
+        let (Some(rev), Some(job)) = (rev, self.job(row.job_id)?) else { return Ok(false) };
         if let Some(calendar) = &row.calendar
             && self.tables.calendar.get(&**calendar)?.is_none()
         {

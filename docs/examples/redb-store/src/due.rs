@@ -25,10 +25,11 @@ const LAST: (i64, i64) = (i64::MAX, i64::MAX);
 impl Snapshot {
     pub(crate) fn read_due(&self, request: &ReadDue, now: Timestamp) -> Tried<Due> {
         let node: Option<KeptNode> = load(&self.node, request.node.get())?;
+        let horizon = request.horizon(now);
         let (mut places, mut later, mut ready) = (Vec::new(), Vec::new(), false);
         for kind in kinds(&request.kinds) {
             places.extend(self.places(kind, request, now)?);
-            later.extend(self.next_trigger(kind, now)?);
+            later.extend(self.next_trigger(kind, horizon)?);
             for priority in priorities(&self.ready, kind)? {
                 ready |= !rows(&self.ready, kind, priority, (i64::MIN, now.as_micros()), 1)?.is_empty();
                 let Some(after_now) = now.as_micros().checked_add(1) else { continue };
@@ -47,11 +48,11 @@ impl Snapshot {
         })
     }
 
-    /// The due triggers of a kind, as many as asked for.
+    /// The triggers of a kind that are due, or will be by the horizon, as many as asked for.
     fn places(&self, kind: &str, request: &ReadDue, now: Timestamp) -> Tried<Vec<Place>> {
         let grace = request.slice.map_or(i64::MIN, |slice| now.minus(slice.grace).as_micros());
-        let due =
-            self.due.range((kind, i64::MIN, i64::MIN, i64::MIN)..=(kind, now.as_micros(), LAST.0, LAST.1))?;
+        let last = (kind, request.horizon(now).as_micros(), LAST.0, LAST.1);
+        let due = self.due.range((kind, i64::MIN, i64::MIN, i64::MIN)..=last)?;
         let mut places = Vec::new();
         for entry in due {
             if places.len() == count(request.limit) {
@@ -67,11 +68,11 @@ impl Snapshot {
         Ok(places)
     }
 
-    /// The first wake after now of a trigger of a kind.
-    fn next_trigger(&self, kind: &str, now: Timestamp) -> Tried<Option<i64>> {
-        let Some(after_now) = now.as_micros().checked_add(1) else { return Ok(None) };
+    /// The first wake behind the horizon of a trigger of a kind.
+    fn next_trigger(&self, kind: &str, horizon: Timestamp) -> Tried<Option<i64>> {
+        let Some(behind) = horizon.as_micros().checked_add(1) else { return Ok(None) };
         let mut later =
-            self.due.range((kind, after_now, i64::MIN, i64::MIN)..=(kind, i64::MAX, LAST.0, LAST.1))?;
+            self.due.range((kind, behind, i64::MIN, i64::MIN)..=(kind, i64::MAX, LAST.0, LAST.1))?;
         Ok(later.next().transpose()?.map(|entry| entry.0.value().1))
     }
 

@@ -110,9 +110,14 @@ impl Step<'_> {
 
     /// Moves a row to the history and frees its slot.
     pub(crate) fn end(&mut self, old: &KeptExecution, record: &HistoryRow) -> Tried<()> {
+        self.record(record)?;
+        self.drop_unrecorded(old)
+    }
+
+    /// Ends an execution of which nothing is to be known afterwards.
+    pub(crate) fn drop_unrecorded(&mut self, old: &KeptExecution) -> Tried<()> {
         self.place_execution(old, Way::Out)?;
         self.tables.execution.remove(old.number())?;
-        self.record(record)?;
         self.free_slot(old)
     }
 

@@ -97,6 +97,7 @@ impl Step<'_> {
         node.row.state = state.code();
         node.row.beat = None;
         node.ended_us = Some(self.now_us());
+        node.row.seen_us = None;
         self.put_node(&node)
     }
 
@@ -114,11 +115,12 @@ impl Step<'_> {
             owned: Vec::new(),
             gone_owners: Vec::new(),
         };
-        let Some(node) = self.up(id)? else { return Ok(told) };
-        told.standing = Standing::Up;
-        told.beat = node.row.beat.unwrap_or(0);
-        told.gate = node.row.gate;
-        told.standby = Standby::decode("node.standby", node.row.standby)?;
+        if let Some(node) = self.node(id.get())? {
+            told.standing = if node.is_up() { Standing::Up } else { Standing::Gone };
+            told.beat = node.row.beat.unwrap_or(0);
+            told.gate = node.row.gate;
+            told.standby = Standby::decode("node.standby", node.row.standby)?;
+        }
         let mut up = BTreeSet::new();
         for entry in self.tables.node.iter()? {
             let id = entry?.0.value();

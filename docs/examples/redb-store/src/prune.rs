@@ -1,5 +1,7 @@
 //! `prune`: old rows go, at most a given number of each kind.
 
+use std::collections::BTreeSet;
+
 use punctual_core::record::HistoryRow;
 use punctual_core::store::{KEEP_MARKS, Prune, Pruned};
 use redb::ReadableTable;
@@ -52,16 +54,14 @@ impl Step<'_> {
         Ok(rows(old.len()))
     }
 
-    /// A trigger stays while its job has live rows: they may still take rules and data from both.
+    /// Triggers and jobs stay while they have live rows, which may still take rules and data from them.
     fn prune_triggers(&mut self, bound: i64, limit: usize) -> Tried<u64> {
         let old = self.tables.completed.range(..(bound, i64::MIN))?;
         let old: Vec<i64> = old.map(|entry| Ok(entry?.0.value().1)).collect::<Tried<_>>()?;
         let mut gone = 0;
         for id in old {
             let Some(trigger) = self.trigger(id)? else { continue };
-            let busy = !self.executions_of_job(trigger.row.job_id)?.is_empty()
-                || !self.executions_of_trigger(id)?.is_empty();
-            if busy || gone >= limit {
+            if gone >= limit || !self.executions_of_trigger(id)?.is_empty() {
                 continue;
             }
             self.remove_trigger(&trigger)?;
@@ -69,6 +69,7 @@ impl Step<'_> {
             let job = self.job(trigger.row.job_id)?.filter(|job| job.durable == 0 && job.set_name.is_none());
             if let Some(job) = job
                 && self.triggers_of(job.id)?.is_empty()
+                && self.executions_of_job(job.id)?.is_empty()
             {
                 self.remove_job(&job)?;
                 gone += 1;
@@ -83,13 +84,25 @@ impl Step<'_> {
         Ok(rows(old.take(limit).collect::<Result<Vec<_>, _>>()?.len()))
     }
 
+    /// The slot keys of all live rows, also of those that will be ready later. Slots are pruned seldom, so no index helps.
+    fn keys_of_live(&self) -> Tried<BTreeSet<String>> {
+        let mut keys = BTreeSet::new();
+        for entry in self.tables.execution.iter()? {
+            let id = entry?.0.value();
+            keys.extend(self.execution(id)?.and_then(|kept| kept.row.slot_key));
+        }
+        Ok(keys)
+    }
+
     /// What a slot has drawn must not be drawn again by a slot that takes its name: the floor is raised.
     fn prune_slots(&mut self, limit: usize) -> Tried<u64> {
+        let wanted = self.keys_of_live()?;
         let (mut idle, mut floor) = (Vec::new(), self.number("slot_floor")?);
         for slot in self.tables.slot.iter()? {
             let slot = slot?;
             let ((key, number), (holder, fence)) = (slot.0.value(), slot.1.value());
-            if holder.is_none() && idle.len() < limit && !self.is_waited_for(key)? {
+            let is_wanted = wanted.contains(key) || self.is_waited_for(key)?;
+            if holder.is_none() && idle.len() < limit && !is_wanted {
                 idle.push((key.to_owned(), number));
                 floor = floor.max(fence);
             }

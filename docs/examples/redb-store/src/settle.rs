@@ -26,6 +26,7 @@ impl Step<'_> {
         };
         match &plan.then {
             Settlement::End(record) => self.end(&old, &HistoryRow::of(record)?)?,
+            Settlement::Forget => self.drop_unrecorded(&old)?,
             Settlement::Back(back) => {
                 let mut row = old.row.clone();
                 row.put_back(plan.claim, back, self.now)?;

@@ -115,7 +115,8 @@ async fn enqueue(store: &RedbStore, job: &JobRecord, seed: u64) -> ExecutionId {
 }
 
 async fn due(store: &RedbStore) -> Due {
-    let request = ReadDue { node: NODE, kinds: [kind()].into(), limit: 10, slice: None };
+    let (kinds, ahead) = ([kind()].into(), Duration::ZERO);
+    let request = ReadDue { node: NODE, kinds, limit: 10, slice: None, ahead, after: None };
     store.read_due(request).await.expect("a read")
 }
 
@@ -133,8 +134,8 @@ async fn fire(store: &RedbStore) -> Vec<ClaimOutcome> {
 
 /// Claims all ready rows: poisons with their claims, and the ids of the others.
 async fn take(store: &RedbStore) -> (Vec<(ClaimRef, String)>, Vec<ExecutionId>) {
-    let request =
-        ClaimReady { node: NODE, gate: 0, within: None, kinds: [kind()].into(), limit: 10, park: PARK };
+    let kinds = [kind()].into();
+    let request = ClaimReady { node: NODE, gate: 0, within: None, kinds, limit: 10, park: PARK, after: None };
     let (mut bad, mut good) = (Vec::new(), Vec::new());
     for row in store.claim_ready(request).await.expect("a write").work {
         match row {
