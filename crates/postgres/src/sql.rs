@@ -314,7 +314,9 @@ macro_rules! from_place {
 ///
 /// Where none of those that were locked has a key and they are no more than `limit`, all of them go: no slot is needed, and
 /// a kind and priority of which `limit` were locked is the only one there. `easy` says so, and the parts that judge each
-/// row are then not run.
+/// row are then not run. They are found by `$place`: `ctid` where they were locked without waiting, so that no index has to
+/// be gone down for each. A row that was written between the statement's snapshot and the lock is not found by that; it
+/// counts among those that were to be claimed, so that the next look takes it. `id` where the lock may have waited.
 ///
 /// Rows are locked before slots here, and in every step that has both.
 macro_rules! claim_ready {

@@ -18,7 +18,7 @@ use super::{Result, Sound, show};
 const SAMPLE: u32 = 2_000;
 /// How many go into one step otherwise.
 const BATCH: u32 = 1_000;
-/// How often the driver looks whether all is done. A look costs the server a millisecond or two.
+/// How often the driver looks whether all is done. A look costs the server less than a millisecond.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What one run showed.

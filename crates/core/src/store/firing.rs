@@ -38,7 +38,7 @@ pub struct ReadDue {
     /// How far past the store's now to look for triggers. What is answered before its time may be planned and claimed when
     /// that has come, and not earlier.
     pub ahead: Duration,
-    /// Which ready rows the store may pass over.
+    /// Which ready rows the store may pass over in [`Due::ready`] and [`Due::next_wake`].
     pub after: Option<ReadyPlace>,
 }
 
