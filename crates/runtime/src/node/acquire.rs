@@ -128,6 +128,17 @@ fn wake(readable: &Readable<DueTrigger>) -> Option<Timestamp> {
     }
 }
 
+/// How far behind a node is with its slice: how late the first trigger of that is, if it is so late that it belongs to
+/// everybody.
+fn lag(due: &Due, slice: Slice) -> Duration {
+    let own = due.triggers.iter().find_map(|readable| match readable {
+        Readable::Row(due) if (slice.from..slice.to).contains(&due.trigger.slice) => due.trigger.wake,
+        Readable::Row(_) | Readable::Poison(_) => None,
+    });
+    let late = own.map_or(Duration::ZERO, |wake| due.now.since(wake));
+    if late < SLICE_GRACE { Duration::ZERO } else { late }
+}
+
 /// Takes those out of what was read that are not due yet.
 fn not_yet(due: &mut Due) -> Vec<Readable<DueTrigger>> {
     let now = due.now;
@@ -201,7 +212,8 @@ async fn claim_round(
     // Who has enough of its own leaves what others could not do to those who have not, or they would all be in each
     // other's way; but not for ever.
     let alone = !beyond.crowded.is_multiple_of(LEFTOVERS_EVERY);
-    let slice = slice.map(|slice| if alone { Slice { grace: Duration::MAX, ..slice } } else { slice });
+    let grace = |slice: Slice| if alone { Duration::MAX } else { slice.grace.saturating_add(beyond.lag) };
+    let slice = slice.map(|slice| Slice { grace: grace(slice), ..slice });
     let kinds = node.registry.kinds();
     let most = node.store.features().max_batch;
     let limit = free.min(most);
@@ -243,6 +255,8 @@ async fn claim_round(
     // Whatever became of the reading, what was claimed will begin.
     beyond.held = early?;
     let mut due = due?;
+    let was_behind = beyond.lag > Duration::ZERO;
+    beyond.lag = slice.map_or(Duration::ZERO, |slice| lag(&due, slice));
     let read = due.triggers.len();
     due.triggers.retain_mut(|trigger| is_known(node, trigger));
     let unknown = u32::try_from(read - due.triggers.len()).unwrap_or(u32::MAX);
@@ -277,9 +291,10 @@ async fn claim_round(
     }
 
     // Some of what was expected now may be in the slice of another node; if that leaves it lying, it belongs to everybody
-    // after a grace.
-    if slice.is_some() && expected.is_some_and(|at| at <= horizon(&due)) {
-        beyond.leftovers.get_or_insert_with(|| horizon(&due).plus(SLICE_GRACE + Duration::from_millis(1)));
+    // after a grace. Who was behind waited for longer than that.
+    if slice.is_some() && (was_behind || expected.is_some_and(|at| at <= horizon(&due))) {
+        let grace = SLICE_GRACE.saturating_add(beyond.lag);
+        beyond.leftovers.get_or_insert_with(|| horizon(&due).plus(grace).plus(Duration::from_millis(1)));
     }
     let (now, gate, triggers) = (due.now, due.gate, not_yet(&mut due));
     let fired = fire_due(node, due, Room::of(room), within, &mut again, results).await?;
