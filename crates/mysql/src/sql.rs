@@ -155,6 +155,20 @@ SET t.state = v.state, t.next_fire_us = v.next_fire_us, t.wake_us = v.wake_us, t
     };
 }
 
+/// The same for one trigger; the values in the order in which they stand. An update that joins a list writes through a
+/// temporary table on disk, because errors and progress may be long: for one row that is two thirds of its time.
+macro_rules! patch_one_trigger {
+    ($also:literal) => {
+        concat!(
+            "
+UPDATE punctual_trigger t SET t.completed_us = CASE WHEN ? = 2 THEN IFNULL(t.completed_us, ?) END, t.state = ?,
+  t.next_fire_us = ?, t.wake_us = ?, t.last_us = IFNULL(?, t.last_us), t.fires = t.fires + ?, t.error = ?, t.progress = ?",
+            $also,
+            " WHERE t.id = ?"
+        )
+    };
+}
+
 mod check;
 mod listings;
 mod migrations;

@@ -161,6 +161,9 @@ pub(crate) const GENERATIONS: &str = concat!(
 /// Moves triggers on that were won, by primary key.
 pub(crate) const PATCH_WON_TRIGGER: &str = patch_trigger!();
 
+/// The same for one trigger.
+pub(crate) const PATCH_ONE_WON_TRIGGER: &str = patch_one_trigger!("");
+
 /// Wins a ready row, by primary key, where claims are made by conditional writes. Its fence grows already here: if there
 /// is no slot for it, one number is left out. Zero rows: somebody else has it.
 pub(crate) const CAS_READY: &str =
@@ -306,6 +309,19 @@ LEFT JOIN punctual_history h FORCE INDEX (history_occurrence)
   ON h.trigger_id = k.trigger_id AND h.generation = k.generation AND h.scheduled_us = k.scheduled_us
 WHERE e.trigger_id IS NOT NULL OR h.trigger_id IS NOT NULL";
 
+/// The clock, and how much of a list of ids with their occurrences the history has, by history's primary key and
+/// history_occurrence: 0, hardly ever anything else. Live rows have unique keys, which tell by themselves. With the clock
+/// this saves a claim a statement; it may only be used where nothing after it waits for a lock.
+pub(crate) const FIRED_BEFORE: &str = concat!(
+    "SELECT ",
+    clock!(),
+    ", COUNT(h.id) + COUNT(o.id) FROM JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(32) CHARACTER SET utf8mb4 PATH '$[0]',
+  trigger_id BIGINT PATH '$[1]', generation BIGINT PATH '$[2]', scheduled_us BIGINT PATH '$[3]')) k
+LEFT JOIN punctual_history h FORCE INDEX (PRIMARY) ON h.id = UNHEX(k.id)
+LEFT JOIN punctual_history o FORCE INDEX (history_occurrence)
+  ON o.trigger_id = k.trigger_id AND o.generation = k.generation AND o.scheduled_us = k.scheduled_us"
+);
+
 /// Which jobs of a list are there, locked shared by primary key, so that none of them is deleted before the work that
 /// needs it is in.
 pub(crate) const KNOWS_JOB: &str = concat!(
@@ -424,6 +440,10 @@ pub(crate) const COMPARE_TRIGGER: &str = concat!(
 /// key must survive.
 pub(crate) const PATCH_TRIGGER: &str =
     concat!(patch_trigger!(), ", t.fire_seq = t.fire_seq + 1, t.rev = t.rev + 1");
+
+/// The same for one trigger.
+pub(crate) const PATCH_ONE_TRIGGER: &str =
+    patch_one_trigger!(", t.fire_seq = t.fire_seq + 1, t.rev = t.rev + 1");
 
 /// Records instants that are left out, with what the triggers and their jobs say, by primary keys.
 pub(crate) const RECORD_SKIP: &str = concat!(

@@ -12,7 +12,7 @@ use punctual_core::store::{
 use punctual_core::{Error, ExecutionId, Fence, Kind, NodeId, Timestamp, TriggerId};
 
 use super::slots::{self, Slots};
-use super::work::{known_occurrences, list_of_ids, places, values_of};
+use super::work::{known_occurrences, places, values_of};
 use super::{Outcome, ready};
 use crate::error::Remedy;
 use crate::query::{Sql, Value, digits, values};
@@ -241,7 +241,7 @@ async fn fire(
         .iter()
         .filter_map(|(at, plan)| generations.remove(&plan.trigger.get()).map(|of| (*at, of, *plan)))
         .collect();
-    let fits = without_known(step, fits).await?;
+    let (fits, read) = without_known(step, fits).await?;
     let keys: BTreeSet<String> = fits
         .iter()
         .filter(|(_, _, plan)| !plan.executions.is_empty())
@@ -249,7 +249,11 @@ async fn fire(
         .collect();
     slots::lock(step, &keys).await?;
     let mut slots = Slots::read(step, &keys).await?;
-    let now = step.now().await?;
+    // Slots may have been waited for.
+    let now = match read.filter(|_| keys.is_empty()) {
+        Some(now) => now,
+        None => step.now().await?,
+    };
     let mut batch = Batch::default();
     for (at, _, plan) in fits {
         let mut slot_fence = None;
@@ -284,17 +288,18 @@ fn set(outcomes: &mut [ClaimOutcome], at: usize, outcome: ClaimOutcome) {
     }
 }
 
-/// Plans without those that have an id or an instant that is there already; their triggers are set aside.
+/// Plans without those that have an id or an instant that the history has already; their triggers are set aside. With
+/// them the clock, if it was read.
 async fn without_known<'p>(
     step: &mut Step<'_>,
     plans: Vec<(usize, i64, &'p FirePlan)>,
-) -> Outcome<Vec<(usize, i64, &'p FirePlan)>> {
-    let (mut ids, mut occurrences, mut of) = (Vec::new(), Vec::new(), Vec::new());
+) -> Outcome<(Vec<(usize, i64, &'p FirePlan)>, Option<Timestamp>)> {
+    let (mut firings, mut of) = (Vec::new(), Vec::new());
     for (index, (_, generation, plan)) in plans.iter().enumerate() {
         for execution in &plan.executions {
             let occurrence = execution.occurrence.as_ref();
-            ids.push(execution.id.to_bytes());
-            occurrences.push((
+            firings.push((
+                digits(&execution.id.to_bytes()),
                 occurrence.map(|of| of.trigger_id.get()),
                 occurrence.map(|of| of.generation),
                 execution.scheduled.as_micros(),
@@ -302,15 +307,25 @@ async fn without_known<'p>(
             of.push(index);
         }
         for skip in plan.then.skips.iter().chain(&plan.busy.skips) {
-            ids.push(skip.id.to_bytes());
-            occurrences.push((Some(plan.trigger.get()), Some(*generation), skip.first.as_micros()));
+            let (trigger, first) = (plan.trigger.get(), skip.first.as_micros());
+            firings.push((digits(&skip.id.to_bytes()), Some(trigger), Some(*generation), first));
             of.push(index);
         }
     }
-    if ids.is_empty() {
-        return Ok(plans);
+    if firings.is_empty() {
+        return Ok((plans, None));
     }
-    let mut known = places(step, sql::KNOWS_EXECUTION, list_of_ids(&ids)?).await?;
+    let read = |c: &Columns| (c.int(), c.int());
+    let seen = step.first(sql::FIRED_BEFORE, values![document(&firings)?], read).await?;
+    let (now, known) = seen.ok_or_else(|| Error::internal("claim", "an aggregate has no row"))?;
+    let now = step.given_now().unwrap_or_else(|| Timestamp::from_micros(now));
+    if known == 0 {
+        return Ok((plans, Some(now)));
+    }
+    let ids: Vec<&str> = firings.iter().map(|(id, ..)| &**id).collect();
+    let occurrences: Vec<_> =
+        firings.iter().map(|(_, trigger, generation, at)| (*trigger, *generation, *at)).collect();
+    let mut known = places(step, sql::KNOWS_EXECUTION, document(&ids)?).await?;
     known.extend(known_occurrences(step, &occurrences).await?);
     let guilty: BTreeSet<usize> = known.into_iter().filter_map(|place| of.get(place).copied()).collect();
     let mut fits = Vec::with_capacity(plans.len());
@@ -322,7 +337,7 @@ async fn without_known<'p>(
             fits.push(plan);
         }
     }
-    Ok(fits)
+    Ok((fits, Some(now)))
 }
 
 /// A skip as the statement takes it: id, trigger, first, last, number, reason.
@@ -362,12 +377,18 @@ impl Batch {
         if !skips.is_empty() {
             step.run(sql::RECORD_SKIP, values![now, document(&skips)?]).await?;
         }
-        if !patches.is_empty() {
-            let sql = match step.claims() {
-                ClaimShape::SkipLocked => sql::PATCH_TRIGGER,
-                ClaimShape::Cas | ClaimShape::WithinLock => sql::PATCH_WON_TRIGGER,
-            };
-            step.run(sql, values![document(&patches)?, now]).await?;
+        let (many, one) = match step.claims() {
+            ClaimShape::SkipLocked => (sql::PATCH_TRIGGER, sql::PATCH_ONE_TRIGGER),
+            ClaimShape::Cas | ClaimShape::WithinLock => (sql::PATCH_WON_TRIGGER, sql::PATCH_ONE_WON_TRIGGER),
+        };
+        match <[PatchValues; 1]>::try_from(patches) {
+            Ok([(trigger, state, next_fire, wake, last, fires, error, progress)]) => {
+                let values =
+                    values![state, now, state, next_fire, wake, last, fires, error, progress, trigger];
+                step.run(one, values).await?;
+            }
+            Err(patches) if patches.is_empty() => {}
+            Err(patches) => drop(step.run(many, values![document(&patches)?, now]).await?),
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ fn hot() -> Vec<(&'static str, String, Vec<Value>)> {
         ("PATCH_TRIGGER", one(sql::PATCH_TRIGGER), values!["[[1,1,1,1,1,1,null,null]]", 1_i64]),
         ("KNOWS_EXECUTION", one(sql::KNOWS_EXECUTION), ids()),
         ("KNOWS_OCCURRENCE", one(sql::KNOWS_OCCURRENCE), values!["[[1,1,1]]"]),
+        ("FIRED_BEFORE", one(sql::FIRED_BEFORE), values!["[[\"00000000000000000000000000000001\",1,1,1]]"]),
         ("LOCK_READY", one(sql::LOCK_READY), with(ids(), values![1_i64, 10_i64])),
         ("CLAIM_READY", one(sql::CLAIM_READY), values!["[[\"00000000000000000000000000000001\",1]]", 1_i64]),
         ("WORK", one(sql::WORK), ids()),

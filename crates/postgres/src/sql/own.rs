@@ -175,11 +175,11 @@ WITH ",
   SELECT * FROM unnest($52::bigint[], $53::bool[], $54::bytea[], $55::bigint[], $56::bigint[], $57::bigint[],
     $58::bigint[]) AS k(plan, busy, id, scheduled_us, until_us, instants, reason)
 ), locked AS MATERIALIZED (
-  SELECT t.id, t.generation, p.ord FROM plan p JOIN {s}.trigger t ON t.id = p.trigger_id
-  WHERE t.id = ANY($32) AND t.rev = p.rev AND t.fire_seq = p.fire_seq AND t.state = 1 AND t.wake_us <= ",
+  SELECT t.id, t.generation, p.ord FROM gate CROSS JOIN (SELECT * FROM plan ORDER BY trigger_id) p CROSS JOIN LATERAL (
+    SELECT t.id, t.generation FROM {s}.trigger t
+    WHERE t.id = p.trigger_id AND t.rev = p.rev AND t.fire_seq = p.fire_seq AND t.state = 1 AND t.wake_us <= ",
     clock!(),
-    " AND EXISTS (SELECT 1 FROM gate)
-  ORDER BY t.id FOR NO KEY UPDATE OF t
+    " FOR NO KEY UPDATE) t
 ), won AS MATERIALIZED (
   SELECT l.* FROM locked l",
     many!(),
