@@ -71,3 +71,31 @@ async fn what_a_full_node_leaves_lying_is_taken_after_the_grace() {
     assert!(late.iter().max().unwrap() <= &millis(560), "{late:?}");
     assert!(late.iter().any(|late| *late > millis(400)), "some were in the slice of the full node");
 }
+
+/// Two nodes of which each could do all of it, and both are late with everything. The first look may take what is the
+/// other's; from then on each has its own, or they would be after the same triggers all the time.
+#[tokio::test]
+async fn nodes_that_are_all_late_keep_to_their_own_triggers() {
+    let world = World::new();
+    let nodes = [world.member(1).await, world.member(2).await];
+    world.pass(secs(5)).await;
+    for n in 0..20 {
+        let key = format!("t{n}");
+        nodes[0].scheduler.schedule(task(&key)).every(millis(100)).key(&key).await.unwrap();
+    }
+    for node in &nodes {
+        node.line.set_for("read_due", Mode::Late);
+    }
+    world.pass(secs(10)).await;
+    for node in &nodes {
+        node.line.set(Mode::Up);
+    }
+    world.pass(secs(5)).await;
+    for n in 0..20 {
+        let runs = world.runs(&format!("t{n}"));
+        assert!(runs.len() >= 140, "t{n} fired {} times", runs.len());
+        let first = runs.iter().filter(|run| run.node == runs[0].node).count();
+        let strange = first.min(runs.len() - first);
+        assert!(strange <= 2, "the other node had {strange} of t{n}'s {} firings", runs.len());
+    }
+}
