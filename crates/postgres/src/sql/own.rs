@@ -103,7 +103,9 @@ WITH given AS MATERIALIZED (
 ), timed AS MATERIALIZED (
   SELECT f.*, c.us AS now_us, CASE WHEN f.delay_us IS NULL THEN f.scheduled_us ELSE ",
     later!("c.us", "f.delay_us"),
-    " END AS at_us FROM fresh f CROSS JOIN clock c
+    " END AS at_us FROM fresh f CROSS JOIN clock c",
+    many!(),
+    "
 ), lost AS MATERIALIZED (
   SELECT min(t.ord) AS ord FROM timed t
   WHERE t.job_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = t.job_id)
@@ -265,10 +267,12 @@ pub(crate) const CLAIM_READY_CAS: &str = claim_ready!(
       AND r.wake_us >= CASE WHEN l.priority = $10 THEN $11::bigint ELSE -9223372036854775808 END
     ORDER BY r.wake_us, r.id LIMIT $5) r
   WHERE l.priority IS NOT NULL
-), locked AS MATERIALIZED (
+), compared AS MATERIALIZED (
   SELECT r.id, r.kind, r.priority, r.wake_us, r.slot_key, r.slot_limit, r.fence FROM {s}.execution r
   WHERE r.id = ANY(ARRAY(SELECT c.id FROM candidate c)) AND r.state = 1 AND r.wake_us <= (SELECT us FROM due)
   ORDER BY r.id FOR NO KEY UPDATE
+), locked AS MATERIALIZED (
+  SELECT c.* FROM compared c CROSS JOIN generate_series(1, (SELECT 1)) AS many
 ",
     "((SELECT count(*) FROM candidate) - (SELECT count(*) FROM locked))",
     "id"
@@ -301,7 +305,9 @@ WITH given AS MATERIALIZED (
     AND e.owner IS NOT DISTINCT FROM g.owner AND e.fence = g.fence
   RETURNING e.id, g.ord
 ), others AS MATERIALIZED (
-  SELECT g.* FROM given g WHERE g.ord NOT IN (SELECT p.ord FROM plain p)
+  SELECT g.* FROM given g",
+    many!(),
+    " WHERE g.ord NOT IN (SELECT p.ord FROM plain p)
 ), locked AS MATERIALIZED (
   SELECT e.id, e.slot_key, o.ord, o.ends, o.keeps, o.state, o.delay_us, o.attempt, o.losses, o.attempts, o.error
   FROM others o JOIN {s}.execution e ON e.id = o.id
@@ -332,7 +338,9 @@ WITH given AS MATERIALIZED (
 ), freed AS (
   UPDATE {s}.slot s SET exec_id = NULL WHERE s.exec_id = ANY(ARRAY(SELECT p.id FROM place p)) RETURNING s.slot_key
 ), room AS MATERIALIZED (
-  SELECT f.slot_key, count(*) AS slots FROM freed f GROUP BY f.slot_key ORDER BY f.slot_key
+  SELECT f.slot_key, count(*) AS slots FROM freed f",
+    many!(),
+    " GROUP BY f.slot_key ORDER BY f.slot_key
 ), ",
     wake_parts!("{skip}", "", ""),
     ", recorded AS (

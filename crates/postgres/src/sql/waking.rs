@@ -28,7 +28,9 @@ macro_rules! wake_parts {
   SELECT r.slot_key, r.slots - coalesce(b.sum, 0) AS slots
   FROM room r LEFT JOIN (SELECT b.slot_key, count(*) AS sum FROM best b GROUP BY b.slot_key) b ON b.slot_key = r.slot_key
 ), next AS MATERIALIZED (
-  SELECT r.slot_key, b.id FROM rest r CROSS JOIN LATERAL (
+  SELECT r.slot_key, b.id FROM rest r",
+            many!(),
+            " CROSS JOIN LATERAL (
     SELECT t.id FROM {s}.job j CROSS JOIN LATERAL (
       SELECT p.id, p.next_fire_us, p.rank FROM {s}.trigger p
       WHERE p.job_id = j.id AND p.state = 1 AND p.wake_us > p.next_fire_us
