@@ -121,8 +121,8 @@ WITH given AS MATERIALIZED (
   FROM timed t WHERE t.slot_key IS NOT NULL AND t.slot_limit IS NOT NULL AND t.at_us <= t.now_us
 ), pressed AS MATERIALIZED (
   SELECT k.slot_key, (SELECT count(s.exec_id) FROM {s}.slot s WHERE s.slot_key = k.slot_key) AS held,
-    EXISTS (SELECT 1 FROM {s}.execution e
-      WHERE e.slot_key = k.slot_key AND e.state = 1 AND e.wake_us > e.due_us) AS queued
+    (SELECT 1 FROM {s}.execution e
+      WHERE e.slot_key = k.slot_key AND e.state = 1 AND e.wake_us > e.due_us LIMIT 1) IS NOT NULL AS queued
   FROM (SELECT DISTINCT t.slot_key FROM turn t) k
 ), waits AS MATERIALIZED (
   SELECT w.id FROM (

@@ -2,6 +2,7 @@
 //! has lately been fast ([`super::turn`]); then it waits for the
 //! next instant, a hint, room, or the poll interval, whichever comes first.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,9 @@ enum Next {
 /// What came of the due triggers of a round.
 struct Fired {
     next_wake: Option<Timestamp>,
+    /// How far behind the node is with its slice: how late the first trigger of that was which fired, if so late that it
+    /// belonged to everybody.
+    lag: Duration,
     /// Whether most of them found their slot taken.
     blocked: bool,
 }
@@ -128,17 +132,6 @@ fn wake(readable: &Readable<DueTrigger>) -> Option<Timestamp> {
     }
 }
 
-/// How far behind a node is with its slice: how late the first trigger of that is, if it is so late that it belongs to
-/// everybody.
-fn lag(due: &Due, slice: Slice) -> Duration {
-    let own = due.triggers.iter().find_map(|readable| match readable {
-        Readable::Row(due) if (slice.from..slice.to).contains(&due.trigger.slice) => due.trigger.wake,
-        Readable::Row(_) | Readable::Poison(_) => None,
-    });
-    let late = own.map_or(Duration::ZERO, |wake| due.now.since(wake));
-    if late < SLICE_GRACE { Duration::ZERO } else { late }
-}
-
 /// Takes those out of what was read that are not due yet.
 fn not_yet(due: &mut Due) -> Vec<Readable<DueTrigger>> {
     let now = due.now;
@@ -157,7 +150,7 @@ async fn fire_soon(
     let left = not_yet(&mut due);
     let mut again = !left.is_empty();
     let room = Room::of(usize::try_from(free).unwrap_or(usize::MAX));
-    let fired = fire_due(node, due, room, None, &mut again, results).await?;
+    let fired = fire_due(node, due, room, (None, None), &mut again, results).await?;
     Ok(if again { Next::Now } else { Next::At(fired.next_wake) })
 }
 
@@ -212,7 +205,8 @@ async fn claim_round(
     // Who has enough of its own leaves what others could not do to those who have not, or they would all be in each
     // other's way; but not for ever.
     let alone = !beyond.crowded.is_multiple_of(LEFTOVERS_EVERY);
-    let grace = |slice: Slice| if alone { Duration::MAX } else { slice.grace.saturating_add(beyond.lag) };
+    let lag = mem::take(&mut beyond.lag);
+    let grace = |slice: Slice| if alone { Duration::MAX } else { slice.grace.saturating_add(lag) };
     let slice = slice.map(|slice| Slice { grace: grace(slice), ..slice });
     let kinds = node.registry.kinds();
     let most = node.store.features().max_batch;
@@ -255,8 +249,6 @@ async fn claim_round(
     // Whatever became of the reading, what was claimed will begin.
     beyond.held = early?;
     let mut due = due?;
-    let was_behind = beyond.lag > Duration::ZERO;
-    beyond.lag = slice.map_or(Duration::ZERO, |slice| lag(&due, slice));
     let read = due.triggers.len();
     due.triggers.retain_mut(|trigger| is_known(node, trigger));
     let unknown = u32::try_from(read - due.triggers.len()).unwrap_or(u32::MAX);
@@ -290,14 +282,16 @@ async fn claim_round(
         }
     }
 
+    let reached = horizon(&due);
+    let (now, gate, triggers) = (due.now, due.gate, not_yet(&mut due));
+    let fired = fire_due(node, due, Room::of(room), (within, slice), &mut again, results).await?;
+    beyond.lag = fired.lag;
     // Some of what was expected now may be in the slice of another node; if that leaves it lying, it belongs to everybody
     // after a grace. Who was behind waited for longer than that.
-    if slice.is_some() && (was_behind || expected.is_some_and(|at| at <= horizon(&due))) {
-        let grace = SLICE_GRACE.saturating_add(beyond.lag);
-        beyond.leftovers.get_or_insert_with(|| horizon(&due).plus(grace).plus(Duration::from_millis(1)));
+    if slice.is_some() && (lag > Duration::ZERO || expected.is_some_and(|at| at <= reached)) {
+        let grace = SLICE_GRACE.saturating_add(fired.lag);
+        beyond.leftovers.get_or_insert_with(|| reached.plus(grace).plus(Duration::from_millis(1)));
     }
-    let (now, gate, triggers) = (due.now, due.gate, not_yet(&mut due));
-    let fired = fire_due(node, due, Room::of(room), within, &mut again, results).await?;
     beyond.blocked = if full && fired.blocked { beyond.blocked.max(limit).saturating_mul(2) } else { 0 };
     let next_wake = fired.next_wake;
     if again {
@@ -366,7 +360,7 @@ async fn fire_due(
     node: &Arc<Node>,
     due: Due,
     mut room: Room,
-    within: Option<Within>,
+    (within, slice): (Option<Within>, Option<Slice>),
     again: &mut bool,
     results: &mpsc::Sender<Results>,
 ) -> Result<Fired> {
@@ -392,7 +386,7 @@ async fn fire_due(
             }
         }
     }
-    let nothing = |next_wake| Ok(Fired { next_wake, blocked: false });
+    let nothing = |next_wake| Ok(Fired { next_wake, lag: Duration::ZERO, blocked: false });
     if planned.is_empty() {
         return nothing(next_wake);
     }
@@ -407,6 +401,7 @@ async fn fire_due(
     }
     let busy = claimed.outcomes.iter().filter(|outcome| **outcome == ClaimOutcome::Busy).count();
     let blocked = busy * 2 > claimed.outcomes.len();
+    let mut first = None;
     for ((plan, trigger), outcome) in planned.into_iter().zip(claimed.outcomes) {
         let patch = match &outcome {
             ClaimOutcome::Fired(_) => &plan.then,
@@ -430,6 +425,9 @@ async fn fire_due(
             });
         }
         let ClaimOutcome::Fired(fences) = outcome else { continue };
+        if slice.is_some_and(|slice| (slice.from..slice.to).contains(&trigger.slice)) {
+            first = first.or(trigger.wake);
+        }
         for (new, fence) in plan.executions.into_iter().zip(fences) {
             let payload = merged(Some(&job), trigger.payload.as_ref());
             let row = Execution {
@@ -457,7 +455,9 @@ async fn fire_due(
             body::start(node, row, job.spec.clone(), payload, claimed.now, results);
         }
     }
-    Ok(Fired { next_wake, blocked })
+    let late = first.map_or(Duration::ZERO, |first| due.now.since(first));
+    let lag = if late < SLICE_GRACE { Duration::ZERO } else { late };
+    Ok(Fired { next_wake, lag, blocked })
 }
 
 /// The claim of a row that this node owns.

@@ -21,8 +21,8 @@ pub(super) struct Beyond {
     pub(super) blocked: u32,
     /// How many rounds in a row found as much in this node's own slice as they could hold.
     pub(super) crowded: u32,
-    /// How far this node was behind with its own slice in the last round. Others leave a trigger lying if they are further
-    /// behind than that by the grace: where all are late, they would only be in each other's way.
+    /// How far this node was behind with its own slice in the last round, by what it fired. Others leave a trigger lying if
+    /// they are further behind than that by the grace: where all are late, they would only be in each other's way.
     pub(super) lag: Duration,
     /// When to look at what the nodes of other slices have left lying, if anything fell due since the last such look.
     pub(super) leftovers: Option<Timestamp>,
