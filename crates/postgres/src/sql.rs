@@ -10,8 +10,8 @@
 //! compares them.
 //!
 //! Plans are made once for each connection, perhaps while the tables are empty, and kept. So tables are joined to a batch
-//! in ways that have one sensible plan: by `= ANY` of the batch's ids, or by a lateral part with a limit, which is probed
-//! once a row and never turned into a join that reads all of a table.
+//! in ways that have one sensible plan: by `= ANY` of the batch's ids, or by a lateral part with a limit or a lock, which
+//! is probed once a row and never turned into a join that reads all of a table.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -320,7 +320,7 @@ macro_rules! from_place {
 ///
 /// Rows are locked before slots here, and in every step that has both.
 macro_rules! claim_ready {
-    ($locked:literal, $missed:literal, $place:literal) => {
+    ($locked:expr, $missed:literal, $place:literal) => {
         concat!(
     "
 WITH RECURSIVE ",

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use common::*;
@@ -91,11 +92,14 @@ async fn nodes_that_are_all_late_keep_to_their_own_triggers() {
         node.line.set(Mode::Up);
     }
     world.pass(secs(5)).await;
+    let mut owners = BTreeSet::new();
     for n in 0..20 {
         let runs = world.runs(&format!("t{n}"));
         assert!(runs.len() >= 140, "t{n} fired {} times", runs.len());
         let first = runs.iter().filter(|run| run.node == runs[0].node).count();
         let strange = first.min(runs.len() - first);
         assert!(strange <= 2, "the other node had {strange} of t{n}'s {} firings", runs.len());
+        owners.insert(runs.last().unwrap().node);
     }
+    assert_eq!(owners.len(), 2, "each had a share");
 }

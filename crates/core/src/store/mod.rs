@@ -249,7 +249,8 @@ pub trait Wake: fmt::Debug + Send + Sync {
 }
 
 /// How late a trigger must be, as nodes ask for it, before nodes of other slices read it too. Nodes that have more to do in
-/// their own slice than a read can hold ask for what others left lying only now and then.
+/// their own slice than a read can hold ask for what others left lying only now and then; those that are late with their own
+/// slice ask for what is later than that by so much.
 pub const SLICE_GRACE: Duration = Duration::from_millis(500);
 
 /// How long a trigger or row that found its slot taken stays out of the way, if nobody wakes it before. A last resort:

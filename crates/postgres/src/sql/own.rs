@@ -156,6 +156,9 @@ SELECT l.ord, w.ord, (SELECT count(*) FROM put), (SELECT us FROM clock) FROM los
 /// fence of its slot. Only the history is looked into for what would be there twice; live rows have unique keys, and one
 /// that is breached fails the statement: then the plans are applied in halves, until the guilty one is alone.
 /// A trigger comes at most once.
+///
+/// Triggers are locked one by one, and not joined by `= ANY` of their ids: one that somebody else has moved since the
+/// snapshot is compared again, and with it all ids of the batch were read and sorted, for each such trigger.
 pub(crate) const CLAIM: &str = concat!(
     "
 WITH ",
@@ -260,7 +263,8 @@ ORDER BY p.ord"
 /// As CLAIM_READY, for servers that leave out too much, or too little, when rows are locked: the candidates are read, and
 /// then compared and locked by their primary key; whoever comes second waits, and finds that they have moved on.
 pub(crate) const CLAIM_READY_CAS: &str = claim_ready!(
-    "candidate AS MATERIALIZED (
+    concat!(
+        "candidate AS MATERIALIZED (
   SELECT r.id FROM level l CROSS JOIN due d CROSS JOIN LATERAL (
     SELECT r.id FROM {s}.execution r
     WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= d.us
@@ -272,8 +276,9 @@ pub(crate) const CLAIM_READY_CAS: &str = claim_ready!(
   WHERE r.id = ANY(ARRAY(SELECT c.id FROM candidate c)) AND r.state = 1 AND r.wake_us <= (SELECT us FROM due)
   ORDER BY r.id FOR NO KEY UPDATE
 ), locked AS MATERIALIZED (
-  SELECT c.* FROM compared c CROSS JOIN generate_series(1, (SELECT 1)) AS many
-",
+  SELECT c.* FROM compared c",
+        many!()
+    ),
     "((SELECT count(*) FROM candidate) - (SELECT count(*) FROM locked))",
     "id"
 );
