@@ -140,7 +140,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///
 /// # Contract
 /// `boot` never goes back and counts time spent in suspend. `wall` is for people and for the memory store: no
-/// safety property may rest on it. `sleep` ends no earlier than `span` after the call on the boot-time clock.
+/// safety property may rest on it. `sleep` and `nap` end no earlier than `span` after the call on the boot-time clock.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Reads the boot-time clock.
     fn boot(&self) -> BootInstant;
@@ -148,6 +148,11 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     fn wall(&self) -> Timestamp;
     /// Waits for `span`. Cancel safe: dropping the future only stops the waiting.
     fn sleep(&self, span: Duration) -> BoxFuture<'_, ()>;
+    /// Waits for `span` where nothing is due at its end, as between two looks: a clock that has cheaper timers may be some
+    /// milliseconds late. By default this is `sleep`, and cancel safe as that is.
+    fn nap(&self, span: Duration) -> BoxFuture<'_, ()> {
+        self.sleep(span)
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::store::PostgresStore;
 const HOT: &[&str] = &[
     "READ_DUE",
     "CLAIM",
+    "CLAIM_PLAIN",
     "CLAIM_READY",
     "CLAIM_READY_CAS",
     "BEGIN",

@@ -8,13 +8,14 @@ mod alarm;
 use punctual_core::entropy::SeededEntropy;
 use punctual_core::{BootInstant, BoxFuture, Clock, Entropy, Timestamp};
 
-/// The longest single sleep: timers of the executor stand still in suspend, the boot-time clock does not.
-const NAP: Duration = Duration::from_secs(1);
+/// The longest that one timer is asked for: timers of the executor stand still in suspend, the boot-time clock does not.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// What is left of a sleep when the executor's timers, which are up to two milliseconds late, are no longer asked.
 const TICK: Duration = Duration::from_millis(2);
 
-/// The clocks of this machine. Sleeps end within about a tenth of a millisecond of their time.
+/// The clocks of this machine. Sleeps end within about a tenth of a millisecond of their time; naps up to two later, and
+/// wake one thread where a sleep wakes three.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -48,13 +49,27 @@ impl Clock for SystemClock {
                     return;
                 }
                 if let Some(far) = left.checked_sub(TICK).filter(|far| !far.is_zero()) {
-                    tokio::time::sleep(far.min(NAP)).await;
+                    tokio::time::sleep(far.min(LONGEST)).await;
                 } else if let Some(told) = alarm::at(until) {
                     // Told, or the thread is no more: a look at the clock follows either way.
                     drop(told.await);
                 } else {
                     tokio::time::sleep(left).await;
                 }
+            }
+        })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
+    fn nap(&self, span: Duration) -> BoxFuture<'_, ()> {
+        let until = self.boot().plus(span);
+        Box::pin(async move {
+            loop {
+                let left = until.since(self.boot());
+                if left.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(left.min(LONGEST)).await;
             }
         })
     }

@@ -20,7 +20,7 @@ use crate::group::{self, Member};
 
 /// How often an idle worker looks whether other processes have committed. Their work begins half of this later in the
 /// middle; and each look wakes a processor, which is most of what an idle node costs.
-const IDLE: Duration = Duration::from_millis(25);
+const IDLE: Duration = Duration::from_millis(35);
 
 /// What a worker is asked to do.
 pub(crate) enum Task {

@@ -24,6 +24,7 @@ fn texts() -> impl Iterator<Item = &'static str> {
     let files = [
         include_str!("../sql.rs"),
         include_str!("check.rs"),
+        include_str!("claim.rs"),
         include_str!("listings.rs"),
         include_str!("migrations.rs"),
         include_str!("migrations/own.rs"),

@@ -12,7 +12,7 @@ use punctual_core::store::{
 use punctual_core::{Error, ExecutionId, Fence, Kind, NodeId, Timestamp, TriggerId};
 
 use super::slots::{self, Slots};
-use super::work::{known_occurrences, places, values_of};
+use super::work::{known_occurrences, places, put, values_of};
 use super::{Outcome, ready};
 use crate::error::Remedy;
 use crate::query::{Sql, Value, digits, values};
@@ -222,6 +222,51 @@ async fn compared(step: &mut Step<'_>, plans: &[(usize, &FirePlan)]) -> Outcome<
     Ok(found.into_iter().filter(fits).map(|(id, _, generation)| (id, generation)).collect())
 }
 
+/// Plans that win their triggers and would store nothing twice, each with its place and the generation of its trigger; and
+/// the clock, if it was read. Nobody else moves those triggers before the end of the step.
+type Winners<'p> = (Vec<(usize, i64, &'p FirePlan)>, Option<Timestamp>);
+
+/// Compares the plan that a trigger alone has when it comes due, in one statement. None: that statement cannot tell.
+async fn alone<'p>(step: &mut Step<'_>, plans: &[(usize, &'p FirePlan)]) -> Outcome<Option<Winners<'p>>> {
+    let [(at, plan)] = plans else { return Ok(None) };
+    let [execution] = &*plan.executions else { return Ok(None) };
+    let Some(occurrence) = &execution.occurrence else { return Ok(None) };
+    let has_skips = !(plan.then.skips.is_empty() && plan.busy.skips.is_empty());
+    if has_skips || step.claims() != ClaimShape::SkipLocked {
+        return Ok(None);
+    }
+    let given = step.given_now();
+    let values = values![
+        execution.id.to_bytes(),
+        occurrence.trigger_id.get(),
+        occurrence.generation,
+        execution.scheduled.as_micros(),
+        plan.trigger.get(),
+        given.map(Timestamp::as_micros),
+    ];
+    let read = |c: &Columns| ((c.int(), c.int()), c.int(), c.int(), c.int() != 0);
+    let found = step.first(sql::COMPARE_ONE_TRIGGER, values, read).await?;
+    Ok(match found {
+        Some((guards, generation, now, is_known)) if guards == (plan.rev, plan.fire_seq) => {
+            let now = given.unwrap_or_else(|| Timestamp::from_micros(now));
+            // What is known sets the trigger aside, and that needs to be told exactly.
+            (!is_known).then(|| (vec![(*at, generation, *plan)], Some(now)))
+        }
+        _ => Some((Vec::new(), None)),
+    })
+}
+
+/// Compares plans of any kind and number.
+async fn together<'p>(step: &mut Step<'_>, plans: &[(usize, &'p FirePlan)]) -> Outcome<Winners<'p>> {
+    let mut generations = compared(step, plans).await?;
+    // Of two plans for one trigger the first one counts: it moves what the second was made for.
+    let fits = plans
+        .iter()
+        .filter_map(|(at, plan)| generations.remove(&plan.trigger.get()).map(|of| (*at, of, *plan)))
+        .collect();
+    without_known(step, fits).await
+}
+
 /// The execution of a plan that holds its slot.
 fn holder(plan: &FirePlan) -> Option<&punctual_core::execution::NewExecution> {
     let wants = plan.executions.iter().find(|execution| execution.slot.is_some());
@@ -235,13 +280,10 @@ async fn fire(
     plans: &[(usize, &FirePlan)],
     outcomes: &mut [ClaimOutcome],
 ) -> Outcome<Timestamp> {
-    let mut generations = compared(step, plans).await?;
-    // Of two plans for one trigger the first one counts: it moves what the second was made for.
-    let fits: Vec<(usize, i64, &FirePlan)> = plans
-        .iter()
-        .filter_map(|(at, plan)| generations.remove(&plan.trigger.get()).map(|of| (*at, of, *plan)))
-        .collect();
-    let (fits, read) = without_known(step, fits).await?;
+    let (fits, read) = match alone(step, plans).await? {
+        Some(answer) => answer,
+        None => together(step, plans).await?,
+    };
     let keys: BTreeSet<String> = fits
         .iter()
         .filter(|(_, _, plan)| !plan.executions.is_empty())
@@ -293,7 +335,7 @@ fn set(outcomes: &mut [ClaimOutcome], at: usize, outcome: ClaimOutcome) {
 async fn without_known<'p>(
     step: &mut Step<'_>,
     plans: Vec<(usize, i64, &'p FirePlan)>,
-) -> Outcome<(Vec<(usize, i64, &'p FirePlan)>, Option<Timestamp>)> {
+) -> Outcome<Winners<'p>> {
     let (mut firings, mut of) = (Vec::new(), Vec::new());
     for (index, (_, generation, plan)) in plans.iter().enumerate() {
         for execution in &plan.executions {
@@ -372,7 +414,7 @@ impl Batch {
 
     async fn write(self, step: &mut Step<'_>, now: Timestamp) -> Outcome<()> {
         let Self { rows, skips, patches } = self;
-        step.insert(sql::INSERT_EXECUTION, rows).await?;
+        put(step, rows).await?;
         let now = now.as_micros();
         if !skips.is_empty() {
             step.run(sql::RECORD_SKIP, values![now, document(&skips)?]).await?;

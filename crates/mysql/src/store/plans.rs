@@ -24,6 +24,11 @@ fn hot() -> Vec<(&'static str, String, Vec<Value>)> {
         ("LEVELS", one(sql::LEVELS), values!["k", 0_i64]),
         ("READY", one(sql::READY), values!["k", 0_i64, 1_i64, 10_i64, 10_i64]),
         ("COMPARE_TRIGGER", one(sql::COMPARE_TRIGGER), with(numbers(), values![1_i64])),
+        (
+            "COMPARE_ONE_TRIGGER",
+            one(sql::COMPARE_ONE_TRIGGER),
+            values![[0; 16], 1_i64, 1_i64, 1_i64, 1_i64, 1_i64],
+        ),
         ("PATCH_TRIGGER", one(sql::PATCH_TRIGGER), values!["[[1,1,1,1,1,1,null,null]]", 1_i64]),
         ("KNOWS_EXECUTION", one(sql::KNOWS_EXECUTION), ids()),
         ("KNOWS_OCCURRENCE", one(sql::KNOWS_OCCURRENCE), values!["[[1,1,1]]"]),

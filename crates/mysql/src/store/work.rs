@@ -84,10 +84,18 @@ pub(super) async fn enqueue(step: &mut Step<'_>, work: &[Enqueue]) -> Outcome<Ap
         values_of(ExecutionRow { wake_us: wake, ..row }, due)
     });
     let rows = rows.collect();
-    step.insert(sql::INSERT_EXECUTION, rows).await?;
+    put(step, rows).await?;
     // What is due later must be known too: it may be earlier than what others sleep for.
     step.tell(News::Everywhere);
     Ok(Applied::All)
+}
+
+/// Puts live rows in, each as its values. A breach of the primary key or of execution_occurrence is an error.
+pub(super) async fn put(step: &mut Step<'_>, rows: Vec<Vec<Value>>) -> Outcome<()> {
+    match <[Vec<Value>; 1]>::try_from(rows) {
+        Ok([row]) => step.run(sql::INSERT_ONE_EXECUTION, row).await.map(drop),
+        Err(rows) => step.insert(sql::INSERT_EXECUTION, rows).await,
+    }
 }
 
 /// The values of a live row that is due at an instant.

@@ -14,6 +14,7 @@ fn every_statement_is_in_the_list() {
     let text = concat!(
         include_str!("../sql.rs"),
         include_str!("check.rs"),
+        include_str!("claim.rs"),
         include_str!("definitions.rs"),
         include_str!("firing.rs"),
         include_str!("listings.rs"),

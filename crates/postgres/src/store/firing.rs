@@ -318,13 +318,13 @@ async fn claim_once(step: &mut Step<'_>, part: &Part<'_>) -> Outcome<Answer> {
         slot_limits.push(plan.slot.as_ref().map(|slot| i64::from(slot.limit)));
         holders.push(holder(plan).map(|holder| holder.id.to_bytes()));
     }
+    let is_plain = within.is_none() && skips.plans.is_empty() && slot_keys.iter().all(Option::is_none);
     let given = step.given();
     let mut args = params![given];
     ExecutionRow::push_arrays(&rows, &mut args)?;
     args.push(of_plan)?;
     args.push(node.get())?;
     args.push(*gate)?;
-    args.push(offset(*node))?;
     args.push(plans.iter().map(|(_, plan)| plan.trigger.get()).collect::<Vec<_>>())?;
     args.push(plans.iter().map(|(_, plan)| plan.rev).collect::<Vec<_>>())?;
     args.push(plans.iter().map(|(_, plan)| plan.fire_seq).collect::<Vec<_>>())?;
@@ -333,10 +333,15 @@ async fn claim_once(step: &mut Step<'_>, part: &Part<'_>) -> Outcome<Answer> {
     args.push(holders)?;
     then.push_to(&mut args)?;
     busy.push_to(&mut args)?;
-    skips.push_to(&mut args)?;
-    args.push(lock_of(*within))?;
-    args.push(fence_of(*within))?;
-    let rows = step.all(sql::CLAIM, args).await?;
+    let rows = if is_plain {
+        step.all(sql::CLAIM_PLAIN, args).await?
+    } else {
+        skips.push_to(&mut args)?;
+        args.push(lock_of(*within))?;
+        args.push(fence_of(*within))?;
+        args.push(offset(*node))?;
+        step.all(sql::CLAIM, args).await?
+    };
     let head = rows.first().map(Columns::of).ok_or(Failure::Sqlx(sqlx::Error::RowNotFound))?;
     let (gate_open, now) = (head.get(), Timestamp::from_micros(head.int()));
     let verdicts = rows.iter().filter_map(|row| {

@@ -67,7 +67,7 @@ pub(crate) async fn run(node: Arc<Node>, mut observer: Observer, mut end: onesho
         tokio::select! {
             biased;
             _ = &mut end => break,
-            () = node.clock.sleep(wait) => {}
+            () = node.clock.nap(wait) => {}
         }
         late = match check_in(&node, &mut observer, &mut strangers, &mut recoveries).await {
             Ok(()) => false,

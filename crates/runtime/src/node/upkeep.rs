@@ -20,7 +20,7 @@ pub(crate) async fn run(node: Arc<Node>) {
         tokio::select! {
             biased;
             () = node.reached(Phase::Draining) => return,
-            () = node.clock.sleep(wait) => {}
+            () = node.clock.nap(wait) => {}
         }
         wait = match node.store.prune(Prune { history, limit }).await {
             // A backlog is worked off in small bites that leave the store to others in between.
@@ -42,7 +42,7 @@ pub(crate) async fn wake_waiting(node: Arc<Node>) {
         tokio::select! {
             biased;
             () = node.reached(Phase::Draining) => return,
-            () = node.clock.sleep(node.jittered(turn)) => {}
+            () = node.clock.nap(node.jittered(turn)) => {}
         }
         if let Err(error) = node.store.wake_waiting(node.settings.upkeep_rows).await {
             node.trouble(&error);
@@ -73,7 +73,7 @@ async fn rest(node: &Node, span: Duration) -> bool {
     tokio::select! {
         biased;
         () = node.reached(Phase::Draining) => false,
-        () = node.clock.sleep(span) => true,
+        () = node.clock.nap(span) => true,
     }
 }
 

@@ -32,11 +32,16 @@ pub(crate) async fn run(node: Arc<Node>) {
                 node.stop_bodies(&StopReason::LeaseLost, |running| running.stops_on_lease_loss);
             }
             Some(left) => {
-                let nap = left.clamp(Duration::from_millis(1), LOOK);
+                // Only the last look before the end of the lease has to be on time.
+                let pause = if left < LOOK * 2 {
+                    node.clock.sleep(left.clamp(Duration::from_millis(1), LOOK))
+                } else {
+                    node.clock.nap(LOOK)
+                };
                 tokio::select! {
                     biased;
                     () = node.reached(Phase::Done) => {}
-                    () = node.clock.sleep(nap) => {}
+                    () = pause => {}
                 }
             }
         }
