@@ -170,14 +170,12 @@ UPDATE punctual_trigger t SET t.completed_us = CASE WHEN ? = 2 THEN IFNULL(t.com
 }
 
 mod check;
-mod claim;
 mod listings;
 mod migrations;
 mod own;
 mod pauses;
 
 pub(crate) use self::check::*;
-pub(crate) use self::claim::*;
 pub(crate) use self::listings::*;
 pub(crate) use self::migrations::*;
 pub(crate) use self::own::*;

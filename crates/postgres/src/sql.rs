@@ -409,7 +409,6 @@ SELECT h.open, h.now_us, h.parked, h.tried, ",
 mod waking;
 
 mod check;
-mod claim;
 mod definitions;
 mod firing;
 mod listings;
@@ -419,7 +418,6 @@ mod pauses;
 mod upkeep;
 
 pub(crate) use self::check::*;
-pub(crate) use self::claim::*;
 pub(crate) use self::definitions::*;
 pub(crate) use self::firing::*;
 pub(crate) use self::listings::*;

@@ -18,13 +18,14 @@ const CODED: [&str; 7] = [
     "MigrationState",
 ];
 
-/// A statement has one name in all stores. What only one database needs stands in its `sql/own.rs`.
+/// A statement has one name in all stores. What only one database needs stands in its `sql/own.rs`, or below it.
 pub(super) fn same_statements(tree: &Tree) -> Vec<String> {
     let mut stores: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for file in tree.rust() {
         let Some((store, place)) = in_store(file) else { continue };
         let shared = place == "src/sql.rs" || place.starts_with("src/sql/");
-        if shared && !place.ends_with("/own.rs") && !place.ends_with("/tests.rs") {
+        let own = place.ends_with("/own.rs") || place.contains("/own/");
+        if shared && !own && !place.ends_with("/tests.rs") {
             stores.entry(store).or_default().extend(statements(&file.text));
         }
     }
@@ -88,6 +89,7 @@ mod tests {
             ),
             ("crates/postgres/src/sql/listings.rs", "pub(crate) const B: &str = \"\";"),
             ("crates/postgres/src/sql/own.rs", "pub(crate) const LISTEN: &str = \"\";"),
+            ("crates/postgres/src/sql/own/notify.rs", "pub(crate) const NOTIFY: &str = \"\";"),
         ]);
         let expected = ["crates/postgres/src/sql.rs has no A", "crates/sqlite/src/sql.rs has no B"];
         assert_eq!(same_statements(&tree), expected);

@@ -1,6 +1,10 @@
 //! The statements that only this database needs: what others say in one statement with `RETURNING`, with an upsert that
 //! names its key, or with a condition on another table, is said here in two, the first of which locks.
 
+mod claim;
+
+pub(crate) use self::claim::*;
+
 // ---- sessions ----
 
 /// What every session of this store is set to. `lc_messages` because the text of an error is all that the driver hands

@@ -24,11 +24,11 @@ fn texts() -> impl Iterator<Item = &'static str> {
     let files = [
         include_str!("../sql.rs"),
         include_str!("check.rs"),
-        include_str!("claim.rs"),
         include_str!("listings.rs"),
         include_str!("migrations.rs"),
         include_str!("migrations/own.rs"),
         include_str!("own.rs"),
+        include_str!("own/claim.rs"),
         include_str!("pauses.rs"),
     ];
     files.into_iter().flat_map(str::lines).filter(|line| !line.trim_start().starts_with("//"))

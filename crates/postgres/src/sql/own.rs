@@ -1,6 +1,10 @@
 //! Statements that the other stores do not have: locks that a file with one writer does not need, and steps that take
 //! arrays, so that a batch is one round trip.
 
+mod claim;
+
+pub(crate) use self::claim::*;
+
 // ---- locks ----
 
 /// Keeps others from creating a trigger of this key until the end of the transaction: neither the missing row nor the

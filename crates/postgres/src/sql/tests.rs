@@ -14,13 +14,13 @@ fn every_statement_is_in_the_list() {
     let text = concat!(
         include_str!("../sql.rs"),
         include_str!("check.rs"),
-        include_str!("claim.rs"),
         include_str!("definitions.rs"),
         include_str!("firing.rs"),
         include_str!("listings.rs"),
         include_str!("migrations.rs"),
         include_str!("migrations/own.rs"),
         include_str!("own.rs"),
+        include_str!("own/claim.rs"),
         include_str!("pauses.rs"),
         include_str!("upkeep.rs"),
         include_str!("waking.rs")
