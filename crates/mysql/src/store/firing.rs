@@ -150,8 +150,12 @@ pub(super) async fn may_claim(
 
 pub(super) async fn claim(step: &mut Step<'_>, request: &Claim) -> Outcome<Claimed> {
     let Claim { node, gate, within, plans } = request;
-    let gate_open = may_claim(step, *node, *gate, within.as_ref()).await?;
     let mut outcomes = vec![ClaimOutcome::Lost; plans.len()];
+    if let Some(winners) = alone(step, request).await? {
+        let now = fire(step, *node, winners, &mut outcomes).await?;
+        return Ok(Claimed { now, gate_open: true, outcomes });
+    }
+    let gate_open = may_claim(step, *node, *gate, within.as_ref()).await?;
     if !gate_open || plans.is_empty() {
         return Ok(Claimed { now: step.now().await?, gate_open, outcomes });
     }
@@ -160,7 +164,10 @@ pub(super) async fn claim(step: &mut Step<'_>, request: &Claim) -> Outcome<Claim
     let in_order: Vec<(usize, &FirePlan)> =
         order.into_iter().filter_map(|at| plans.get(at).map(|plan| (at, plan))).collect();
     let now = match step.manner() {
-        Manner::AtOnce => fire(step, *node, &in_order, &mut outcomes).await?,
+        Manner::AtOnce => {
+            let winners = together(step, &in_order).await?;
+            fire(step, *node, winners, &mut outcomes).await?
+        }
         Manner::OneByOne => {
             for one in &in_order {
                 fire_alone(step, *node, *one, &mut outcomes).await?;
@@ -179,7 +186,11 @@ async fn fire_alone(
     outcomes: &mut [ClaimOutcome],
 ) -> Outcome<()> {
     step.begin_part().await?;
-    let fired = fire(step, node, &[plan], outcomes).await.map(drop);
+    let fired = async {
+        let winners = together(step, &[plan]).await?;
+        fire(step, node, winners, outcomes).await.map(drop)
+    };
+    let fired = fired.await;
     let is_twice = matches!(&fired, Err(failure) if failure.remedy() == Remedy::Carefully);
     let fired = step.end_part(fired).await;
     if !is_twice {
@@ -226,13 +237,15 @@ async fn compared(step: &mut Step<'_>, plans: &[(usize, &FirePlan)]) -> Outcome<
 /// the clock, if it was read. Nobody else moves those triggers before the end of the step.
 type Winners<'p> = (Vec<(usize, i64, &'p FirePlan)>, Option<Timestamp>);
 
-/// Compares the plan that a trigger alone has when it comes due, in one statement. None: that statement cannot tell.
-async fn alone<'p>(step: &mut Step<'_>, plans: &[(usize, &'p FirePlan)]) -> Outcome<Option<Winners<'p>>> {
-    let [(at, plan)] = plans else { return Ok(None) };
+/// Compares the plan that a trigger alone has when it comes due, in the statement that looks at the node's gate. None:
+/// that statement cannot tell.
+async fn alone<'p>(step: &mut Step<'_>, request: &'p Claim) -> Outcome<Option<Winners<'p>>> {
+    let Claim { node, gate, within: None, plans } = request else { return Ok(None) };
+    let [plan] = &**plans else { return Ok(None) };
     let [execution] = &*plan.executions else { return Ok(None) };
     let Some(occurrence) = &execution.occurrence else { return Ok(None) };
     let has_skips = !(plan.then.skips.is_empty() && plan.busy.skips.is_empty());
-    if has_skips || step.claims() != ClaimShape::SkipLocked {
+    if has_skips || step.claims() != ClaimShape::SkipLocked || step.manner() != Manner::AtOnce {
         return Ok(None);
     }
     let given = step.given_now();
@@ -241,19 +254,19 @@ async fn alone<'p>(step: &mut Step<'_>, plans: &[(usize, &'p FirePlan)]) -> Outc
         occurrence.trigger_id.get(),
         occurrence.generation,
         execution.scheduled.as_micros(),
+        node.get(),
+        *gate,
         plan.trigger.get(),
         given.map(Timestamp::as_micros),
     ];
     let read = |c: &Columns| ((c.int(), c.int()), c.int(), c.int(), c.int() != 0);
     let found = step.first(sql::COMPARE_ONE_TRIGGER, values, read).await?;
-    Ok(match found {
-        Some((guards, generation, now, is_known)) if guards == (plan.rev, plan.fire_seq) => {
-            let now = given.unwrap_or_else(|| Timestamp::from_micros(now));
-            // What is known sets the trigger aside, and that needs to be told exactly.
-            (!is_known).then(|| (vec![(*at, generation, *plan)], Some(now)))
-        }
-        _ => Some((Vec::new(), None)),
-    })
+    // What is known sets the trigger aside, and that needs to be told exactly.
+    Ok(found.filter(|(_, _, _, is_known)| !is_known).map(|(guards, generation, now, _)| {
+        let is_as_planned = guards == (plan.rev, plan.fire_seq);
+        let won = is_as_planned.then_some((0, generation, plan)).into_iter().collect();
+        (won, Some(given.unwrap_or_else(|| Timestamp::from_micros(now))))
+    }))
 }
 
 /// Compares plans of any kind and number.
@@ -273,17 +286,13 @@ fn holder(plan: &FirePlan) -> Option<&punctual_core::execution::NewExecution> {
     wants.or_else(|| plan.executions.first())
 }
 
-/// Applies plans, all of them at once, and answers the clock that they were applied at.
+/// Applies plans that win, all of them at once, and answers the clock that they were applied at.
 async fn fire(
     step: &mut Step<'_>,
     node: NodeId,
-    plans: &[(usize, &FirePlan)],
+    (fits, read): Winners<'_>,
     outcomes: &mut [ClaimOutcome],
 ) -> Outcome<Timestamp> {
-    let (fits, read) = match alone(step, plans).await? {
-        Some(answer) => answer,
-        None => together(step, plans).await?,
-    };
     let keys: BTreeSet<String> = fits
         .iter()
         .filter(|(_, _, plan)| !plan.executions.is_empty())
