@@ -27,7 +27,7 @@ fn hot() -> Vec<(&'static str, String, Vec<Value>)> {
         (
             "COMPARE_ONE_TRIGGER",
             one(sql::COMPARE_ONE_TRIGGER),
-            values![[0; 16], 1_i64, 1_i64, 1_i64, 1_i64, 0_i64, 1_i64, 1_i64],
+            values![[0; 16], 100_i64, 1_i64, 1_i64, 1_i64, 0_i64, 100_i64, 1_i64],
         ),
         ("PATCH_TRIGGER", one(sql::PATCH_TRIGGER), values!["[[1,1,1,1,1,1,null,null]]", 1_i64]),
         ("KNOWS_EXECUTION", one(sql::KNOWS_EXECUTION), ids()),
