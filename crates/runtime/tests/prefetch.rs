@@ -148,7 +148,7 @@ async fn a_long_queue_does_not_wait_for_the_triggers_to_be_read() {
     assert_eq!(most_at_once(&world, "short"), 4);
 }
 
-/// Behind what it has claimed, a node looks for a tenth of a second only.
+/// Behind what it has claimed, a node looks for a tenth of a second only, where a look takes no time.
 #[tokio::test]
 async fn a_long_queue_hides_no_urgent_work() {
     let world = World::new();

@@ -16,7 +16,7 @@ use punctual_core::store::{
 use punctual_core::{ErrorKind, Result, Timestamp};
 use tokio::sync::mpsc;
 
-use super::beyond::{Beyond, MoreReady, Room};
+use super::beyond::{Beyond, Look, MoreReady, Room};
 use super::settle::Results;
 use super::turn::Pace;
 use super::{Node, Phase, body};
@@ -218,9 +218,7 @@ async fn claim_round(
     let is_locked = within.is_some();
     let more = beyond.more_ready.take().filter(|_| !is_locked);
     let begun = node.clock.boot();
-    let (after, looked) = more
-        .and_then(|more| more.after(begun))
-        .map_or((None, begun), |(place, looked)| (Some(place), looked));
+    let (after, last_look) = more.and_then(|more| more.after(begun)).unzip();
     let request = ReadDue { node: id, kinds: Arc::clone(&kinds), limit: reach, slice, ahead, after };
     let horizon = |due: &Due| due.now.plus(ahead);
     let claim_ready = async |gate| -> Result<ClaimedReady> {
@@ -246,6 +244,7 @@ async fn claim_round(
     };
     let beginning = begin_held(node, beyond.held.take(), results);
     let (due, early, ()): (Result<Due>, Result<_>, ()) = tokio::join!(read_due, claim_early, beginning);
+    let look = last_look.unwrap_or_else(|| Look { at: begun, took: node.clock.boot().since(begun) });
     // Whatever became of the reading, what was claimed will begin.
     beyond.held = early?;
     let mut due = due?;
@@ -272,7 +271,7 @@ async fn claim_round(
     }
     if let Some(ready) = beyond.held.take() {
         let is_full = ready.work.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        beyond.more_ready = is_full.then(|| MoreReady::behind(&ready, due.gate, looked));
+        beyond.more_ready = is_full.then(|| MoreReady::behind(&ready, due.gate, look));
         again |= is_full;
         room = room.saturating_sub(ready.work.len());
         if is_full && !is_locked && due.triggers.is_empty() {

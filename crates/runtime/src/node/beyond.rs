@@ -1,15 +1,21 @@
 //! What a round of looking knows of the ones before, and how many executions it may begin.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use punctual_core::execution::ExecutionWithJob;
 use punctual_core::store::{ClaimedReady, FirePlan, Readable, ReadyPlace};
 use punctual_core::{BootInstant, Timestamp};
 
-/// For how long a node with a long queue of ready rows looks behind what it has claimed only, before it looks at all of
-/// it again. So much longer urgent work may have to wait.
-const BEHIND: Duration = Duration::from_millis(100);
+/// For how long at least, and at most, a node with a long queue of ready rows looks behind what it has claimed only, before
+/// it looks at all of it again. So much longer urgent work may have to wait.
+const BEHIND: Range<Duration> = Duration::from_millis(100)..Duration::from_secs(5);
+
+/// Within these, it does so for so many times as long as the last look at all of it took. That goes through the entries of
+/// what was worked off until they are cleaned up: through a million in tens of milliseconds, and in more the more nodes
+/// look at once. So it takes a twentieth of a node's time, and of the database's, however many nodes there are.
+const TIMES_A_LOOK: u32 = 20;
 
 /// How many due triggers a round reads beyond what the node has room for: those that stand in front and cannot go.
 #[derive(Debug, Default)]
@@ -41,25 +47,41 @@ pub(super) struct MoreReady {
     pub(super) gate: i64,
     /// Where its last row stood.
     place: Option<ReadyPlace>,
-    /// When a claim looked at all of the queue.
-    looked: BootInstant,
+    /// The last look at all of the queue.
+    look: Look,
+}
+
+/// A look at all of a queue, by a round that named no place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    /// When it began.
+    pub(super) at: BootInstant,
+    /// How long the store took for the round.
+    pub(super) took: Duration,
+}
+
+impl Look {
+    /// How long none is needed after this one began.
+    fn lasts(&self) -> Duration {
+        self.took.saturating_mul(TIMES_A_LOOK).clamp(BEHIND.start, BEHIND.end)
+    }
 }
 
 impl MoreReady {
-    /// What is known after a full claim; `looked` is when it, or the last one without a place, was made.
-    pub(super) fn behind(ready: &ClaimedReady, gate: i64, looked: BootInstant) -> Self {
+    /// What is known after a full claim; `look` is its own, or the last one if it named a place.
+    pub(super) fn behind(ready: &ClaimedReady, gate: i64, look: Look) -> Self {
         let place = match ready.work.last() {
             Some(Readable::Row(ExecutionWithJob { execution, .. })) => {
                 Some(ReadyPlace { priority: execution.priority, wake: execution.wake })
             }
             Some(Readable::Poison(_)) | None => None,
         };
-        Self { gate, place, looked }
+        Self { gate, place, look }
     }
 
-    /// Where a round may begin to look, and since when none has looked at what stands before.
-    pub(super) fn after(&self, now: BootInstant) -> Option<(ReadyPlace, BootInstant)> {
-        self.place.filter(|_| now.since(self.looked) < BEHIND).map(|place| (place, self.looked))
+    /// Where a round may begin to look, and the last look at what stands before.
+    pub(super) fn after(&self, now: BootInstant) -> Option<(ReadyPlace, Look)> {
+        self.place.filter(|_| now.since(self.look.at) < self.look.lasts()).map(|place| (place, self.look))
     }
 }
 
@@ -96,5 +118,24 @@ impl Room {
             self.left -= needed;
         }
         fits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Until when a node need not look at all of its queue, after a look that began at 0 and took so long; in milliseconds.
+    fn lasts(took: u64) -> u128 {
+        Look { at: BootInstant::default(), took: Duration::from_millis(took) }.lasts().as_millis()
+    }
+
+    #[test]
+    fn looks_are_a_twentieth_of_the_time_and_not_too_far_apart() {
+        assert_eq!(lasts(0), 100);
+        assert_eq!(lasts(5), 100);
+        assert_eq!(lasts(20), 400);
+        assert_eq!(lasts(200), 4_000);
+        assert_eq!(lasts(60_000), 5_000, "a server that stood still for a minute delays nothing for twenty");
     }
 }
