@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use punctual_core::execution::{NewExecution, Slot};
-use punctual_core::job::{Concurrency, OnNodeLoss, RetryPolicy, WhenBusy};
+use punctual_core::job::{Concurrency, ExecutionSpec, OnNodeLoss, RetryPolicy, WhenBusy};
 use punctual_core::store::{Applied, Enqueue};
 use punctual_core::{Error, ExecutionId, Result, Timestamp};
 
@@ -178,7 +178,8 @@ fn row(scheduler: &Scheduler, work: Work, due: Due) -> Result<Enqueue> {
         priority: work.priority,
         slot: Slot::of(&work.rules),
         catch_up: None,
-        spec: Some(work.rules),
+        // Most work asks for nothing in particular, and what is not said is not written, sent and read for each row.
+        spec: (work.rules != ExecutionSpec::default()).then_some(work.rules),
         payload: Some(work.payload),
     };
     Ok(Enqueue { execution, delay })
