@@ -5,6 +5,7 @@ mod common;
 use common::*;
 use punctual_core::inspect::Page;
 use punctual_core::schedule::{CalendarUnit, Clocks, Cron, Daily, Dst, Gap, Overlap, TimeOfDay, Weekdays};
+use punctual_core::store::Enqueue;
 use punctual_core::{ErrorKind, Inspect, Schedule, Zone};
 
 const DST: Dst = Dst { gap: Gap::Skip, overlap: Overlap::Second };
@@ -43,6 +44,17 @@ async fn windows_and_steps_are_asked_for_word_by_word() {
     client.schedule(task("cron")).key("a/cron").cron("0 30 2 * * ?").dst(DST).await.unwrap();
     let cron = Cron::quartz("0 30 2 * * ?", Zone::utc()).unwrap().with_dst(DST);
     assert_eq!(stored(&world, "a/cron").await, Schedule::Cron(cron));
+}
+
+/// A row without rules has the defaults, so these are not written.
+#[tokio::test]
+async fn rules_of_enqueued_work_are_written_if_they_are_no_defaults() {
+    let world = World::new();
+    let client = world.client().await;
+    let written = |work: Enqueue| work.execution.spec;
+    assert_eq!(written(client.enqueue(task("plain")).prepare().unwrap()), None);
+    let limited = client.enqueue(task("limited")).timeout(secs(7)).prepare().unwrap();
+    assert_eq!(written(limited).and_then(|rules| rules.timeout), Some(secs(7)));
 }
 
 #[tokio::test]

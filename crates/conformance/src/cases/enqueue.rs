@@ -140,13 +140,14 @@ cases! {
         assert_eq!((taken[0].job.as_ref(), taken[0].spec(), taken[0].payload()), (None, spec, data("own")));
     }
 
-    /// Work without a job and without data has the data `null`.
+    /// Work without a job, without rules and without data has the default rules and the data `null`.
     async fn has_null_data_by_default(bench) {
         let node = bench.node("a").await;
         let mut work = bench.new_work(&bench.new_job("never stored"));
-        work.job = None;
+        (work.job, work.spec) = (None, None);
         assert_eq!(bench.put([work]).await, Applied::All);
-        assert_eq!(bench.take(node, 1).await[0].payload(), Payload::null());
+        let taken = bench.take(node, 1).await;
+        assert_eq!((taken[0].spec(), taken[0].payload()), (ExecutionSpec::default(), Payload::null()));
     }
 
     /// A row without rules and data of its own takes the job's at its claim, not at its enqueueing.
