@@ -31,19 +31,18 @@ pub(crate) const COMPARE_TRIGGER: &str = concat!(
 
 /// The same for one trigger whose plan has one execution, with all that a claim asks besides: the node's gate, as in
 /// GATE_OPEN; the clock; and whether the history has the execution's id or its occurrence, by primary keys and
-/// history_occurrence. Each SELECT locks its own table in its own way: first the node, shared, which is waited for, and then
-/// the trigger, which is not. The clock is that of before such a wait, so that nothing is early. Zero rows do not tell
-/// what it is that is not as it was.
+/// history_occurrence. The node is locked like the trigger, and not shared as other claims do it: that would take a
+/// table of its own within the statement. Nothing is waited for, so the clock is true; zero rows do not tell what it is
+/// that is not as it was, or is locked.
 pub(crate) const COMPARE_ONE_TRIGGER: &str = concat!(
     "SELECT t.rev, t.fire_seq, t.generation, ",
     clock!(),
     ", EXISTS (SELECT 1 FROM punctual_history h FORCE INDEX (PRIMARY) WHERE h.id = ?)
     OR EXISTS (SELECT 1 FROM punctual_history o FORCE INDEX (history_occurrence)
       WHERE o.trigger_id = ? AND o.generation = ? AND o.scheduled_us = ?)
-FROM (SELECT n.id FROM punctual_node n
-  WHERE n.id = ? AND n.state = 1 AND n.standby = 0 AND n.gate = ? LOCK IN SHARE MODE) g
-STRAIGHT_JOIN punctual_trigger t FORCE INDEX (PRIMARY) ON t.id = ?
-WHERE t.state = 1 AND t.wake_us <= IFNULL(CAST(? AS SIGNED), ",
+FROM punctual_node n FORCE INDEX (PRIMARY) STRAIGHT_JOIN punctual_trigger t FORCE INDEX (PRIMARY)
+WHERE n.id = ? AND n.state = 1 AND n.standby = 0 AND n.gate = ? AND t.id = ? AND t.state = 1 AND t.wake_us
+  <= IFNULL(CAST(? AS SIGNED), ",
     clock!(),
     ") FOR UPDATE SKIP LOCKED"
 );
