@@ -3,6 +3,8 @@
 //! The executor's timers go by milliseconds and round up, the wait of its poll rounds up once more, and together they are
 //! later than much of what a firing costs. So the end of each sleep is left to a thread that waits on its own.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::num::NonZeroU64;
 use std::sync::LazyLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -39,6 +41,11 @@ pub(super) fn at(until: BootInstant) -> Option<oneshot::Receiver<()>> {
 }
 
 fn serve(orders: &mpsc::Receiver<Sleeper>) {
+    // Linux lets the waits of a thread end up to 50 µs late, so that it wakes for several at once.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = rustix::thread::set_current_timer_slack(NonZeroU64::new(1)) {
+        tracing::debug!(%error, "the ends of short sleeps cannot be made more exact");
+    }
     let mut sleepers: Vec<Sleeper> = Vec::new();
     loop {
         let next = sleepers.iter().map(|sleeper| sleeper.until).min();
