@@ -39,39 +39,34 @@ impl Clock for SystemClock {
         Timestamp::EPOCH.plus(since)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
     fn sleep(&self, span: Duration) -> BoxFuture<'_, ()> {
-        let until = self.boot().plus(span);
-        Box::pin(async move {
-            loop {
-                let left = until.since(self.boot());
-                if left.is_zero() {
-                    return;
-                }
-                if let Some(far) = left.checked_sub(TICK).filter(|far| !far.is_zero()) {
-                    tokio::time::sleep(far.min(LONGEST)).await;
-                } else if let Some(told) = alarm::at(until) {
-                    // Told, or the thread is no more: a look at the clock follows either way.
-                    drop(told.await);
-                } else {
-                    tokio::time::sleep(left).await;
-                }
-            }
-        })
+        Box::pin(self.reach(self.boot().plus(span), TICK))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
     fn nap(&self, span: Duration) -> BoxFuture<'_, ()> {
-        let until = self.boot().plus(span);
-        Box::pin(async move {
-            loop {
-                let left = until.since(self.boot());
-                if left.is_zero() {
-                    return;
-                }
-                tokio::time::sleep(left.min(LONGEST)).await;
+        Box::pin(self.reach(self.boot().plus(span), Duration::ZERO))
+    }
+}
+
+impl SystemClock {
+    /// Waits for an instant; for the last part of the time not by the executor's timers, but by the alarm.
+    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
+    async fn reach(&self, until: BootInstant, last: Duration) {
+        loop {
+            let left = until.since(self.boot());
+            if left.is_zero() {
+                return;
             }
-        })
+            let far = left.saturating_sub(last);
+            if !far.is_zero() {
+                tokio::time::sleep(far.min(LONGEST)).await;
+            } else if let Some(told) = alarm::at(until) {
+                // Told, or the thread is no more: a look at the clock follows either way.
+                drop(told.await);
+            } else {
+                tokio::time::sleep(left).await;
+            }
+        }
     }
 }
 
