@@ -13,7 +13,7 @@ use punctual_core::job::{Concurrency, ExecutionSpec, JobRecord, Payload, WhenBus
 use punctual_core::node::{NodeInfo, Profile};
 use punctual_core::quartz::Progress;
 use punctual_core::schedule::{Every, Schedule};
-use punctual_core::store::{Applied, Change, ClaimReady, Enqueue, Expect, PARK, ReadDue, Readable};
+use punctual_core::store::{Applied, Change, ClaimReady, Enqueue, Expect, ReadDue, Readable};
 use punctual_core::trigger::{TriggerRecord, TriggerSpec, TriggerState, slice_of};
 use punctual_core::{
     Clock, Error, ExecutionId, JobId, JobKey, JobStore, Kind, NodeId, Result, Timestamp, TriggerId,
@@ -307,9 +307,7 @@ impl Yard {
     /// Takes the one slot of a job, for as long as the holder lives.
     async fn hold_the_slot(&self, holder: NodeId, job: &JobRecord) -> Result<()> {
         self.enqueue(job, 1).await?;
-        let kinds = Arc::clone(&self.kinds);
-        let request =
-            ClaimReady { node: holder, gate: 0, within: None, kinds, limit: 1, park: PARK, after: None };
+        let request = ClaimReady::of(holder, 0, Arc::clone(&self.kinds), 1);
         let claimed = self.store.claim_ready(request).await?;
         match claimed.work.first() {
             Some(Readable::Row(_)) => Ok(()),
@@ -318,11 +316,7 @@ impl Yard {
     }
 
     async fn due(&self, node: NodeId, limit: u32) -> Result<usize> {
-        let kinds = Arc::clone(&self.kinds);
-        let due = self
-            .store
-            .read_due(ReadDue { node, kinds, limit, slice: None, ahead: Duration::ZERO, after: None })
-            .await?;
+        let due = self.store.read_due(ReadDue::of(node, Arc::clone(&self.kinds), limit)).await?;
         Ok(due.triggers.len())
     }
 

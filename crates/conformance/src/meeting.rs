@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use punctual_core::JobStore;
 use punctual_core::job::JobRecord;
 use punctual_core::store::hook::Side;
-use punctual_core::store::{Claim, ClaimOutcome, ClaimReady, FirePlan, PARK, SettleOutcome, SettlePlan};
+use punctual_core::store::{Claim, ClaimOutcome, ClaimReady, FirePlan, SettleOutcome, SettlePlan};
 
 use crate::bench::{Bench, Node, kind};
 use crate::probe::{Grip, Point, Probe};
@@ -134,16 +134,7 @@ pub(crate) fn take(
     job: &JobRecord,
 ) -> impl Future<Output = usize> + Send + 'static {
     let store = Arc::clone(store);
-    let kinds = [job.kind.clone()].into();
-    let request = ClaimReady {
-        node: node.id,
-        gate: node.gate,
-        within: None,
-        kinds,
-        limit: 10,
-        park: PARK,
-        after: None,
-    };
+    let request = ClaimReady::of(node.id, node.gate, [job.kind.clone()].into(), 10);
     async move { store.claim_ready(request).await.expect("a write").work.len() }
 }
 

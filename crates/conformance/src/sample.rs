@@ -126,19 +126,9 @@ pub fn work(id: u128, job: Option<&JobRecord>, at: Timestamp) -> Enqueue {
 
 /// Claims ready rows.
 pub async fn claim_ready(store: &dyn JobStore, node: i64, limit: u32) -> ClaimedReady {
-    let park = Duration::from_secs(5);
-    store
-        .claim_ready(ClaimReady {
-            node: node_id(node),
-            gate: 0,
-            within: None,
-            kinds: kinds(),
-            limit,
-            park,
-            after: None,
-        })
-        .await
-        .expect("a write")
+    let request =
+        ClaimReady { park: Duration::from_secs(5), ..ClaimReady::of(node_id(node), 0, kinds(), limit) };
+    store.claim_ready(request).await.expect("a write")
 }
 
 /// Rows, all of which can be understood.
@@ -161,17 +151,7 @@ pub fn success(work: &ExecutionWithJob, at: Timestamp) -> SettlePlan {
 
 /// Reads what is due.
 pub async fn read_due(store: &dyn JobStore, node: i64, limit: u32) -> Due {
-    store
-        .read_due(ReadDue {
-            node: node_id(node),
-            kinds: kinds(),
-            limit,
-            slice: None,
-            ahead: Duration::ZERO,
-            after: None,
-        })
-        .await
-        .expect("a read")
+    store.read_due(ReadDue::of(node_id(node), kinds(), limit)).await.expect("a read")
 }
 
 /// Reads what is due and claims it.

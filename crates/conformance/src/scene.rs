@@ -11,8 +11,7 @@ use punctual_core::key::TriggerKey;
 use punctual_core::pause::{Pause, PausedGroup};
 use punctual_core::schedule::Weekdays;
 use punctual_core::store::{
-    CalendarRecord, Change, Claim, ClaimReady, Enqueue, Expect, LiveWork, PARK, Prune, SetRecord, Standby,
-    Within,
+    CalendarRecord, Change, Claim, ClaimReady, Enqueue, Expect, LiveWork, Prune, SetRecord, Standby, Within,
 };
 use punctual_core::trigger::TriggerRecord;
 use punctual_core::{BoxFuture, Fence, Zone};
@@ -283,16 +282,7 @@ pub(crate) const SCENES: &[Scene] = &[
         step: |bench| {
             Box::pin(async {
                 let Node { id, gate } = node(bench).await;
-                let kinds = [kind(WORK)].into();
-                Step::ClaimReady(ClaimReady {
-                    node: id,
-                    gate,
-                    within: None,
-                    kinds,
-                    limit: 10,
-                    park: PARK,
-                    after: None,
-                })
+                Step::ClaimReady(ClaimReady::of(id, gate, [kind(WORK)].into(), 10))
             })
         },
     },

@@ -1,13 +1,12 @@
 //! The life of a firing: reading, planning, claiming, settling.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use punctual_core::execution::{Execution, ExecutionWithJob};
 use punctual_core::key::Fence;
 use punctual_core::protocol::fire;
 use punctual_core::store::{
-    Claim, ClaimOutcome, ClaimReady, Claimed, Due, FirePlan, PARK, ReadDue, SettleOutcome, SettlePlan,
+    Claim, ClaimOutcome, ClaimReady, Claimed, Due, FirePlan, ReadDue, SettleOutcome, SettlePlan,
 };
 
 use super::{Bench, Node, TheSlot, WORK, back, kind, readable, success};
@@ -21,9 +20,7 @@ impl Bench {
     /// Reads at most `limit` due triggers of some kinds.
     pub(crate) async fn due_of(&self, node: Node, kinds: &[&str], limit: u32) -> Due {
         let kinds = kinds.iter().map(|name| kind(name)).collect();
-        let request =
-            ReadDue { node: node.id, kinds, limit, slice: None, ahead: Duration::ZERO, after: None };
-        self.store.read_due(request).await.expect("a read")
+        self.store.read_due(ReadDue::of(node.id, kinds, limit)).await.expect("a read")
     }
 
     /// Plans for all that is due, as a node makes them.
@@ -84,16 +81,7 @@ impl Bench {
 
     /// Claims ready rows.
     pub(crate) async fn take(&self, node: Node, limit: u32) -> Vec<ExecutionWithJob> {
-        let kinds = Arc::new([kind(WORK)]);
-        let request = ClaimReady {
-            node: node.id,
-            gate: node.gate,
-            within: None,
-            kinds,
-            limit,
-            park: PARK,
-            after: None,
-        };
+        let request = ClaimReady::of(node.id, node.gate, [kind(WORK)].into(), limit);
         let claimed = self.store.claim_ready(request).await.expect("a write");
         assert!(claimed.gate_open, "the gate is open");
         claimed.work.into_iter().map(readable).collect()

@@ -19,14 +19,7 @@ async fn keys(bench: &Bench, node: Node, limit: u32) -> Vec<TriggerKey> {
 
 async fn in_slice(bench: &Bench, node: Node, from: i64, to: i64) -> usize {
     let slice = Some(Slice { from, to, grace: SLICE_GRACE });
-    let request = ReadDue {
-        node: node.id,
-        kinds: [kind(WORK)].into(),
-        limit: 10,
-        slice,
-        ahead: Duration::ZERO,
-        after: None,
-    };
+    let request = ReadDue { slice, ..ReadDue::of(node.id, [kind(WORK)].into(), 10) };
     bench.store.read_due(request).await.expect("a read").triggers.len()
 }
 
@@ -183,7 +176,7 @@ cases! {
         assert_eq!(in_slice(&bench, node, 0, 100).await, 1);
         let slice = Some(Slice { from: 0, to: 100, grace: secs(1_000_000_000) });
         bench.advance(MINUTE);
-        let request = ReadDue { node: node.id, kinds: [kind(WORK)].into(), limit: 10, slice, ahead: Duration::ZERO, after: None };
+        let request = ReadDue { slice, ..ReadDue::of(node.id, [kind(WORK)].into(), 10) };
         let read = bench.store.read_due(request).await.expect("a read");
         assert_eq!(read.triggers, [], "whoever asks for its own slice alone gets no other");
     }
@@ -198,8 +191,7 @@ cases! {
         }
         bench.enqueue_with(&job, |work| work.scheduled = bench.t0.plus(ms(5))).await;
         let look = async |ahead, limit| {
-            let kinds = [kind(WORK)].into();
-            let request = ReadDue { node: node.id, kinds, limit, slice: None, ahead, after: None };
+            let request = ReadDue { ahead, ..ReadDue::of(node.id, [kind(WORK)].into(), limit) };
             let due = bench.store.read_due(request).await.expect("a read");
             let triggers: Vec<_> = due.triggers.into_iter().map(|row| readable(row).trigger).collect();
             (triggers, due.next_wake, due.ready)
@@ -223,8 +215,7 @@ cases! {
         let node = bench.node("a").await;
         let job = bench.job("j").await;
         bench.trigger_at("t", &job, bench.t0.plus(ms(10))).await;
-        let kinds = [kind(WORK)].into();
-        let request = ReadDue { node: node.id, kinds, limit: 10, slice: None, ahead: ms(10), after: None };
+        let request = ReadDue { ahead: ms(10), ..ReadDue::of(node.id, [kind(WORK)].into(), 10) };
         let due = bench.store.read_due(request).await.expect("a read");
         let plans = bench.plans(&Due { now: bench.t0.plus(ms(10)), ..due.clone() });
         let claim = || Claim { node: node.id, gate: due.gate, within: None, plans: plans.clone() };
@@ -243,8 +234,7 @@ cases! {
         let job = bench.job("j").await;
         let kept = bench.trigger_at("kept", &job, bench.t0.plus(ms(10))).await;
         let changed = bench.trigger_at("changed", &job, bench.t0.plus(ms(10))).await;
-        let kinds = [kind(WORK)].into();
-        let request = ReadDue { node: node.id, kinds, limit: 10, slice: None, ahead: ms(10), after: None };
+        let request = ReadDue { ahead: ms(10), ..ReadDue::of(node.id, [kind(WORK)].into(), 10) };
         let mut due = bench.store.read_due(request).await.expect("a read");
         bench.write([replace_trigger(TriggerRecord { priority: 1, ..changed })]).await;
         bench.advance(ms(10));

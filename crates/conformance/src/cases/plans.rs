@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use punctual_core::JobStore;
 use punctual_core::execution::NewExecution;
 use punctual_core::job::{Concurrency, JobRecord, WhenBusy};
 use punctual_core::key::ExecutionId;
 use punctual_core::store::{
-    Applied, Change, Claim, ClaimReady, Enqueue, PARK, ReadDue, SLICE_GRACE, SettlePlan, Slice,
+    Applied, Change, Claim, ClaimReady, Enqueue, ReadDue, SLICE_GRACE, SettlePlan, Slice,
 };
 
 use crate::bench::{
@@ -157,10 +156,9 @@ cases! {
         let kinds: Arc<[_]> = [kind(WORK)].into();
         full.probe.watch();
         let slice = Some(Slice { from: 0, to: 16_384, grace: SLICE_GRACE });
-        let request = ReadDue { node, kinds: Arc::clone(&kinds), limit: 50, slice, ahead: Duration::ZERO, after: None };
-        full.store.read_due(request).await.expect("a read");
-        let request = ReadDue { node, kinds: Arc::clone(&kinds), limit: 50, slice: None, ahead: Duration::ZERO, after: None };
-        let due = full.store.read_due(request).await.expect("a read");
+        let look = ReadDue::of(node, kinds, 50);
+        full.store.read_due(ReadDue { slice, ..look.clone() }).await.expect("a read");
+        let due = full.store.read_due(look).await.expect("a read");
         let plans = full.bench.plans(&due);
         assert_eq!(plans.len(), 1);
         full.store.claim(Claim { node, gate, within: None, plans }).await.expect("a write");
@@ -175,8 +173,7 @@ cases! {
         let Node { id: node, gate } = full.node;
         full.probe.watch();
         for _ in 0..2 {
-            let kinds = [kind(WORK)].into();
-            let request = ClaimReady { node, gate, within: None, kinds, limit: 50, park: PARK, after: None };
+            let request = ClaimReady::of(node, gate, [kind(WORK)].into(), 50);
             full.store.claim_ready(request).await.expect("a write");
         }
         full.assert_no_scans(&["claim_ready"]).await;

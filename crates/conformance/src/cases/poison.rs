@@ -8,7 +8,7 @@ use punctual_core::inspect::{ExecutionFilter, Page};
 use punctual_core::protocol::{finish, fire};
 use punctual_core::schedule::Weekdays;
 use punctual_core::store::{
-    CalendarRecord, Change, ClaimOutcome, ClaimReady, ClaimRef, DueTrigger, Expect, PARK, Poison, PoisonRow,
+    CalendarRecord, Change, ClaimOutcome, ClaimReady, ClaimRef, DueTrigger, Expect, Poison, PoisonRow,
     Readable, SettleOutcome,
 };
 use punctual_core::trigger::{TriggerRecord, TriggerState};
@@ -59,16 +59,7 @@ async fn fire_or_set_aside(bench: &Bench, node: Node) -> Vec<ClaimOutcome> {
 
 /// Claims ready rows, and answers the poisons and the ids of the others.
 async fn take(bench: &Bench, node: Node) -> (Vec<(ClaimRef, String)>, Vec<ExecutionId>) {
-    let kinds = [kind(WORK)].into();
-    let request = ClaimReady {
-        node: node.id,
-        gate: node.gate,
-        within: None,
-        kinds,
-        limit: 10,
-        park: PARK,
-        after: None,
-    };
+    let request = ClaimReady::of(node.id, node.gate, [kind(WORK)].into(), 10);
     let (mut bad, mut good) = (Vec::new(), Vec::new());
     for row in bench.store.claim_ready(request).await.expect("a write").work {
         match row {

@@ -7,7 +7,7 @@ use punctual_core::JobStore;
 use punctual_core::execution::{Execution, ExecutionState};
 use punctual_core::protocol::recover;
 use punctual_core::store::{
-    Applied, Claim, ClaimOutcome, ClaimReady, Enqueue, FirePlan, PARK, SettleOutcome, Standby, Standing,
+    Applied, Claim, ClaimOutcome, ClaimReady, Enqueue, FirePlan, SettleOutcome, Standby, Standing,
 };
 use punctual_core::trigger::TriggerRecord;
 use tokio::sync::Barrier;
@@ -72,15 +72,7 @@ async fn claim_one(store: Arc<dyn JobStore>, node: Node, plan: FirePlan) -> Clai
 }
 
 async fn take_one(store: Arc<dyn JobStore>, node: Node) -> Vec<Execution> {
-    let request = ClaimReady {
-        node: node.id,
-        gate: node.gate,
-        within: None,
-        kinds: [kind(WORK)].into(),
-        limit: 1,
-        park: PARK,
-        after: None,
-    };
+    let request = ClaimReady::of(node.id, node.gate, [kind(WORK)].into(), 1);
     let claimed = store.claim_ready(request).await.expect("a write");
     claimed.work.into_iter().map(|work| crate::bench::readable(work).execution).collect()
 }

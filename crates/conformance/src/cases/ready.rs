@@ -11,8 +11,7 @@ use crate::case::cases;
 
 async fn ask(bench: &Bench, node: Node, kinds: &[&str], limit: u32) -> ClaimedReady {
     let kinds: Arc<[_]> = kinds.iter().map(|name| kind(name)).collect();
-    let request =
-        ClaimReady { node: node.id, gate: node.gate, within: None, kinds, limit, park: PARK, after: None };
+    let request = ClaimReady::of(node.id, node.gate, kinds, limit);
     bench.store.claim_ready(request).await.expect("a write")
 }
 
@@ -72,13 +71,11 @@ cases! {
         let mut taken = Vec::new();
         for id in ids.iter().skip(2) {
             let kinds: Arc<[_]> = [kind(WORK)].into();
-            let request = ReadDue {
-                node: node.id, kinds: Arc::clone(&kinds), limit: 1, slice: None, ahead: secs(0), after: Some(place)
-            };
+            let request = ReadDue { after: Some(place), ..ReadDue::of(node.id, Arc::clone(&kinds), 1) };
             assert!(bench.store.read_due(request).await.expect("a read").ready);
             while !taken.contains(id) {
-                let (gate, kinds, after) = (node.gate, Arc::clone(&kinds), Some(place));
-                let request = ClaimReady { node: node.id, gate, within: None, kinds, limit: 1, park: PARK, after };
+                let claim = ClaimReady::of(node.id, node.gate, Arc::clone(&kinds), 1);
+                let request = ClaimReady { after: Some(place), ..claim };
                 let work = bench.store.claim_ready(request).await.expect("a write").work;
                 assert_eq!(work.len(), 1, "nothing was claimed, though a row stands behind the place");
                 taken.extend(work.into_iter().filter_map(|work| match work {
@@ -143,8 +140,7 @@ cases! {
         let node = bench.node("a").await;
         let job = bench.job("j").await;
         let id = bench.enqueue(&job).await;
-        let request =
-            ClaimReady { node: node.id, gate: node.gate, within: None, kinds: [kind(WORK)].into(), limit: 1, park: PARK, after: None };
+        let request = ClaimReady::of(node.id, node.gate, [kind(WORK)].into(), 1);
         let other = bench.other().await;
         assert_eq!(other.claim_ready(request).await.expect("a write").work.len(), 1);
         assert_eq!(bench.row(id).await.owner, Some(node.id));

@@ -1,7 +1,7 @@
 //! Claims within a lock: a claim with an overtaken fence is refused, whoever keeps the lock.
 
 use punctual_core::key::Fence;
-use punctual_core::store::{Claim, ClaimOutcome, ClaimReady, PARK, Within};
+use punctual_core::store::{Claim, ClaimOutcome, ClaimReady, Within};
 
 use crate::bench::{Bench, Node, WORK, kind};
 use crate::case::cases;
@@ -19,10 +19,8 @@ async fn claim(bench: &Bench, node: Node, lock: &str, fence: i64) -> (bool, Vec<
 }
 
 async fn claim_ready(bench: &Bench, node: Node, lock: &str, fence: i64) -> (bool, usize) {
-    let kinds = [kind(WORK)].into();
     let within = within(lock, fence);
-    let request =
-        ClaimReady { node: node.id, gate: node.gate, within, kinds, limit: 10, park: PARK, after: None };
+    let request = ClaimReady { within, ..ClaimReady::of(node.id, node.gate, [kind(WORK)].into(), 10) };
     let claimed = bench.store.claim_ready(request).await.expect("a write");
     (claimed.gate_open, claimed.work.len())
 }

@@ -132,15 +132,8 @@ impl Broken {
     /// Gives a row back to the owner that it just lost.
     async fn keep_owner(&self, claim: ClaimRef) -> Result<()> {
         if let Some(row) = self.inner.inspect().execution(claim.id).await? {
-            let request = ClaimReady {
-                node: claim.owner,
-                gate: self.gate_of(claim.owner).await?,
-                within: None,
-                kinds: [row.kind].into(),
-                limit: 1,
-                park: PARK,
-                after: None,
-            };
+            let gate = self.gate_of(claim.owner).await?;
+            let request = ClaimReady::of(claim.owner, gate, [row.kind].into(), 1);
             self.inner.claim_ready(request).await?;
         }
         Ok(())

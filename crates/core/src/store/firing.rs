@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Readable;
+use super::{PARK, Readable};
 use crate::calendar::Calendar;
 use crate::execution::{ExecutionWithJob, NewExecution, Skip, Slot};
 use crate::job::JobRecord;
@@ -40,6 +40,13 @@ pub struct ReadDue {
     pub ahead: Duration,
     /// Which ready rows the store may pass over in [`Due::ready`] and [`Due::next_wake`].
     pub after: Option<ReadyPlace>,
+}
+
+impl ReadDue {
+    /// A look at all that is due by now: in no slice, not ahead, and from the first row on.
+    pub const fn of(node: NodeId, kinds: Arc<[Kind]>, limit: u32) -> Self {
+        Self { node, kinds, limit, slice: None, ahead: Duration::ZERO, after: None }
+    }
 }
 
 /// A place in the order of ready rows: higher priorities stand before it, and of its own those that woke earlier.
@@ -225,6 +232,13 @@ pub struct ClaimReady {
     pub park: Duration,
     /// Which rows the store may pass over.
     pub after: Option<ReadyPlace>,
+}
+
+impl ClaimReady {
+    /// A claim from the first row on, within no lock; what finds its slot taken stays out of the way for [`PARK`].
+    pub const fn of(node: NodeId, gate: i64, kinds: Arc<[Kind]>, limit: u32) -> Self {
+        Self { node, gate, within: None, kinds, limit, park: PARK, after: None }
+    }
 }
 
 /// The answer to a claim of ready work.

@@ -182,8 +182,7 @@ async fn round(
 /// What to wait for, if there is nothing to claim.
 async fn nothing_to_claim(node: &Arc<Node>) -> Result<Option<Option<Timestamp>>> {
     let slice = node.member().slice;
-    let (kinds, ahead) = (node.registry.kinds(), Duration::ZERO);
-    let request = ReadDue { node: node.id(), kinds, limit: 1, slice, ahead, after: None };
+    let request = ReadDue { slice, ..ReadDue::of(node.id(), node.registry.kinds(), 1) };
     let sent = node.clock.boot();
     let due = node.store.read_due(request).await?;
     node.sync(due.now, sent);

@@ -12,7 +12,7 @@ use punctual_core::inspect::{ExecutionFilter, HistoryFilter, Page};
 use punctual_core::memory::ManualClock;
 use punctual_core::node::{NodeInfo, NodeState, Profile};
 use punctual_core::store::{
-    Applied, Change, Claim as Claims, ClaimOutcome, ClaimReady, ClaimRef, Expect, FirePlan, PARK, Readable,
+    Applied, Change, Claim as Claims, ClaimOutcome, ClaimReady, ClaimRef, Expect, FirePlan, Readable,
     SettleOutcome, SettlePlan, Standby, Standing as Is,
 };
 use punctual_core::trigger::{TriggerRecord, TriggerState as CoreState};
@@ -286,9 +286,7 @@ impl Pair {
                 break answer;
             }
         };
-        let (kinds, park) = (Arc::new([self.work.job().kind]), PARK);
-        let (node, gate) = (node(by), gate.into());
-        let request = ClaimReady { node, gate, within: None, kinds, limit: 1, park, after: None };
+        let request = ClaimReady::of(node(by), gate.into(), [self.work.job().kind].into(), 1);
         let claimed = done(self.store.claim_ready(request));
         let got = match claimed.work.first() {
             _ if !claimed.gate_open => Answer::Closed,
