@@ -153,14 +153,17 @@ WHERE id = $1";
 /// The locking part has a limit, and is planned as the inner side of a loop over kinds and priorities: that is safe only
 /// because it is materialised and the outer side gives each pair once, so no part of it runs twice.
 pub(crate) const CLAIM_READY: &str = claim_ready!(
-    "locked AS MATERIALIZED (
+    concat!(
+        "locked AS MATERIALIZED (
   SELECT r.* FROM level l CROSS JOIN due d CROSS JOIN LATERAL (
     SELECT r.ctid, r.id, r.kind, r.priority, r.wake_us, r.slot_key, r.slot_limit, r.fence FROM {s}.execution r
-    WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= d.us
-      AND r.wake_us >= CASE WHEN l.priority = $10 THEN $11::bigint ELSE -9223372036854775808 END
+    WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= d.us AND r.wake_us >= ",
+        from_place!("$10", "$11"),
+        "
     ORDER BY r.wake_us, r.id LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED) r
   WHERE l.priority IS NOT NULL
-",
+"
+    ),
     "0",
     "ctid"
 );

@@ -123,8 +123,9 @@ pub(crate) const CLAIM_READY_CAS: &str = claim_ready!(
         "candidate AS MATERIALIZED (
   SELECT r.id FROM level l CROSS JOIN due d CROSS JOIN LATERAL (
     SELECT r.id FROM {s}.execution r
-    WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= d.us
-      AND r.wake_us >= CASE WHEN l.priority = $10 THEN $11::bigint ELSE -9223372036854775808 END
+    WHERE r.state = 1 AND r.kind = l.kind AND r.priority = l.priority AND r.wake_us <= d.us AND r.wake_us >= ",
+        from_place!("$10", "$11"),
+        "
     ORDER BY r.wake_us, r.id LIMIT $5) r
   WHERE l.priority IS NOT NULL
 ), compared AS MATERIALIZED (
