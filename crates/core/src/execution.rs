@@ -104,7 +104,7 @@ pub struct NewExecution {
     pub scheduled: Timestamp,
     /// Higher starts first.
     pub priority: i32,
-    /// Its own rules, or `None` to take the job's at each claim.
+    /// Its own rules, or `None` to take the job's at each claim; the defaults, if it has no job.
     pub spec: Option<ExecutionSpec>,
     /// Its own data, or `None` to take the trigger's over the job's at each claim.
     pub payload: Option<Payload>,
@@ -161,7 +161,7 @@ pub struct Execution {
     pub slot: Option<Slot>,
     /// Its place in a run of late instants that is caught up with.
     pub catch_up: Option<CatchUp>,
-    /// Its own rules, or `None` to take the job's.
+    /// Its own rules, or `None` to take the job's; the defaults, if it has no job.
     pub spec: Option<ExecutionSpec>,
     /// Its own data, or `None` to take the trigger's over the job's.
     pub payload: Option<Payload>,

@@ -14,7 +14,7 @@ const BEHIND: Range<Duration> = Duration::from_millis(100)..Duration::from_secs(
 
 /// Within these, it does so for so many times as long as the last look at all of it took. That goes through the entries of
 /// what was worked off until they are cleaned up: through a million in tens of milliseconds, and in more the more nodes
-/// look at once. So it takes a twentieth of a node's time, and of the database's, however many nodes there are.
+/// look at once. So it takes about a twentieth of a node's time, and of the database's, however many nodes there are.
 const TIMES_A_LOOK: u32 = 20;
 
 /// How many due triggers a round reads beyond what the node has room for: those that stand in front and cannot go.
@@ -56,7 +56,7 @@ pub(super) struct MoreReady {
 pub(super) struct Look {
     /// When it began.
     pub(super) at: BootInstant,
-    /// How long the store took for the round.
+    /// How long its round waited for the store, and began bodies meanwhile.
     pub(super) took: Duration,
 }
 
