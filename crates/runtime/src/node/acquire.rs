@@ -16,6 +16,7 @@ use punctual_core::store::{
 use punctual_core::{ErrorKind, Result, Timestamp};
 use tokio::sync::mpsc;
 
+use super::aim::Aim;
 use super::beyond::{Beyond, Look, MoreReady, Room};
 use super::settle::Results;
 use super::turn::Pace;
@@ -48,6 +49,10 @@ struct Fired {
     lag: Duration,
     /// Whether most of them found their slot taken.
     blocked: bool,
+    /// The store's clock as the claim read it; none if nothing was claimed.
+    read: Option<Timestamp>,
+    /// Whether a plan was lost.
+    lost: bool,
 }
 
 pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
@@ -55,6 +60,7 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
     let mut expected = None;
     let mut soon = None;
     let mut beyond = Beyond::default();
+    let mut aim = Aim::default();
     let mut pace = Pace::new(node.settings.prefetch, node.clock.boot());
     while node.phase() == Phase::Running {
         let running = node.running().len() + beyond.held();
@@ -73,7 +79,7 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
             beyond.leftovers = beyond.leftovers.filter(|at| *at > now);
             node.begin_claim();
             let round = match soon.take() {
-                Some(due) => fire_soon(&node, due, free, &results).await,
+                Some(due) => fire_soon(&node, due, free, &mut aim, &results).await,
                 None => round(&node, free, expected, &mut beyond, &results).await,
             };
             if beyond.held.is_none() {
@@ -97,7 +103,7 @@ pub(crate) async fn run(node: Arc<Node>, results: mpsc::Sender<Results>) {
                     (failures, expected) = (0, due.next_wake);
                     let first = due.triggers.iter().filter_map(wake).chain(due.next_wake).min();
                     soon = Some(due);
-                    first.map_or(Duration::ZERO, |first| first.since(node.store_time()))
+                    first.map_or(Duration::ZERO, |first| first.minus(aim.lead()).since(node.store_time()))
                 }
                 Err(error) => {
                     node.trouble(&error);
@@ -138,19 +144,26 @@ fn not_yet(due: &mut Due) -> Vec<Readable<DueTrigger>> {
     due.triggers.extract_if(.., |readable| wake(readable).is_some_and(|wake| wake > now)).collect()
 }
 
-/// Claims what was read ahead of its time, now that this has come. Whatever was changed since is lost, as ever; so is what
-/// is early by the store's own clock, and is then read again.
+/// Claims what was read ahead of its time, now that this has come, or will have when the claim arrives. Whatever was
+/// changed since is lost, as ever; so is what is early by the store's own clock, and is then read again.
 async fn fire_soon(
     node: &Arc<Node>,
     mut due: Due,
     free: u32,
+    aim: &mut Aim,
     results: &mpsc::Sender<Results>,
 ) -> Result<Next> {
-    due.now = node.store_time();
+    let now = node.store_time();
+    let first = due.triggers.iter().filter_map(wake).min().unwrap_or(now);
+    // A plan is made for the instant itself: nothing may be in it that only a later time makes due.
+    due.now = if first <= now.plus(aim.lead()) { now.max(first) } else { now };
     let left = not_yet(&mut due);
     let mut again = !left.is_empty();
     let room = Room::of(usize::try_from(free).unwrap_or(usize::MAX));
     let fired = fire_due(node, due, room, (None, None), &mut again, results).await?;
+    if let Some(read) = fired.read {
+        aim.learn(first, read, fired.lost);
+    }
     Ok(if again { Next::Now } else { Next::At(fired.next_wake) })
 }
 
@@ -384,7 +397,8 @@ async fn fire_due(
             }
         }
     }
-    let nothing = |next_wake| Ok(Fired { next_wake, lag: Duration::ZERO, blocked: false });
+    let nothing =
+        |next_wake| Ok(Fired { next_wake, lag: Duration::ZERO, blocked: false, read: None, lost: false });
     if planned.is_empty() {
         return nothing(next_wake);
     }
@@ -399,6 +413,7 @@ async fn fire_due(
     }
     let busy = claimed.outcomes.iter().filter(|outcome| **outcome == ClaimOutcome::Busy).count();
     let blocked = busy * 2 > claimed.outcomes.len();
+    let lost = claimed.outcomes.contains(&ClaimOutcome::Lost);
     let mut first = None;
     for ((plan, trigger), outcome) in planned.into_iter().zip(claimed.outcomes) {
         let patch = match &outcome {
@@ -455,7 +470,7 @@ async fn fire_due(
     }
     let late = first.map_or(Duration::ZERO, |first| due.now.since(first));
     let lag = if late < SLICE_GRACE { Duration::ZERO } else { late };
-    Ok(Fired { next_wake, lag, blocked })
+    Ok(Fired { next_wake, lag, blocked, read: Some(claimed.now), lost })
 }
 
 /// The claim of a row that this node owns.

@@ -10,6 +10,7 @@
 //! | [`upkeep`] | deletes old rows; wakes who waits for a slot that is free; mends what should not be there | shutdown |
 
 pub(crate) mod acquire;
+mod aim;
 mod beyond;
 pub(crate) mod body;
 pub(crate) mod claim_lock;

@@ -312,6 +312,8 @@ pub struct Line {
     pub looks: AtomicU64,
     /// Rows that somebody else keeps locked for longer than the node's sessions wait.
     pub locked: Mutex<BTreeSet<ExecutionId>>,
+    /// How long claims are on their way to the store, by this clock.
+    pub way_of_claims: Mutex<Option<(ManualClock, Duration)>>,
 }
 
 impl Line {
@@ -346,6 +348,10 @@ impl Line {
     async fn pass<T>(&self, step: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
         if step == "read_due" {
             self.looks.fetch_add(1, Ordering::SeqCst);
+        }
+        let way = self.way_of_claims.lock().unwrap().clone().filter(|_| step == "claim");
+        if let Some((clock, way)) = way {
+            clock.sleep(way).await;
         }
         match self.mode(step) {
             Mode::Up => work.await,
