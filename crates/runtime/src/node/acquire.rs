@@ -1,6 +1,7 @@
 //! The loop that looks for work: ready rows first, then due triggers, up to the free capacity and as far ahead as the node
 //! has lately been fast ([`super::turn`]); then it waits for the
-//! next instant, a hint, room, or the poll interval, whichever comes first.
+//! next instant, less the time that a claim takes to arrive ([`super::aim`]), for a hint, room, or the poll interval,
+//! whichever comes first.
 
 use std::mem;
 use std::sync::Arc;
@@ -37,7 +38,8 @@ enum Next {
     Now,
     /// At this instant of the store's clock, or when something wakes the node.
     At(Option<Timestamp>),
-    /// Not before the first of these triggers is due, which are all that will be next; unless something wakes the node.
+    /// Not before it is time to claim the first of these triggers, which are all that will be next; unless something wakes
+    /// the node.
     With(Due),
 }
 
